@@ -1,0 +1,43 @@
+"""Clocks: the one place from which the runtime learns the time.
+
+Everything above takes its time from a `Clock`, so that a test or a simulator can
+put a virtual one there. Readings are seconds since the Unix epoch, and they
+never go backwards: they advance with the event loop's monotonic clock, so a
+correction of the system's clock does not fire or lose a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Protocol
+
+__all__ = ["Clock", "LoopClock"]
+
+
+class Clock(Protocol):
+    """Seconds since the Unix epoch, never decreasing."""
+
+    def now(self) -> float:
+        """The present moment."""
+        ...
+
+
+class LoopClock:
+    """A clock that advances with an event loop.
+
+    On a loop that carries an ``epoch`` (a virtual-clock loop does) readings start there, so
+    that two runs read the same times; on any other loop they start at the system's time.
+    """
+
+    __slots__ = ("_loop_time", "_offset")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        epoch: float | None = getattr(loop, "epoch", None)
+        plain = type(loop).time is asyncio.BaseEventLoop.time
+        self._loop_time = time.monotonic if plain else loop.time  # the same, two calls shorter
+        self._offset = epoch if epoch is not None else time.time() - loop.time()
+
+    def now(self) -> float:
+        """The present moment."""
+        return self._offset + self._loop_time()

@@ -1,0 +1,290 @@
+"""Errors: one root, and a branch for each thing a caller can do about it.
+
+A supervisor decides with one ``match``: a `MessageError` is never worth a retry,
+a `DeliveryError` may be, a `CoordinationError` means that another won and the
+caller must look again, a `TurnError` reports somebody else's handler, and an
+`EngineError` says itself whether it is ``retryable``. Each error carries its
+facts as attributes and builds its own text, which ends with what to do next.
+Misuse of the API is `ValueError`, `TypeError` or `RuntimeError`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+__all__ = [
+    "AgentNotMade",
+    "AgentStopped",
+    "AskTimeout",
+    "ContextOverflow",
+    "CoordinationError",
+    "DeliveryError",
+    "DuplicateAgent",
+    "EngineError",
+    "EngineRejected",
+    "EngineTimeout",
+    "EngineUnavailable",
+    "InvalidPayload",
+    "MailboxFull",
+    "ManagerStopped",
+    "MessageError",
+    "MessageTooLarge",
+    "ModelUnavailable",
+    "MootError",
+    "QuorumFailed",
+    "Retry",
+    "StateConflict",
+    "TurnError",
+    "UnknownAgent",
+    "UnknownMessageType",
+]
+
+
+class MootError(Exception):
+    """The root of all errors that Moot raises on its own account."""
+
+
+class MessageError(MootError):
+    """The message itself is wrong; sending it again cannot help."""
+
+
+class InvalidPayload(MessageError):
+    """The content is not what the handler of this message type expects."""
+
+    def __init__(self, message_type: str, reason: str) -> None:
+        self.message_type = message_type
+        self.reason = reason
+        super().__init__(
+            f"invalid content for message type {message_type!r}: {reason}; "
+            "send the payload type that the agent's card names"
+        )
+
+
+class UnknownMessageType(MessageError):
+    """The agent has no handler for this message type."""
+
+    def __init__(self, agent_id: str, message_type: str, handled: Iterable[str] = ()) -> None:
+        self.agent_id = agent_id
+        self.message_type = message_type
+        self.handled = tuple(handled)
+        known = ", ".join(self.handled) or "nothing"
+        super().__init__(
+            f"agent {agent_id!r} does not handle {message_type!r}; it handles: {known}; "
+            "add a @handles method or send one of these"
+        )
+
+
+class MessageTooLarge(MessageError):
+    """The encoded message is larger or deeper than the codec accepts."""
+
+    def __init__(self, what: str, actual: int, limit: int) -> None:
+        self.what = what
+        self.actual = actual
+        self.limit = limit
+        super().__init__(
+            f"message {what} is {actual:,}, the limit is {limit:,}; "
+            "send a reference to the data instead, or raise the codec's limit"
+        )
+
+
+class DeliveryError(MootError):
+    """The message did not get through; sending it later may help."""
+
+
+class MailboxFull(DeliveryError):
+    """The receiver's mailbox has no room; ``retry_after`` (seconds) is an estimate."""
+
+    def __init__(self, agent_id: str, capacity: int, retry_after: float) -> None:
+        self.agent_id = agent_id
+        self.capacity = capacity
+        self.retry_after = retry_after
+        super().__init__(
+            f"mailbox of {agent_id!r} is full ({capacity} messages); "
+            f"try again in about {retry_after:.3g} s, or use tell(), which waits for room"
+        )
+
+
+class UnknownAgent(DeliveryError):
+    """No agent has this id, or none has this capability."""
+
+    def __init__(self, address: str, known: Sequence[str] = ()) -> None:
+        self.address = address
+        self.suggestions = tuple(difflib.get_close_matches(address, known, n=3))
+        hint = f"did you mean {' or '.join(map(repr, self.suggestions))}?" if self.suggestions else "register it first"
+        super().__init__(f"nobody answers to {address!r}; {hint}")
+
+
+class AgentNotMade(UnknownAgent):
+    """The address is in a hosted domain, and its agent could not be made."""
+
+    def __init__(self, address: str, error: BaseException) -> None:
+        self.address = address
+        self.suggestions = ()
+        DeliveryError.__init__(
+            self,
+            f"agent {address!r} could not be made: {type(error).__name__}: {error}; correct what host() was given",
+        )
+
+
+class AgentStopped(DeliveryError):
+    """The agent stopped before it handled the message."""
+
+    def __init__(self, agent_id: str) -> None:
+        self.agent_id = agent_id
+        super().__init__(f"agent {agent_id!r} has stopped; register it again or ask another")
+
+
+class ManagerStopped(DeliveryError):
+    """The manager is not running, so nothing can be delivered."""
+
+    def __init__(self, what: str = "deliver a message") -> None:
+        super().__init__(
+            f"cannot {what}: the manager is not running; call start() or use 'async with AgentManager() as manager'"
+        )
+
+
+class AskTimeout(DeliveryError, TimeoutError):
+    """No reply arrived before the deadline (``timeout`` in seconds)."""
+
+    def __init__(self, address: str, message_type: str, timeout: float) -> None:
+        self.address = address
+        self.message_type = message_type
+        self.timeout = timeout
+        super().__init__(
+            f"no reply from {address!r} to {message_type!r} within {timeout:.3g} s; "
+            "give it more time, or look at its mailbox and dead letters"
+        )
+
+
+class CoordinationError(MootError):
+    """Another party won; read again and decide anew."""
+
+
+class StateConflict(CoordinationError):
+    """A key changed between the read and the write."""
+
+    def __init__(self, key: str, expected: int, actual: int) -> None:
+        self.key = key
+        self.expected = expected
+        self.actual = actual
+        super().__init__(f"shared state {key!r} is at version {actual}, not {expected}; read it again and decide anew")
+
+
+class QuorumFailed(CoordinationError):
+    """Too many asks failed for the quorum to be reached; ``errors`` holds why."""
+
+    def __init__(self, quorum: int, asked: int, errors: Sequence[BaseException]) -> None:
+        self.quorum = quorum
+        self.asked = asked
+        self.errors = tuple(errors)
+        first = f"; the first failure: {self.errors[0]}" if self.errors else ""
+        super().__init__(
+            f"{len(self.errors)} of {asked} asks failed, so {quorum} answers cannot be had{first}; "
+            "ask more agents or lower the quorum"
+        )
+
+
+class TurnError(MootError):
+    """A handler failed: its error's class and text, after ``attempts`` runs."""
+
+    def __init__(self, agent_id: str, message_type: str, error: str, text: str, attempts: int = 1) -> None:
+        self.agent_id = agent_id
+        self.message_type = message_type
+        self.error = error
+        self.text = text
+        self.attempts = attempts
+        super().__init__(
+            f"agent {agent_id!r} failed on {message_type!r} after {attempts} attempt(s): {error}: {text}; "
+            "the message is kept as a dead letter"
+        )
+
+
+class Retry(MootError):
+    """Raised by a handler to have its turn run again, whatever ``retry_on`` says.
+
+    ``fresh`` forgets the answers that the turn has recorded, so that they are asked for anew;
+    ``after`` is the delay in seconds (by default that of the retry policy).
+    """
+
+    def __init__(self, reason: str = "", *, fresh: bool = False, after: float | None = None) -> None:
+        self.fresh = fresh
+        self.after = after
+        super().__init__(reason or "the handler asked for another run")
+
+
+class EngineError(MootError):
+    """The language-model engine failed; ``retryable`` says whether trying again may help."""
+
+    def __init__(self, text: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
+        self.retryable = retryable
+        self.retry_after = retry_after
+        super().__init__(text)
+
+
+class EngineUnavailable(EngineError):
+    """The engine cannot be reached or has been closed."""
+
+    def __init__(self, engine: str, reason: str, *, retry_after: float | None = None) -> None:
+        self.engine = engine
+        self.reason = reason
+        super().__init__(
+            f"engine {engine!r} is not available: {reason}; start it, or choose another with --engine or MOOT_ENGINE",
+            retryable=True,
+            retry_after=retry_after,
+        )
+
+
+class EngineRejected(EngineError):
+    """The engine refused the request as such (bad parameter, bad schema, unknown model)."""
+
+    def __init__(self, engine: str, reason: str) -> None:
+        self.engine = engine
+        self.reason = reason
+        super().__init__(f"engine {engine!r} refused the request: {reason}; correct the request")
+
+
+class EngineTimeout(EngineError, TimeoutError):
+    """The request's deadline passed before the engine answered."""
+
+    def __init__(self, engine: str, seconds: float) -> None:
+        self.engine = engine
+        self.seconds = seconds
+        super().__init__(
+            f"engine {engine!r} gave no answer within {seconds:.3g} s; allow more time or ask for less text"
+        )
+
+
+class ContextOverflow(EngineError):
+    """Prompt and answer do not fit the model's context; found before anything is sent."""
+
+    def __init__(self, engine: str, prompt_tokens: int, max_tokens: int, context_size: int) -> None:
+        self.engine = engine
+        self.prompt_tokens = prompt_tokens
+        self.max_tokens = max_tokens
+        self.context_size = context_size
+        super().__init__(
+            f"a prompt of {prompt_tokens:,} tokens and an answer of up to {max_tokens:,} do not fit "
+            f"the context of {context_size:,} tokens of engine {engine!r}; shorten the prompt or enlarge the context"
+        )
+
+
+class ModelUnavailable(EngineError):
+    """The model's file is not here and no source for it could be reached."""
+
+    def __init__(self, model: str, reason: str) -> None:
+        self.model = model
+        self.reason = reason
+        name = f" {model}" if model.isidentifier() and model != "default" else ""
+        super().__init__(
+            f"model {model!r} is not available: {reason}; "
+            f"run 'moot models pull{name}', or give the path of a .gguf file with --model"
+        )
+
+
+class DuplicateAgent(MootError, ValueError):
+    """An agent with this id is registered already."""
+
+    def __init__(self, agent_id: str) -> None:
+        self.agent_id = agent_id
+        super().__init__(f"an agent with the id {agent_id!r} is registered already; choose another id or unregister it")

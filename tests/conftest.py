@@ -1,0 +1,39 @@
+"""Settings that hold for all tests: how Hypothesis searches, and an environment that does not leak in."""
+
+from __future__ import annotations
+
+import inspect
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from moot.testing import run
+
+# No deadline: speed is shown by benchmarks, never by a test. In CI the examples are derived from the test itself, so
+# that a red gate is red again on the next run; elsewhere each run searches anew.
+settings.register_profile(
+    "gate",
+    deadline=None,
+    print_blob=True,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("gate")
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own engine, model or colour settings decide no test."""
+    for name in ("MOOT_ENGINE", "MOOT_MODEL", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run ``async def`` tests on a virtual clock: an hour of timeouts takes no time, and a stall fails at once."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    wanted = inspect.signature(pyfuncitem.obj).parameters
+    run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted}))
+    return True
