@@ -1,0 +1,127 @@
+"""Shared state: versioned keys that agents read and write without locks.
+
+Each key has a version, a number that rises by one with each write; version 0 means
+that the key does not exist. Writers say which version they decided upon, and the one
+that comes second is told so (optimistic concurrency control: H. T. Kung and J. T.
+Robinson, "On Optimistic Methods for Concurrency Control", 1981). Values are kept
+encoded on every backend, so that nobody can change one behind another's back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+__all__ = ["Access", "Change", "SharedState", "Versioned", "decode", "encode"]
+
+T = TypeVar("T")
+
+
+class Versioned(msgspec.Struct, Generic[T], frozen=True):
+    """A value and its version; version 0 and value None where there is no such key."""
+
+    value: T
+    version: int
+
+
+class Change(msgspec.Struct, frozen=True):
+    """A key got a new value; None when it was deleted."""
+
+    key: str
+    value: Any
+    version: int
+
+
+class Access(Protocol):
+    """Reading and writing; the same inside a turn, in a transaction and outside both.
+
+    Values are what msgpack can hold, and Structs; with ``type=`` a value is converted back to that type.
+    """
+
+    async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:
+        """The value of ``key``, or ``default``."""
+        ...
+
+    async def read(self, key: str, *, type: Any = Any) -> Versioned[Any]:
+        """The value of ``key`` with its version."""
+        ...
+
+    async def set(self, key: str, value: Any) -> None:
+        """Give ``key`` a value, whatever it had."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove ``key``; nothing happens if there is none."""
+        ...
+
+    async def compare_and_set(self, key: str, value: Any, version: int) -> None:
+        """Give ``key`` a value if it is still at ``version`` (0: does not exist).
+
+        Raises:
+            StateConflict: it is at another version.
+        """
+        ...
+
+    async def keys(self, prefix: str = "") -> list[str]:
+        """The keys that begin with ``prefix``, sorted."""
+        ...
+
+
+class SharedState(Access, Protocol):
+    """A store of versioned keys."""
+
+    async def transact(self, fn: Callable[[Access], Awaitable[T]]) -> T:
+        """Run ``fn`` against a consistent view and commit what it wrote; run it again if another came first."""
+        ...
+
+    def watch(self, prefix: str = "") -> AsyncIterator[Change]:
+        """The changes of keys that begin with ``prefix``, from the first step of the iteration on.
+
+        A slow reader sees the newest change of each key.
+        """
+        ...
+
+    async def fetch(self, key: str) -> tuple[bytes | None, int]:
+        """The encoded value and the version of ``key``."""
+        ...
+
+    async def commit(
+        self,
+        reads: Mapping[str, int],
+        scans: Mapping[str, tuple[str, ...]],
+        writes: Mapping[str, bytes | None],
+    ) -> None:
+        """Make all ``writes`` (None deletes) if every key read is at its version and every prefix has the same keys.
+
+        Raises:
+            StateConflict: another came first; nothing was written.
+        """
+        ...
+
+
+def encode(value: Any) -> bytes:
+    """The stored form of ``value``.
+
+    Raises:
+        TypeError: it holds something that cannot be stored.
+    """
+    try:
+        return msgspec.msgpack.encode(value)
+    except (TypeError, OverflowError, RecursionError) as error:
+        raise TypeError(f"this value cannot be stored ({error}); store scalars, lists, maps or Structs") from error
+
+
+def decode(data: bytes, type: Any = Any) -> Any:
+    """The value in ``data``, as ``type``.
+
+    Raises:
+        TypeError: it is not of that type.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=type)
+    except msgspec.ValidationError as error:
+        raise TypeError(
+            f"the stored value is not a {type!r} ({error}); read it with the type it was set with"
+        ) from error
