@@ -1,0 +1,262 @@
+"""Asks: a request under way, and the table that its answer finds it by.
+
+An `Ask` is lazy: nothing is sent before it is awaited or gathered, so that an ask
+that nobody waits for costs nobody a turn. Its answer does not travel through a
+mailbox; it resolves the ask directly. Every ask ends: with the answer, with an
+error, or with its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from moot.errors import AskTimeout, DeliveryError, QuorumFailed
+from moot.message import AgentMessage, ReplyTo
+from moot.timers import DeadlineWheel, Expiring
+
+if TYPE_CHECKING:
+    from moot.flow import Lane, Station
+    from moot.turn import Records
+
+__all__ = ["Ask", "AskTable", "Asker", "Cancellable", "gather"]
+
+R = TypeVar("R")
+
+
+class Asker(Protocol):
+    """Who sends an ask off: a turn, or the manager for a caller from outside."""
+
+    def post(self, ask: Ask[Any]) -> None:
+        """Deliver the request, with the ask in the table; or settle it at once."""
+        ...
+
+    def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
+        """Nobody waits any more: remove the request if it was not taken, cancel its turn if that agent says so."""
+        ...
+
+
+class Cancellable(Protocol):
+    """A turn under way."""
+
+    def cancel(self) -> None:
+        """Cancel it."""
+        ...
+
+
+class Ask(msgspec.Struct, Generic[R], eq=False):
+    """One request and, later, its answer. Await it once, or pass it to `gather`.
+
+    Cancelling the awaiting task withdraws the request.
+    """
+
+    # The collector must look into asks: an ask keeps its error, whose traceback leads back to the ask.
+
+    asker: Asker
+    to: str
+    content: Any
+    message_type: str
+    timeout: float
+    started: bool = False
+    done: bool = False
+    error: BaseException | None = None
+    """Why it failed, once it is done."""
+    deadline: float = 0.0
+    key: int = 0
+    expiring: dict[Expiring, None] | None = None
+    """The entries of its slot on the wheel."""
+    target: Station | None = None
+    message: AgentMessage | None = None
+    lane: Lane | None = None
+    turn: Cancellable | None = None
+    records: Records | None = None
+    siblings: dict[Ask[Any], None] | None = None
+    """The asks of the same turn that are not done; a done one takes itself out."""
+    on_progress: Callable[[Any, int], None] | None = None
+    _answer: Any = None
+    _waiter: asyncio.Future[None] | None = None
+    _callback: Callable[[Ask[Any]], None] | None = None
+
+    def __await__(self) -> Generator[Any, None, R]:
+        if not self.started:
+            self.started = True
+            try:
+                self.asker.post(self)
+            except DeliveryError as error:
+                self.fail(error)
+        if not self.done:
+            waiter = self._waiter
+            if waiter is None:
+                waiter = self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                yield from waiter
+            except asyncio.CancelledError:
+                self.cancel()
+                raise
+        if self.error is not None:
+            raise self.error
+        answer: R = self._answer
+        return answer
+
+    @property
+    def answer(self) -> R:
+        """The answer, once it is done without error."""
+        answer: R = self._answer
+        return answer
+
+    def start(self) -> None:
+        """Send the request. A `DeliveryError` is kept for whoever awaits the answer."""
+        self.started = True
+        try:
+            self.asker.post(self)
+        except DeliveryError as error:
+            self.fail(error)
+
+    def when_done(self, callback: Callable[[Ask[Any]], None]) -> None:
+        """Call ``callback`` when the ask is done; at once if it is."""
+        if self.done:
+            callback(self)
+        else:
+            self._callback = callback
+
+    def resolve(self, answer: Any, error: BaseException | None = None) -> None:
+        """End it with its answer, or with an error."""
+        if self.done:
+            return
+        self.done = True
+        self._answer = answer
+        self.error = error
+        if error is None and self.records is not None:
+            self.records.made += ("ask", self.to, self.content, answer)
+        if self.siblings is not None:
+            self.siblings.pop(self, None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._callback is not None:
+            self._callback(self)
+
+    def fail(self, error: BaseException) -> None:
+        """End it with an error."""
+        self.resolve(None, error)
+
+    def cancel(self) -> None:
+        """Nobody waits any more: withdraw the request."""
+        if not self.done:
+            self.started = True
+            self.asker.withdraw(self, expired=False)
+            self.fail(asyncio.CancelledError())
+
+    def expire(self) -> None:
+        """The wheel's call: the deadline has passed."""
+        if not self.done:
+            self.asker.withdraw(self, expired=True)
+            self.fail(AskTimeout(self.to, self.message_type, self.timeout))
+
+
+class AskTable:
+    """The asks under way, by the key that their `ReplyTo` carries. Their deadlines are on the wheel."""
+
+    __slots__ = ("_next_key", "_pending", "_wheel", "inbox")
+
+    def __init__(self, inbox: str, next_key: Callable[[], int], wheel: DeadlineWheel) -> None:
+        self.inbox = inbox
+        self._next_key = next_key
+        self._wheel = wheel
+        self._pending: dict[int, Ask[Any]] = {}
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def open(self, ask: Ask[Any], deadline: float) -> ReplyTo:
+        """Enter an ask; the address for its answer."""
+        key = ask.key = self._next_key()
+        ask.deadline = deadline
+        self._pending[key] = ask
+        ask.expiring = entries = self._wheel.entries(deadline)
+        entries[ask] = None
+        return ReplyTo(self.inbox, key, deadline)
+
+    def get(self, reply_to: ReplyTo) -> Ask[Any] | None:
+        """The ask that waits at this address, if it still does."""
+        return self._pending.get(reply_to.key) if reply_to.inbox == self.inbox else None
+
+    def close(self, ask: Ask[Any]) -> None:
+        """Forget an ask."""
+        if self._pending.pop(ask.key, None) is not None and ask.expiring is not None:
+            ask.expiring.pop(ask, None)
+
+    def resolve(self, reply_to: ReplyTo, answer: Any) -> bool:
+        """Give the answer to whoever waits; False when nobody does any more."""
+        ask = self._pending.pop(reply_to.key, None) if reply_to.inbox == self.inbox else None
+        if ask is None:
+            return False
+        if ask.expiring is not None:
+            ask.expiring.pop(ask, None)
+        ask.resolve(answer)
+        return True
+
+    def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
+        """Give an error to whoever waits; False when nobody does any more."""
+        ask = self.get(reply_to)
+        if ask is None:
+            return False
+        self.close(ask)
+        ask.fail(error)
+        return True
+
+    def fail_all(self, error: Callable[[], BaseException]) -> None:
+        """End every ask: the manager stops."""
+        for ask in tuple(self._pending.values()):
+            self.close(ask)
+            ask.fail(error())
+
+
+async def gather(asks: Sequence[Ask[R]], quorum: int | None = None) -> list[R]:
+    """Await several asks at once.
+
+    Without ``quorum``: all answers, in the order of the asks; the first failure is raised and the rest
+    are withdrawn. With ``quorum``: as soon as that many have answered, their answers, in the order of the
+    asks; the rest are withdrawn.
+
+    Raises:
+        QuorumFailed: too many failed for ``quorum`` answers to be had.
+        ValueError: ``quorum`` is not between 1 and the number of asks, or an ask is there more than once.
+    """
+    if quorum is not None and not 1 <= quorum <= len(asks):
+        raise ValueError(f"a quorum of {quorum} cannot be had from {len(asks)} asks")
+    if len(set(asks)) < len(asks):
+        raise ValueError("an ask is gathered more than once; make one for each answer that is wanted")
+    needed = len(asks) if quorum is None else quorum
+    answered: list[Ask[R]] = []
+    failed: list[Ask[R]] = []
+    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def done(ask: Ask[R]) -> None:
+        if finished.done():
+            return
+        (answered if ask.error is None else failed).append(ask)
+        hopeless = len(failed) > len(asks) - needed
+        if len(answered) >= needed or hopeless:
+            finished.set_result(None)
+
+    try:
+        for ask in asks:
+            if not ask.started:
+                ask.start()
+            ask.when_done(done)
+        if needed and not finished.done():
+            await finished
+    finally:
+        for ask in asks:
+            if not ask.done:
+                ask.cancel()
+    if len(answered) < needed:
+        errors = [ask.error for ask in failed if ask.error is not None]
+        raise errors[0] if quorum is None else QuorumFailed(quorum, len(asks), errors)
+    return [ask.answer for ask in asks if ask.error is None]

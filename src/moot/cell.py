@@ -1,0 +1,75 @@
+"""Cells: the runtime's side of one registered agent.
+
+A cell is a station with an agent in it: mailbox and outbox, the handlers' table, the
+agent's state, and where the scheduler has it. It is small on purpose, because an
+agent that does nothing should cost nothing: no task, no queue, no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from moot.agent import Agent
+from moot.flow import Station
+from moot.ids import CAPABILITY, TOPIC
+from moot.policies import MailboxPolicy, RetryPolicy
+
+__all__ = ["Cell"]
+
+
+class Cell(Station):
+    """One agent and what the runtime knows of it.
+
+    ``queued``: it stands in the ready queue. ``running``: turns under way. ``stopping``: it takes no more messages.
+    ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has.
+    """
+
+    __slots__ = (
+        "agent",
+        "cancels",
+        "children",
+        "concurrency",
+        "parent",
+        "queued",
+        "retry",
+        "running",
+        "started",
+        "starting",
+        "state",
+        "stopping",
+        "table",
+    )
+
+    def __init__(
+        self, agent: Agent[Any], mailbox: MailboxPolicy | None = None, retry: RetryPolicy | None = None
+    ) -> None:
+        super().__init__(_checked_id(agent), mailbox or agent.mailbox)
+        if agent.concurrency < 1:
+            raise ValueError(f"agent {agent.id!r} must handle at least 1 message at a time, not {agent.concurrency}")
+        self.agent = agent
+        self.table = agent.handler_table()
+        self.retry = retry or agent.retry
+        self.starting = type(agent).on_start is not Agent.on_start
+        self.concurrency = 1 if self.starting else agent.concurrency  # nothing is handled beside ``on_start``
+        self.cancels = agent.cancel_with_asker
+        self.state: Any = agent.initial_state()
+        if self.state is not None and agent.concurrency != 1:
+            raise ValueError(f"agent {agent.id!r} has a state of its own, so it must handle one message at a time")
+        self.parent: Cell | None = None
+        self.children: dict[Cell, None] | None = None
+        self.queued = False
+        self.stopping = False
+        self.running = 0
+        self.started: asyncio.Future[None] | None = None
+
+
+def _checked_id(agent: Agent[Any]) -> str:
+    """The agent's id, if it is one and no other kind of address."""
+    agent_id = getattr(agent, "id", None)
+    if isinstance(agent_id, str) and agent_id and not agent_id.startswith((CAPABILITY, TOPIC)):
+        return agent_id
+    raise ValueError(
+        f"{agent_id!r} is no agent id: it is text, not empty, and begins with neither {CAPABILITY!r} nor {TOPIC!r}; "
+        f"pass one to super().__init__ of {type(agent).__name__!r}"
+    )

@@ -1,0 +1,150 @@
+"""Delivery: the way of a message from whoever sends it to the mailbox it is for.
+
+Resolves the address, gives the message to the flow, and makes a dead letter of what
+cannot arrive. Enqueueing is synchronous: what is delivered first is first in the
+mailbox, which is all that keeps the order of a pair of agents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from moot.asks import Ask, AskTable
+from moot.cell import Cell
+from moot.clock import Clock
+from moot.deadletters import DeadLetters, Reason
+from moot.errors import AgentStopped, MailboxFull, UnknownAgent
+from moot.flow import Flow
+from moot.ids import TOPIC
+from moot.message import AgentMessage, ReplyTo
+from moot.router import MessageRouter
+
+if TYPE_CHECKING:
+    from moot.context import AgentContext
+
+__all__ = ["Delivery"]
+
+
+class Delivery:
+    """Takes messages to their mailboxes."""
+
+    def __init__(
+        self, clock: Clock, router: MessageRouter, flow: Flow, asks: AskTable, dead_letters: DeadLetters
+    ) -> None:
+        self._clock = clock
+        self._router = router
+        self._cells = router.cells
+        self._flow = flow
+        self.asks = asks
+        self.dead_letters = dead_letters
+        flow.lost = self._overflowed
+        self.arrived: Callable[[Cell], None] = lambda cell: None
+
+    def _overflowed(self, message: AgentMessage) -> None:
+        """The flow gave a message up; if it was a forwarded request, its asker is told."""
+        if message.reply_to is not None:
+            self.asks.fail(message.reply_to, MailboxFull(message.to, 0, 1.0))
+
+    def send(self, source: Cell, message: AgentMessage) -> None:
+        """Deliver what a turn of ``source`` sent; what does not fit waits in its outbox."""
+        waited_for = message.reply_to is None or self.asks.get(message.reply_to) is not None
+        target = self._cells.get(message.to)
+        if target is not None and waited_for and not target.stopping and target.mailbox.offer(message):
+            if not target.queued:  # (there was room, so nothing of the source's waits for this mailbox)
+                self.arrived(target)
+            return
+        if not waited_for:
+            self.bury(message, Reason.EXPIRED, "nobody waits any more for the answer to what is forwarded")
+            return
+        if message.to.startswith(TOPIC):
+            self.publish(message)
+            return
+        try:
+            target = self._router.resolve(message.to)
+        except UnknownAgent as error:
+            self.refuse(message, Reason.UNKNOWN_AGENT, error)
+            return
+        if target.stopping:
+            self.refuse(message, Reason.STOPPED, AgentStopped(target.id))
+        else:
+            self._flow.put(source, target, message)
+
+    def send_now(self, source: Cell, message: AgentMessage) -> None:
+        """Deliver outside a commit: progress, and timers that are due."""
+        self.send(source, message)
+        if source.lanes:
+            self._flow.settle_cycles(source)
+
+    def publish(self, message: AgentMessage) -> int:
+        """Deliver to all subscribers of a topic, waiting for none; say how many got it."""
+        delivered = 0
+        for target in self._router.subscribers(message.to.removeprefix(TOPIC)):
+            if target.stopping:
+                continue
+            if target.mailbox.offer(message):
+                delivered += 1
+                self.arrived(target)
+            else:
+                self.bury(message, Reason.OVERFLOW, f"subscriber {target.id!r} is full", receiver=target)
+        return delivered
+
+    def request(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
+        """Deliver the request of an ask that is in the table.
+
+        Raises:
+            MailboxFull: the mailbox is set to fail.
+        """
+        ask.target = target
+        ask.message = message
+        try:
+            ask.lane = self._flow.offer(target, message)
+        except BaseException:
+            self.asks.close(ask)
+            raise
+
+    def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
+        """Nobody waits for this ask any more; see `moot.asks.Asker.withdraw`."""
+        self.asks.close(ask)
+        target, message = ask.target, ask.message
+        if target is None or message is None:
+            return
+        if ask.lane is not None and self._flow.withdraw(ask.lane):
+            untaken = True
+        elif untaken := target.mailbox.withdraw(message):
+            self._flow.admit(target)
+        elif ask.turn is not None:
+            ask.turn.cancel()
+        if untaken and expired:
+            self.bury(message, Reason.EXPIRED, "its deadline passed while it waited in the mailbox")
+
+    def progress(self, ctx: AgentContext[Any], to: ReplyTo, content: Any) -> None:
+        """Hand a piece of an answer to whoever streams it; nobody streaming is no error."""
+        ask = self.asks.get(to)
+        if ask is not None and ask.on_progress is not None:
+            ask.on_progress(content, ctx.attempt)
+
+    def refuse(
+        self, message: AgentMessage, reason: Reason, error: BaseException, *, receiver: Cell | None = None
+    ) -> None:
+        """Make a dead letter of ``message``, and tell its asker if it is a request."""
+        self.bury(message, reason, error, receiver=receiver)
+        if message.reply_to is not None:
+            self.asks.fail(message.reply_to, error)
+
+    def bury(
+        self,
+        message: AgentMessage,
+        reason: Reason,
+        error: BaseException | str,
+        *,
+        attempts: int = 0,
+        receiver: Cell | None = None,
+    ) -> None:
+        """Make a dead letter of ``message``; one that was published names the ``receiver`` that lost it."""
+        if receiver is not None and message.to.startswith(TOPIC):
+            message = msgspec.structs.replace(message, to=receiver.id)
+        text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        self.dead_letters.add(message, reason, text, at=self._clock.now(), attempts=attempts)

@@ -1,0 +1,25 @@
+"""Language-model engines: the port, the queue before it, and one file per engine.
+
+Importing this package loads no engine and no third-party library; `open_engine` does, when asked for one.
+"""
+
+from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest, SamplingParams, Usage
+from moot.engine.choose import ENGINE_FORMS, open_engine
+from moot.engine.prompt import build_prompt, canonical_json
+from moot.engine.queue import AdmissionQueue, QueueStats
+
+__all__ = [
+    "ENGINE_FORMS",
+    "AdmissionQueue",
+    "ChatMessage",
+    "Completion",
+    "CompletionChunk",
+    "Engine",
+    "EngineRequest",
+    "QueueStats",
+    "SamplingParams",
+    "Usage",
+    "build_prompt",
+    "canonical_json",
+    "open_engine",
+]

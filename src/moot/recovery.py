@@ -1,0 +1,144 @@
+"""Recovery: what follows when a turn fails.
+
+Roll back, then decide: run it again in place if the error is one that may pass, or
+make a dead letter of the message and tell its asker. Retrying in place keeps the
+order of a pair of agents; the agent handles nothing else meanwhile. A turn that
+lost a race for shared state is run again without that counting as an attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Literal
+
+from moot.cell import Cell
+from moot.context import AgentContext
+from moot.deadletters import Reason
+from moot.delivery import Delivery
+from moot.errors import AgentStopped, MessageError, MootError, Retry, StateConflict, TurnError
+from moot.turn import Records
+
+if TYPE_CHECKING:
+    from moot.clock import Clock
+    from moot.runtime import Runtime
+
+__all__ = ["Recovery", "Verdict"]
+
+Verdict = Literal["retried", "failed", "cancelled"]
+
+_MOST_CONFLICTS = 100
+
+_log = logging.getLogger("moot.recovery")
+
+
+class Recovery:
+    """Decides what becomes of failed turns."""
+
+    def __init__(self, runtime: Runtime, clock: Clock, delivery: Delivery) -> None:
+        self._runtime = runtime
+        self._clock = clock
+        self._delivery = delivery
+
+    async def failed(
+        self, cell: Cell, ctx: AgentContext[Any], error: BaseException
+    ) -> tuple[Verdict, AgentContext[Any] | None]:
+        """Roll the turn back and decide; with the context of its next run, if there is one.
+
+        A cancellation is a verdict, too; whether the runner has to end with it, `check_runner` says.
+        """
+        try:
+            await self.roll_back(ctx)
+            if self._runs_again(cell, ctx, error):
+                await self._wait(cell, ctx, error)
+                return "retried", _next_run(ctx, error)
+        except asyncio.CancelledError as cancelled:
+            error = cancelled
+        if _is_unwanted(ctx):
+            self._give_up(cell, ctx, Reason.CANCELLED, AgentStopped(cell.id))
+            return "cancelled", None
+        if isinstance(error, asyncio.CancelledError) and cell.stopping:
+            self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
+            return "cancelled", None
+        if isinstance(error, MessageError):
+            self._give_up(cell, ctx, Reason.INVALID, error)
+        else:
+            _log.debug("turn of %s failed", cell.id, exc_info=error)
+            self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
+        return "failed", None
+
+    async def roll_back(self, ctx: AgentContext[Any]) -> None:
+        """Undo a turn: nothing it collected takes effect, its asks are withdrawn, its children stopped."""
+        ctx.closed = True
+        if ctx.effects is not None:
+            for ask in tuple(ctx.effects.asks):
+                ask.cancel()
+            for child in ctx.effects.children:
+                await self._runtime.stop_child(child)
+
+    def check_runner(self, ctx: AgentContext[Any], error: BaseException) -> None:
+        """Called when a failed turn is over.
+
+        Raises:
+            BaseException: the runner must not go on: its task is being cancelled, or the whole program ends.
+        """
+        if not isinstance(error, (Exception, asyncio.CancelledError)):
+            raise error
+        task = asyncio.current_task()
+        if task is not None and task.cancelling() > _is_unwanted(ctx):
+            raise asyncio.CancelledError from None
+
+    def _runs_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> bool:
+        if _is_unwanted(ctx) or cell.stopping or (ctx.deadline is not None and ctx.deadline <= self._clock.now()):
+            return False
+        if isinstance(error, StateConflict):
+            return ctx.records is None or ctx.records.conflicts < _MOST_CONFLICTS
+        if ctx.attempt >= cell.retry.max_attempts:
+            return False
+        return isinstance(error, (Retry, *cell.retry.retry_on))
+
+    async def _wait(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> None:
+        if isinstance(error, StateConflict):
+            return
+        if isinstance(error, Retry) and error.after is not None:
+            delay = error.after
+        else:
+            name = f"{ctx.idempotency_key}/{ctx.attempt}"
+            delay = cell.retry.backoff.delay(ctx.attempt, self._runtime.random_for(name))
+        await asyncio.sleep(delay)
+
+    def _give_up(self, cell: Cell, ctx: AgentContext[Any], reason: Reason, error: MootError) -> None:
+        message = ctx.message
+        text = f"{error.error}: {error.text}" if isinstance(error, TurnError) else error
+        self._delivery.bury(message, reason, text, attempts=ctx.attempt, receiver=cell)
+        if message.reply_to is not None:
+            self._delivery.asks.fail(message.reply_to, error)
+
+
+def _is_unwanted(ctx: AgentContext[Any]) -> bool:
+    """Whether the asker of a turn has cancelled it."""
+    cancellation = ctx.records.cancellation if ctx.records is not None else None
+    return cancellation is not None and cancellation.requested
+
+
+def _turn_error(cell: Cell, ctx: AgentContext[Any], error: BaseException) -> TurnError:
+    return TurnError(cell.id, ctx.message.message_type, type(error).__name__, _text(error), ctx.attempt)
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as second:
+        return f"(its text cannot be had: {type(second).__name__})"
+
+
+def _next_run(ctx: AgentContext[Any], error: BaseException) -> AgentContext[Any]:
+    records = ctx.records if ctx.records is not None else Records()
+    conflict = isinstance(error, StateConflict)
+    records.conflicts += conflict
+    if isinstance(error, Retry) and error.fresh:
+        records.forget()
+    else:
+        records.rerun()
+    attempt = ctx.attempt if conflict else ctx.attempt + 1
+    return AgentContext(ctx.runtime, ctx.seat, ctx.message, attempt, ctx.message.trace, records)

@@ -1,0 +1,156 @@
+"""What one turn collects, and what it keeps while it is run again.
+
+The *effects* of a turn are all that its handler did through its context: they take
+effect together, or are dropped. They are made when the first of them is collected,
+so that a handler without any pays for none.
+
+*Records* outlive a run. A turn that fails is rolled back and run anew, but the agents and engines it asked
+have done their work. So answers are recorded by their content: kind, target, a
+digest of the request, and its occurrence. A re-run turn finds what it asks for
+again, in whatever order, and asks anew for what differs. Only successes are
+recorded. The first run, which most turns never repeat, pays no digest for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    import random
+
+    from moot.asks import Ask
+    from moot.message import AgentMessage, ReplyTo
+    from moot.state import Transaction
+
+__all__ = ["NOTHING", "Cancellation", "Effects", "Records", "digest"]
+
+NOTHING: Any = object()
+"""Stands for "no value", where None is one."""
+
+_Key = tuple[str, str, bytes, int]
+
+
+class Effects(msgspec.Struct, eq=False):
+    """What the handler of a turn did through its context, and what it was told that stays the same for the turn."""
+
+    outputs: list[AgentMessage] = []
+    asks: dict[Ask[Any], None] = {}
+    answers: tuple[tuple[ReplyTo, Any], ...] = ()
+    timers: tuple[tuple[float, AgentMessage], ...] = ()
+    topics: tuple[tuple[str, bool], ...] = ()
+    children: tuple[str, ...] = ()
+    answer: Any = NOTHING
+    state: Any = NOTHING
+    transaction: Transaction | None = None
+    is_deferred: bool = False
+    now: float | None = None
+    random: random.Random | None = None
+
+    def answer_or(self, returned: Any) -> Any:
+        """The answer to this turn's ask: what ``ctx.reply`` was given, else what the handler returned.
+
+        `NOTHING` when the answer was deferred.
+        """
+        if self.answer is not NOTHING:
+            return self.answer
+        return NOTHING if self.is_deferred else returned
+
+
+class Cancellation:
+    """How the asker of a running turn can cancel it, if the agent wants that."""
+
+    __slots__ = ("_task", "requested")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task: asyncio.Task[Any] | None = task
+        self.requested = False
+
+    def cancel(self) -> None:
+        """Cancel the turn, once, unless it is over."""
+        if self._task is not None and not self.requested:
+            self.requested = True
+            self._task.cancel("the asker of this turn no longer waits")
+
+    def close(self) -> None:
+        """The turn is over; the runner's task goes on uncancelled."""
+        if self.requested and self._task is not None:
+            self._task.uncancel()
+        self._task = None
+
+
+class Records:
+    """What a turn keeps over all its runs.
+
+    ``made`` are the recorded answers, four items each: kind, target, request, answer. Besides, whom its capability
+    addresses were pinned to, and how often it lost a race for shared state.
+    """
+
+    __slots__ = ("_answers", "_asked", "_pins", "cancellation", "conflicts", "is_rerun", "made")
+
+    def __init__(self) -> None:
+        self.is_rerun = False
+        self.cancellation: Cancellation | None = None
+        self.conflicts = 0
+        self._pins: dict[str, list[str]] = {}
+        self.made: list[Any] = []  # flat, four items a record: the collector need not look at each
+        self._answers: dict[_Key, Any] = {}
+        self._asked: dict[tuple[str, str, bytes], int] = {}
+
+    def note(self, kind: str, target: str, request: object, answer: Any) -> None:
+        """Keep a successful answer."""
+        self.made += (kind, target, request, answer)
+
+    def pinned(self, address: str) -> str | None:
+        """Whom an earlier run asked at this occurrence of a capability address. Each call is the next occurrence."""
+        occurrence = self._next_occurrence(("pin", address, b""))
+        chosen = self._pins.get(address, ())
+        return chosen[occurrence] if occurrence < len(chosen) else None
+
+    def pin(self, address: str, agent_id: str) -> None:
+        """Keep whom the present occurrence of a capability address went to."""
+        occurrence = self._asked["pin", address, b""] - 1
+        self._pins.setdefault(address, [])[occurrence : occurrence + 1] = [agent_id]
+
+    def rerun(self) -> None:
+        """The turn begins again: what was recorded so far may be found."""
+        occurrences: Counter[tuple[str, str, bytes]] = Counter()
+        self.is_rerun = True
+        self._answers.clear()
+        made = iter(self.made)
+        for kind, target, request, answer in zip(made, made, made, made, strict=True):
+            key = (kind, target, digest(request))
+            self._answers.setdefault((*key, occurrences[key]), answer)
+            occurrences[key] += 1
+        self._asked.clear()
+
+    def forget(self) -> None:
+        """Let the next run ask for everything anew."""
+        self.made.clear()
+        self.rerun()
+
+    def find(self, kind: str, target: str, request: object) -> tuple[bool, Any]:
+        """Whether the answer to this occurrence of the request is known, and the answer."""
+        if not self._answers:
+            return False, None
+        key = (kind, target, digest(request))
+        answer = self._answers.get((*key, self._next_occurrence(key)), NOTHING)
+        return (False, None) if answer is NOTHING else (True, answer)
+
+    def _next_occurrence(self, key: tuple[str, str, bytes]) -> int:
+        occurrence = self._asked.get(key, 0)
+        self._asked[key] = occurrence + 1
+        return occurrence
+
+
+def digest(request: object) -> bytes:
+    """A digest of a request by its content; requests that cannot be encoded are told apart by their ``repr``."""
+    try:
+        data = msgspec.msgpack.encode(request, order="deterministic")
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        data = repr(request).encode()
+    return hashlib.blake2b(data, digest_size=16).digest()
