@@ -1,0 +1,242 @@
+"""The admission queue: one per engine, before its slots.
+
+Agents are many and slots are few. Requests wait here, ordered by priority and
+arrival, and enter only when a slot is free, so that an engine is never handed
+more than it works on and a waiting request can still be cancelled for nothing.
+When the engine says "not now" (429, Retry-After), admission pauses and the
+request goes back to its old place. Waiting is counted apart from engine time,
+and an agent that waits for another agent holds no slot.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+from collections.abc import AsyncGenerator, AsyncIterator
+
+import msgspec
+
+from moot.clock import Clock
+from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest, Usage
+from moot.engine.deadline import RunningLoopClock, before_deadline
+from moot.errors import EngineUnavailable
+
+__all__ = ["AdmissionQueue", "QueueStats"]
+
+_Waiter = tuple[int, int, asyncio.Future[None]]
+
+
+class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
+    """What the queue has seen. Times are seconds of its clock.
+
+    ``waiting_seconds`` and ``engine_seconds`` sum over requests; ``busy_seconds`` is the time in
+    which at least one request was in the engine.
+    """
+
+    waiting: int = 0
+    running: int = 0
+    requests: int = 0
+    failures: int = 0
+    usage: Usage = Usage()
+    waiting_seconds: float = 0.0
+    engine_seconds: float = 0.0
+    busy_seconds: float = 0.0
+
+
+class AdmissionQueue:
+    """An `Engine` that lets at most ``engine.slots`` requests into ``engine`` at once.
+
+    ``attempts`` bounds how often a request is handed in again after the engine asked for patience;
+    an answer that has begun to stream is never asked for again.
+    """
+
+    def __init__(self, engine: Engine, *, clock: Clock | None = None, attempts: int = 3) -> None:
+        self.engine = engine
+        self._clock = clock if clock is not None else RunningLoopClock()
+        self._attempts = attempts
+        self._tickets = itertools.count()
+        self._waiters: list[_Waiter] = []
+        self._running = 0
+        self._resume: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._requests = self._failures = 0
+        self._usage = Usage()
+        self._waiting_seconds = self._engine_seconds = self._busy_seconds = 0.0
+        self._busy_since = 0.0
+
+    @property
+    def name(self) -> str:
+        """The engine's name."""
+        return self.engine.name
+
+    @property
+    def context_size(self) -> int:
+        """The engine's context size."""
+        return self.engine.context_size
+
+    @property
+    def slots(self) -> int:
+        """The engine's slots."""
+        return self.engine.slots
+
+    @property
+    def supports_grammar(self) -> bool:
+        """Whether the engine takes GBNF grammars."""
+        return self.engine.supports_grammar
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether admission waits because the engine asked for it."""
+        return self._resume is not None
+
+    def stats(self) -> QueueStats:
+        """The counters of this moment."""
+        return QueueStats(
+            waiting=len(self._waiters),
+            running=self._running,
+            requests=self._requests,
+            failures=self._failures,
+            usage=self._usage,
+            waiting_seconds=self._waiting_seconds,
+            engine_seconds=self._engine_seconds,
+            busy_seconds=self._busy_seconds + (self._clock.now() - self._busy_since if self._running else 0.0),
+        )
+
+    async def start(self) -> None:
+        """Start the engine."""
+        await self.engine.start()
+
+    async def count_tokens(self, messages: tuple[ChatMessage, ...]) -> int:
+        """Ask the engine; this takes no slot."""
+        return await self.engine.count_tokens(messages)
+
+    async def generate(self, request: EngineRequest) -> Completion:
+        """Wait for a slot, then answer; the request's deadline covers both."""
+        ticket = next(self._tickets)
+        for attempt in itertools.count(1):
+            async with self._admitted(request, ticket):
+                try:
+                    return self._settle(await self.engine.generate(request))
+                except EngineUnavailable as error:
+                    self._pause_or_raise(error, attempt)
+        raise AssertionError("unreachable")
+
+    async def stream(self, request: EngineRequest) -> AsyncGenerator[CompletionChunk, None]:
+        """Wait for a slot, then answer piece by piece; the slot is held until the iterator is left."""
+        ticket = next(self._tickets)
+        for attempt in itertools.count(1):
+            async with self._admitted(request, ticket), _closing(self.engine.stream(request)) as chunks:
+                try:
+                    chunk = await anext(chunks)
+                except EngineUnavailable as error:
+                    self._pause_or_raise(error, attempt)
+                    continue
+                yield self._note(chunk)
+                async for chunk in chunks:
+                    yield self._note(chunk)
+                return
+
+    async def close(self) -> None:
+        """Fail all that wait with `EngineUnavailable`, then close the engine."""
+        self._closed = True
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
+        waiters, self._waiters = self._waiters, []
+        for _, _, admitted in waiters:
+            if not admitted.done():
+                admitted.set_exception(self._closed_error())
+        await self.engine.close()
+
+    @contextlib.asynccontextmanager
+    async def _admitted(self, request: EngineRequest, ticket: int) -> AsyncIterator[None]:
+        arrived = self._clock.now()
+        try:
+            async with before_deadline(request.deadline, self._clock, self.name):
+                await self._enter(request.priority, ticket)
+        except BaseException:
+            self._failures += 1
+            raise
+        finally:
+            self._waiting_seconds += self._clock.now() - arrived
+        entered = self._clock.now()
+        try:
+            yield
+        except BaseException:
+            self._failures += 1
+            raise
+        finally:
+            self._engine_seconds += self._clock.now() - entered
+            self._leave()
+
+    async def _enter(self, priority: int, ticket: int) -> None:
+        if self._closed:
+            raise self._closed_error()
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = (priority, ticket, admitted)
+        heapq.heappush(self._waiters, waiter)
+        self._admit()
+        try:
+            await admitted
+        except asyncio.CancelledError:
+            if admitted.done() and not admitted.cancelled() and admitted.exception() is None:
+                self._leave()  # admitted and cancelled in one pass of the loop
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+                heapq.heapify(self._waiters)
+            raise
+
+    def _admit(self) -> None:
+        while self._waiters and self._running < self.engine.slots and not self.is_paused:
+            _, _, admitted = heapq.heappop(self._waiters)
+            if admitted.done():
+                continue
+            if not self._running:
+                self._busy_since = self._clock.now()
+            self._running += 1
+            admitted.set_result(None)
+
+    def _leave(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._busy_seconds += self._clock.now() - self._busy_since
+        self._admit()
+
+    def _pause_or_raise(self, error: EngineUnavailable, attempt: int) -> None:
+        if error.retry_after is None or attempt >= self._attempts or self._closed:
+            raise error
+        loop = asyncio.get_running_loop()
+        until = loop.time() + error.retry_after
+        if self._resume is not None:
+            if self._resume.when() >= until:
+                return
+            self._resume.cancel()
+        self._resume = loop.call_at(until, self._resume_admission)
+
+    def _resume_admission(self) -> None:
+        self._resume = None
+        self._admit()
+
+    def _note(self, chunk: CompletionChunk) -> CompletionChunk:
+        if chunk.completion is not None:
+            self._settle(chunk.completion)
+        return chunk
+
+    def _settle(self, completion: Completion) -> Completion:
+        self._requests += 1
+        self._usage += completion.usage
+        return completion
+
+    def _closed_error(self) -> EngineUnavailable:
+        return EngineUnavailable(self.name, "it has been closed")
+
+
+@contextlib.asynccontextmanager
+async def _closing(chunks: AsyncIterator[CompletionChunk]) -> AsyncIterator[AsyncIterator[CompletionChunk]]:
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
