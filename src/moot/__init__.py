@@ -1,0 +1,102 @@
+"""Moot: a runtime for multi-agent systems.
+
+Supervised agents exchange typed messages, share state, and think with a language-model
+engine. ``AgentManager`` runs them; ``Agent`` and ``handles`` write them; ``Payload``
+and ``Request`` are what they say to each other.
+"""
+
+from moot.agent import Agent, FunctionAgent
+from moot.asks import Ask, gather
+from moot.context import AgentContext
+from moot.deadletters import DeadLetter, DeadLetters, Reason
+from moot.directory import AgentCard
+from moot.errors import (
+    AgentNotMade,
+    AgentStopped,
+    AskTimeout,
+    ContextOverflow,
+    CoordinationError,
+    DeliveryError,
+    DuplicateAgent,
+    EngineError,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    InvalidPayload,
+    MailboxFull,
+    ManagerStopped,
+    MessageError,
+    MessageTooLarge,
+    ModelUnavailable,
+    MootError,
+    QuorumFailed,
+    Retry,
+    StateConflict,
+    TurnError,
+    UnknownAgent,
+    UnknownMessageType,
+)
+from moot.handlers import handles
+from moot.manager import AgentManager
+from moot.message import AgentMessage, Payload, ReplyTo, Request
+from moot.policies import Backoff, MailboxPolicy, RetryPolicy
+from moot.router import MessageRouter
+from moot.sender import MessageSender
+from moot.state import Change, InMemorySharedState, SharedState, Versioned
+from moot.stream import Stream
+from moot.telemetry import ManagerStats
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Agent",
+    "AgentCard",
+    "AgentContext",
+    "AgentManager",
+    "AgentMessage",
+    "AgentNotMade",
+    "AgentStopped",
+    "Ask",
+    "AskTimeout",
+    "Backoff",
+    "Change",
+    "ContextOverflow",
+    "CoordinationError",
+    "DeadLetter",
+    "DeadLetters",
+    "DeliveryError",
+    "DuplicateAgent",
+    "EngineError",
+    "EngineRejected",
+    "EngineTimeout",
+    "EngineUnavailable",
+    "FunctionAgent",
+    "InMemorySharedState",
+    "InvalidPayload",
+    "MailboxFull",
+    "MailboxPolicy",
+    "ManagerStats",
+    "ManagerStopped",
+    "MessageError",
+    "MessageRouter",
+    "MessageSender",
+    "MessageTooLarge",
+    "ModelUnavailable",
+    "MootError",
+    "Payload",
+    "QuorumFailed",
+    "Reason",
+    "ReplyTo",
+    "Request",
+    "Retry",
+    "RetryPolicy",
+    "SharedState",
+    "StateConflict",
+    "Stream",
+    "TurnError",
+    "UnknownAgent",
+    "UnknownMessageType",
+    "Versioned",
+    "gather",
+    "handles",
+]

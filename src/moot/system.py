@@ -1,0 +1,289 @@
+"""The running system: the parts of the runtime, wired, and what a turn may ask of them.
+
+Made when a manager starts and closed when it stops. It implements the `Runtime`
+that contexts reach up through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from moot.agent import Agent
+from moot.asks import Ask, AskTable
+from moot.cell import Cell
+from moot.context import AgentContext
+from moot.delivery import Delivery
+from moot.errors import AgentNotMade, AgentStopped, ManagerStopped, UnknownAgent
+from moot.flow import Flow
+from moot.message import AgentMessage, ReplyTo
+from moot.router import MessageRouter
+from moot.runners import ReadyQueue
+from moot.state import Transaction
+from moot.timers import DeadlineWheel
+from moot.turn_engine import TurnEngine
+from moot.worker import Worker
+
+if TYPE_CHECKING:
+    from moot.clock import Clock
+    from moot.deadletters import DeadLetters
+    from moot.directory import Directory
+    from moot.engine.base import Engine
+    from moot.ids import Ids
+    from moot.state import SharedState
+    from moot.turn import Records
+
+__all__ = ["System"]
+
+T = TypeVar("T")
+
+_MOST_SUGGESTED = 1000
+
+_log = logging.getLogger("moot.system")
+
+
+class System:
+    """All parts at work. ``ready`` is the queue of cells that can run; a simulator puts its own there."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        ids: Ids,
+        directory: Directory,
+        dead_letters: DeadLetters,
+        shared_state: SharedState,
+        ready: ReadyQueue | None = None,
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._ids = ids
+        self.directory = directory
+        self._shared_state = shared_state
+        self.clock = clock
+        self.incarnation = ids.incarnation
+        self.next_sequence = ids.next_sequence
+        self.now = clock.now
+        self.engine: Engine | None = None
+        self.is_open = True
+        self.wheel = DeadlineWheel(loop, clock)
+        self.asks = AskTable(ids.incarnation, ids.next_sequence, self.wheel)
+        self.flow = Flow(self.wheel, clock, dead_letters)
+        self.router = MessageRouter(directory)
+        self.router.activate = self.activate
+        self.delivery = Delivery(clock, self.router, self.flow, self.asks, dead_letters)
+        self.worker = Worker(self, clock, directory, self.delivery, self.flow)
+        runners = self.worker.open(loop, ready if ready is not None else deque())
+        self._turn_waits = runners.suspending
+
+    # the Runtime that contexts see
+    def random_for(self, name: str) -> random.Random:
+        return self._ids.random_for(name)
+
+    def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+        self._turn_waits()
+        target = self.directory.cells.get(ask.to)
+        if target is None or target.stopping:
+            target = self.target(ask.to, ctx.records)
+        incoming = ctx.message
+        deadline = self.now() + ask.timeout
+        if incoming.deadline is not None and incoming.deadline < deadline:
+            deadline = incoming.deadline
+        sender = ctx.seat.id
+        message = AgentMessage(
+            sender,
+            target.id,
+            ask.content,
+            ask.message_type,
+            self.next_sequence(),
+            self.incarnation,
+            incoming.conversation or incoming.sequence,
+            self.asks.open(ask, deadline),
+            deadline,
+            (*incoming.chain, sender),
+            ctx.trace,
+        )
+        if target.mailbox.offer(message):
+            ask.target, ask.message = target, message
+            if not target.queued:
+                self.worker.notice(target)
+        else:
+            self.delivery.request(ask, target, message)
+
+    def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
+        self.delivery.withdraw(ask, expired=expired)
+
+    def progress(self, ctx: AgentContext[Any], to: str | ReplyTo, content: Any, message_type: str) -> None:
+        if isinstance(to, ReplyTo):
+            self.delivery.progress(ctx, to, content)
+            return
+        message = AgentMessage(
+            ctx.seat.id,
+            to,
+            content,
+            message_type,
+            self.next_sequence(),
+            self.incarnation,
+            ctx.message.conversation or ctx.message.sequence,
+            trace=ctx.trace,
+        )
+        self.delivery.send_now(_cell_of(ctx), message)
+
+    async def spawn(self, ctx: AgentContext[Any], child: Agent[Any]) -> str:
+        parent = _cell_of(ctx)
+        if parent.stopping:
+            raise AgentStopped(parent.id)
+        cell = Cell(child)
+        cell.parent = parent
+        await self.add(cell)
+        return cell.id
+
+    async def stop_child(self, child_id: str) -> None:
+        cell = self.directory.cells.get(child_id)
+        if cell is not None:
+            await self._remove_quietly(cell)
+
+    async def run_sync(self, fn: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(None, fn)
+
+    def engine_for(self, ctx: AgentContext[Any]) -> Engine:
+        if self.engine is None:
+            raise RuntimeError("this manager has no engine; give it one: AgentManager(engine='local')")
+        return TurnEngine(self.engine, ctx)
+
+    def open_state(self) -> Transaction:
+        return Transaction(self._shared_state)
+
+    # addresses
+    def target(self, address: str, records: Records | None = None) -> Cell:
+        """The cell at an address. Raises `UnknownAgent`, `AgentStopped`."""
+        target = self.directory.cells.get(address)
+        if target is not None and not target.stopping:
+            return target
+        try:
+            target = self.router.resolve(address, records)
+        except AgentNotMade:
+            raise
+        except UnknownAgent:
+            raise self._unknown(address) from None
+        if target.stopping:
+            raise AgentStopped(target.id)
+        return target
+
+    def _unknown(self, address: str) -> UnknownAgent:
+        known = self.directory.cells
+        return UnknownAgent(address, tuple(known) if len(known) <= _MOST_SUGGESTED else ())
+
+    # who lives here
+    async def start(self) -> None:
+        """Start the agents registered so far, in order. Raises what an ``on_start`` raises."""
+        for cell in tuple(self.directory.cells.values()):
+            await self.worker.start(cell)
+
+    async def add(self, cell: Cell) -> None:
+        """Register and start an agent. Raises `DuplicateAgent`, and what its ``on_start`` raises."""
+        self.directory.add(cell)
+        if cell.parent is not None:
+            if cell.parent.children is None:
+                cell.parent.children = {}
+            cell.parent.children[cell] = None
+        try:
+            await self.worker.start(cell)
+        except BaseException:
+            if self.directory.cells.get(cell.id) is cell:
+                await self._remove_quietly(cell)
+            elif cell.parent is not None and cell.parent.children is not None:
+                cell.parent.children.pop(cell, None)
+            raise
+
+    def resident(self, agent_id: str) -> Cell:
+        """The cell of a registered agent. Raises `UnknownAgent`."""
+        cell = self.directory.cells.get(agent_id)
+        if cell is None:
+            raise self._unknown(agent_id)
+        return cell
+
+    def activate(self, agent: Agent[Any]) -> Cell:
+        """Register a hosted agent that was just addressed; it starts with its first turn."""
+        if not self.is_open:
+            raise ManagerStopped("make an agent")
+        cell = Cell(agent)
+        self.directory.add(cell)
+        self.worker.notice(cell)
+        return cell
+
+    async def remove(self, cell: Cell) -> None:
+        """Stop an agent, its children first.
+
+        Raises:
+            RuntimeError: called from a turn of this very agent or of a child, which would wait for itself.
+        """
+        above = self.running_here()
+        while above is not None:
+            if above is cell:
+                raise RuntimeError(f"agent {cell.id!r} cannot unregister itself inside its own turn; let another do it")
+            above = above.parent
+        cell.stopping = True
+        children, cell.children = cell.children, None
+        if cell.parent is not None and cell.parent.children is not None:
+            cell.parent.children.pop(cell, None)
+        self.directory.remove(cell)
+        try:
+            for child in reversed(children or {}):
+                await self._remove_quietly(child)
+            await self.worker.stop(cell)
+        finally:
+            self.worker.bury_mail(cell)
+
+    def running_here(self) -> Cell | None:
+        """The cell in whose turn this is called, if it is called in one."""
+        return self.worker.runners.running(asyncio.current_task()) if self.worker.runners is not None else None
+
+    async def _remove_quietly(self, cell: Cell) -> None:
+        try:
+            await self.remove(cell)
+        except Exception:
+            _log.exception("agent %s failed in on_stop", cell.id)
+
+    # the end
+    async def settle(self) -> None:
+        """Return when no message waits for a turn and no turn is under way. Timers do not count."""
+        if self.worker.runners is not None:
+            await self.worker.runners.wait_idle()
+
+    async def close(self, *, drain: bool, timeout: float) -> None:
+        """Stop all agents and end every ask; see `AgentManager.stop`."""
+        grace = min(timeout, 5.0)
+        drained = drain and await self._drained(timeout)
+        self.is_open = False
+        if not drained:
+            await self._cancel_turns(grace)
+        for cell in reversed(tuple(self.directory.cells.values())):
+            try:
+                async with asyncio.timeout(grace):
+                    await self._remove_quietly(cell)
+            except TimeoutError:
+                _log.error("agent %s did not stop within %g s", cell.id, grace)
+                await self._cancel_turns(grace)
+        await self._cancel_turns(grace)
+        self.asks.fail_all(lambda: ManagerStopped("finish an ask"))
+        self.wheel.close()
+
+    async def _cancel_turns(self, grace: float) -> None:
+        for agent_id in await self.worker.close(grace):
+            _log.error("agent %s does not end when cancelled and was abandoned", agent_id)
+
+    async def _drained(self, timeout: float) -> bool:
+        try:
+            await asyncio.wait_for(self.settle(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _cell_of(ctx: AgentContext[Any]) -> Cell:
+    """The cell that a context of this system sits on; it need not be in the directory any more."""
+    return cast(Cell, ctx.seat)

@@ -1,0 +1,146 @@
+"""A context without a system: test one handler as a function.
+
+It is the real `AgentContext` on a runtime that only records. Asks are answered from
+what the test gives; nothing else is delivered anywhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any, TypeVar
+
+from moot.agent import Agent
+from moot.asks import Ask
+from moot.context import AgentContext
+from moot.engine.base import Engine
+from moot.errors import UnknownAgent
+from moot.handlers import Handler
+from moot.message import AgentMessage, ReplyTo, message_type_of
+from moot.state import InMemorySharedState, Transaction
+from moot.turn import NOTHING, Effects
+from moot.turn_engine import TurnEngine
+
+__all__ = ["FakeContext"]
+
+T = TypeVar("T")
+
+
+class FakeContext(AgentContext[Any]):
+    """A context for one handler under test.
+
+    ``sent`` are pairs of address and content, ``replied`` what `reply` was given, ``progressed`` what `progress`
+    was given; ``state`` can be set before and read after.
+    """
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        message: Any = None,
+        agent_id: str = "agent_under_test",
+        sender: str = "tester",
+        answers: Mapping[str, Any] | None = None,
+        engine: Engine | None = None,
+        state: Any = None,
+    ) -> FakeContext:
+        """A context in which ``message`` was asked by ``sender``.
+
+        ``answers`` maps an agent's id to its answer, or to a function from the content asked to the answer; an
+        exception is raised.
+        """
+        kind = message_type_of(message) if message is not None else "test"
+        envelope = AgentMessage(sender, agent_id, message, kind, 1, "fake", reply_to=ReplyTo("fake", 1))
+        seat = _FakeSeat(agent_id, state)
+        return cls(_FakeRuntime(answers or {}, engine), seat, envelope)
+
+    @property
+    def sent(self) -> list[tuple[str | ReplyTo, Any]]:
+        """What was sent and published, in order; answers to deferred asks after them."""
+        effects = self.effects or Effects()
+        return [(message.to, message.content) for message in effects.outputs] + list(effects.answers)
+
+    @property
+    def replied(self) -> Any:
+        """What `reply` was given; None if it was not called."""
+        return None if self.effects is None or self.effects.answer is NOTHING else self.effects.answer
+
+    @property
+    def scheduled(self) -> list[tuple[float, Any]]:
+        """What was scheduled: delays in seconds and contents."""
+        return [(delay, message.content) for delay, message in (self.effects or Effects()).timers]
+
+    @property
+    def progressed(self) -> list[Any]:
+        """What `progress` was given."""
+        runtime = self.runtime
+        return runtime.progressed if isinstance(runtime, _FakeRuntime) else []
+
+    async def handle(self, agent: Agent[Any]) -> Any:
+        """Run the handler of ``agent`` that this context's message is for, and return what it returns."""
+        handler: Handler | None = agent.handler_table().get(self.message.message_type)
+        if handler is None:
+            return await agent.handle_message(self.message, self)
+        given = (self,) if handler.wants_context else ()
+        result = handler.call(agent, handler.argument(self.message), *given)
+        return await result if handler.is_async else result
+
+
+class _FakeSeat:
+    def __init__(self, agent_id: str, state: Any) -> None:
+        self.id = agent_id
+        self.state = state
+
+
+class _FakeRuntime:
+    """Records instead of acting; implements `moot.runtime.Runtime`."""
+
+    incarnation = "fake"
+
+    def __init__(self, answers: Mapping[str, Any], engine: Engine | None) -> None:
+        self._answers = answers
+        self._engine = engine
+        self._shared_state = InMemorySharedState()
+        self.next_sequence: Callable[[], int] = count(2).__next__
+        self.progressed: list[Any] = []
+        self.children: dict[str, Agent[Any]] = {}
+
+    def now(self) -> float:
+        return 1_700_000_000.0
+
+    def random_for(self, name: str) -> random.Random:
+        return random.Random(name)
+
+    def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+        if ask.to not in self._answers:
+            raise UnknownAgent(ask.to, tuple(self._answers))
+        answer = self._answers[ask.to]
+        if isinstance(answer, BaseException):
+            ask.fail(answer)
+        else:
+            ask.resolve(answer(ask.content) if callable(answer) else answer)
+
+    def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
+        """Every ask is answered when it is made."""
+
+    def progress(self, ctx: AgentContext[Any], to: str | ReplyTo, content: Any, message_type: str) -> None:
+        self.progressed.append(content)
+
+    async def spawn(self, ctx: AgentContext[Any], child: Agent[Any]) -> str:
+        self.children[child.id] = child
+        return child.id
+
+    async def stop_child(self, child_id: str) -> None:
+        self.children.pop(child_id, None)
+
+    async def run_sync(self, fn: Callable[[], T]) -> T:
+        return fn()
+
+    def engine_for(self, ctx: AgentContext[Any]) -> Engine:
+        if self._engine is None:
+            raise RuntimeError("this context has no engine; give it one: FakeContext.of(engine=ScriptedEngine([...]))")
+        return TurnEngine(self._engine, ctx)
+
+    def open_state(self) -> Transaction:
+        return Transaction(self._shared_state)
