@@ -1,0 +1,169 @@
+"""The command group: which commands there are, and how they end.
+
+Each command is one module of this package, named in `COMMANDS` with its line
+of help and loaded only when it is called: importing all of them would cost
+more than the help text takes. Errors a user can do something about end in one
+line on stderr and exit code 2 (usage) or 1 (it did not work); a traceback is
+for bugs.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TextIO
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
+
+from moot.errors import MootError
+
+__all__ = [
+    "COMMANDS",
+    "EXIT_FAILED",
+    "EXIT_INTERRUPTED",
+    "EXIT_OK",
+    "EXIT_USAGE",
+    "Command",
+    "UsageError",
+    "app",
+    "run",
+]
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class UsageError(Exception):
+    """The command cannot start with what it was given; the text is shown as one line, exit code 2."""
+
+
+class Command(NamedTuple):
+    """Where a command lives: ``target`` in ``module`` is a `typer.Typer` or a function with typer's annotations."""
+
+    module: str
+    target: str
+    help: str
+
+    def load(self) -> Any:
+        """The click command, with its module imported."""
+        found = getattr(importlib.import_module(self.module), self.target)
+        if not isinstance(found, typer.Typer):
+            return get_command(single(found))
+        found.rich_markup_mode = None
+        return get_group(found)
+
+
+COMMANDS = {
+    "research": Command("moot.cli.research", "research", "Answer a question from your own documents, with citations."),
+    "run": Command("moot.cli.run", "run", "Run the agents of MODULE:APP until Ctrl-C."),
+    "models": Command("moot.cli.models", "app", "List, download and verify language models."),
+    "bench": Command("moot.cli.bench", "bench", "Measure this machine: messages, asks and fan-out per second."),
+    "doctor": Command("moot.cli.doctor", "doctor", "Check this machine: Python, extras, model, disk, engine."),
+    "version": Command("moot.cli.version", "version", "Print the version."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are stand-ins with a line of help until one is called."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands.update({name: stand_in(name, command.help) for name, command in COMMANDS.items()})
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of `COMMANDS`: what a newcomer needs first stands first."""
+        return list(COMMANDS)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Replace the stand-in that is about to run by the real command."""
+        name = args[0] if args else ""
+        if name in COMMANDS:
+            self.add_command(COMMANDS[name].load(), name)
+        return super().resolve_command(ctx, args)
+
+
+def single(function: Callable[..., Any]) -> typer.Typer:
+    """A Typer app of one command."""
+    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    alone.command()(function)
+    return alone
+
+
+def stand_in(name: str, text: str) -> Any:
+    """A command that only has a name and a help line."""
+
+    def nothing() -> None: ...
+
+    nothing.__name__, nothing.__doc__ = name, text
+    return get_command(single(nothing))
+
+
+app = typer.Typer(
+    name="moot",
+    cls=LazyGroup,
+    help="Multi-agent systems: agents, messages and a shared language-model engine.",
+    no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: rich alone would cost 150 ms
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options() -> None:
+    """Exists so that the app is a group also when only one command is registered."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code."""
+    try:
+        code = get_command(app)(args=list(arguments), prog_name="moot", standalone_mode=False)
+    except typer.Abort:
+        code = EXIT_INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the outermost frame: what is a bug is raised again
+        code = explain(error)
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    return flush(code if isinstance(code, int) else EXIT_OK)
+
+
+def explain(error: Exception) -> int:
+    """Say on stderr what went wrong, in one line where the user can mend it; re-raise what is a bug."""
+    if callable(show := getattr(error, "show", None)):  # typer's own usage errors
+        show()
+        return int(getattr(error, "exit_code", EXIT_USAGE))
+    if isinstance(error, (UsageError, MootError)):
+        print(f"moot: {error}", file=sys.stderr)
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        print(f"moot: cannot write: {error.strerror}", file=sys.stderr)
+        return EXIT_FAILED
+    raise error
+
+
+def flush(code: int) -> int:
+    """Write out what is buffered; a reader that went away (``moot … | head``) is no error."""
+    problem = drain(sys.stdout)
+    drain(sys.stderr)  # what could not be said there is no failure of the command
+    if problem is not None and not isinstance(problem, BrokenPipeError):
+        return explain(problem)
+    return code
+
+
+def drain(stream: TextIO | None) -> OSError | None:
+    """Write out what a stream holds back; where that fails, let it go, since Python's own try at exit ends with 120."""
+    if stream is None:  # it was closed before we began
+        return None
+    try:
+        stream.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return error
+    return None

@@ -1,0 +1,278 @@
+"""``moot research``: answer a question from the user's own files, with citations that open.
+
+The report goes to stdout, everything else to stderr. Only typer is imported up
+front, so that ``moot --help`` stays quick.
+
+Exit codes: 0 a report, 1 not found in the sources, 2 bad input or an engine that
+cannot start, 3 a partial report because the engine failed on the way, 130
+interrupted, with what was found until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from moot.cli.research_screen import Screen
+    from moot.engine.base import Engine
+    from moot.teams.research import Report
+
+__all__ = ["research"]
+
+T = TypeVar("T")
+
+_MIN_CONTEXT = 1_024
+_NOT_FOUND, _BAD_INPUT, _PARTIAL, _INTERRUPTED = 1, 2, 3, 130
+
+
+class Depth(StrEnum):
+    """How much is read and written."""
+
+    BRIEF = "brief"
+    STANDARD = "standard"
+    COMPREHENSIVE = "comprehensive"
+
+
+class _BadInputError(Exception):
+    """One clear line for the user."""
+
+
+def research(
+    question: Annotated[str, typer.Argument(help="What to find out; a specific question works best.")] = "",
+    more_sources: Annotated[list[Path] | None, typer.Argument(help="Further files and folders.")] = None,
+    sources: Annotated[list[Path] | None, typer.Option("--sources", "-s", help="Files and folders to read.")] = None,
+    depth: Annotated[
+        Depth, typer.Option(help="brief: about half a minute; standard; comprehensive: up to 6 answers, 5 minutes.")
+    ] = Depth.STANDARD,
+    engine: Annotated[
+        str | None, typer.Option(envvar="MOOT_ENGINE", help="local, local:small, openai:MODEL@URL; none: quotes only.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name, or the path of a .gguf file.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of the local engine.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report as JSON, with verdicts and spans.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Answer research_request messages from stdin, a JSON line each.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+) -> None:
+    """Answer QUESTION from the files and folders given with --sources; every sentence carries its quote.
+
+    Exit codes: 0 report, 1 not found in the sources, 2 bad input or an engine that cannot start,
+    3 partial report because the engine failed on the way, 130 interrupted (with what was found).
+    """
+    from moot.cli.research_screen import Screen
+
+    paths = [*(sources or []), *(more_sources or [])]
+    found: list[Report] = []
+    try:
+        _check(question, paths, output, is_serving=serve)
+        chosen = _open_engine(engine, model, threads)
+        with Screen(is_quiet=quiet) as screen:
+            if serve:
+                asyncio.run(_with_engine(chosen, screen, lambda: _serve(paths, chosen, screen)))
+                raise typer.Exit(0)
+            run = _with_engine(chosen, screen, lambda: _run(question, paths, depth.value, chosen, screen, found))
+            report, is_interrupted = asyncio.run(run)
+        if report.status == "partial" and not is_interrupted:
+            typer.echo(f"moot research: {_one_line(report.notices[-1])}", err=True)
+        _write(report, output, as_json=as_json)
+    except (_BadInputError, ImportError) as error:  # a missing extra says how to install it
+        typer.echo(f"moot research: {_one_line(str(error))}", err=True)
+        raise typer.Exit(_BAD_INPUT) from None
+    except (KeyboardInterrupt, asyncio.CancelledError):  # SIGTERM cancels
+        typer.echo("moot research: interrupted", err=True)
+        for report in found:  # a second Ctrl-C ends the waiting and not the report
+            _write(report, output, as_json=as_json)
+        raise typer.Exit(_INTERRUPTED) from None
+    raise typer.Exit(_INTERRUPTED if is_interrupted else _exit_code(report))
+
+
+def _check(question: str, paths: list[Path], output: Path | None, *, is_serving: bool) -> None:
+    if not is_serving and not question.strip():
+        raise _BadInputError('no question; give one, as in: moot research "How …?" --sources docs/')
+    if not paths:
+        raise _BadInputError("no sources; name files or folders with --sources")
+    for path in paths:
+        try:
+            path.expanduser().stat()
+        except FileNotFoundError:
+            raise _BadInputError(f"no such file or folder: {path}") from None
+        except (OSError, RuntimeError) as error:  # a folder on the way is closed, a name too long, a user unknown
+            raise _BadInputError(f"cannot open {path}: {getattr(error, 'strerror', None) or error}") from None
+    if output is not None:
+        _check_output(output.expanduser(), [path.expanduser().resolve() for path in paths])
+    elif sys.stdout is None:
+        raise _BadInputError("there is no stdout to write to; name a file with --output")
+
+
+def _check_output(output: Path, sources: list[Path]) -> None:
+    """Before the work and not after it: whether the report can go there, and destroys nothing that it rests on."""
+    try:
+        if not output.parent.is_dir():
+            raise _BadInputError(f"no such folder for the report: {output.parent}")
+        if output.is_dir():
+            raise _BadInputError(f"cannot write {output}: it is a folder; name a file in it")
+        place = output.resolve()
+        is_there = output.exists()
+    except OSError as error:
+        raise _BadInputError(f"cannot write {output}: {error.strerror}") from None
+    if is_there and any(place.is_relative_to(source) for source in sources):
+        raise _BadInputError(f"{output} is one of the sources; write the report to another file")
+    if not os.access(output if is_there else output.parent, os.W_OK):
+        raise _BadInputError(f"cannot write {output}: no permission")
+
+
+def _open_engine(spec: str | None, model: str | None, threads: int | None) -> Engine | None:
+    from moot.engine.choose import open_engine
+    from moot.errors import EngineError
+
+    if spec == "none":
+        return None
+    try:
+        return open_engine(spec, model=model, threads=threads)
+    except (EngineError, ValueError, ImportError) as error:
+        raise _BadInputError(str(error)) from error
+
+
+async def _with_engine(engine: Engine | None, screen: Screen, work: Callable[[], Awaitable[T]]) -> T:
+    from moot.errors import EngineError
+
+    task = asyncio.current_task()
+    if task is not None and os.name == "posix":
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    if engine is None:
+        return await work()
+    try:
+        screen.say(f"starting the engine {engine.name}")
+        await engine.start()
+        if engine.context_size < _MIN_CONTEXT:
+            raise _BadInputError(
+                f"the context of engine {engine.name!r} is too small: {engine.context_size} tokens, "
+                f"{_MIN_CONTEXT} are needed; choose another model"
+            )
+        return await work()
+    except EngineError as error:
+        raise _BadInputError(str(error)) from error
+    finally:
+        await engine.close()
+
+
+async def _run(
+    question: str, paths: list[Path], depth: str, engine: Engine | None, screen: Screen, found: list[Report]
+) -> tuple[Report, bool]:
+    from moot.errors import EngineUnavailable
+    from moot.teams.research import ResearchTeam, SourceError
+
+    async with ResearchTeam(paths, engine=engine) as team:
+        try:
+            report = await team.research(question, depth=Depth(depth).value, on_progress=screen.show)
+        except SourceError as error:
+            raise _BadInputError(str(error)) from error
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+            found.append(team.so_far("Interrupted: this is what was found until then."))
+            return found[0], True
+    has_started = report.failure == EngineUnavailable.__name__ or any(use.calls for use in report.statistics.agents)
+    if report.status == "partial" and not has_started:  # what the engine refuses from the start is the user's to mend
+        raise _BadInputError(report.notices[-1] if report.notices else "the engine gave no answer")
+    return report, False
+
+
+async def _serve(paths: list[Path], engine: Engine | None, screen: Screen) -> None:
+    from moot.teams.research import ResearchTeam, SourceError
+    from moot.teams.research.ingest import check_sources
+    from moot.teams.research.serve import serve
+
+    try:
+        check_sources(paths)
+    except SourceError as error:
+        raise _BadInputError(str(error)) from error
+    async with ResearchTeam(paths, engine=engine) as team:
+        screen.say("answering research_request messages from stdin; Ctrl-C ends it")
+        try:
+            await serve(team.manager, _stdin_lines(), _write_line)
+        except BrokenPipeError:
+            _forget_stdout()
+        except OSError as error:
+            raise _BadInputError(f"cannot write the answers: {error.strerror}") from error
+
+
+async def _stdin_lines() -> AsyncIterator[bytes]:
+    """Lines of stdin, read by a thread with bare reads: a buffered reader would hold a lock at exit."""
+    import threading
+
+    loop = asyncio.get_running_loop()
+    lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+
+    def read() -> None:
+        rest = b""
+        while piece := os.read(sys.stdin.fileno(), 65_536):
+            *whole, rest = (rest + piece).split(b"\n")
+            for line in whole:
+                loop.call_soon_threadsafe(lines.put_nowait, line)
+        for last in ([rest] if rest else []) + [None]:
+            loop.call_soon_threadsafe(lines.put_nowait, last)
+
+    threading.Thread(target=read, name="moot-stdin", daemon=True).start()
+    while (line := await lines.get()) is not None:
+        yield line
+
+
+def _write_line(line: bytes) -> None:
+    sys.stdout.buffer.write(line + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _write(report: Report, output: Path | None, *, as_json: bool) -> None:
+    from moot.teams.research import to_json, to_markdown
+
+    text = to_json(report) + "\n" if as_json else to_markdown(report)
+    if output is None:
+        _print(text)
+        return
+    try:
+        output.expanduser().write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        lost = f"cannot write {output}: {error.strerror}"
+        if sys.stdout is not None:  # minutes of work are not thrown away for a full disk
+            _print(text)
+            lost += "; the report went to stdout"
+        raise _BadInputError(lost) from error
+    typer.echo(f"written to {output}", err=True)
+
+
+def _print(text: str) -> None:
+    """Write to stdout; a reader that went away (``moot research … | head``) is no error."""
+    try:
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    except OSError as error:
+        _forget_stdout()
+        raise _BadInputError(f"cannot write the report to stdout: {error.strerror}") from error
+
+
+def _forget_stdout() -> None:
+    """Point stdout to nowhere, so that what is still buffered is no error at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _one_line(text: str) -> str:
+    """``text`` without what would break the line or act on a terminal."""
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())
+
+
+def _exit_code(report: Report) -> int:
+    return {"not_found": _NOT_FOUND, "partial": _PARTIAL}.get(report.status, 0)
