@@ -1,0 +1,232 @@
+"""Moot on the same workloads, written as its documentation tells users to write them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from measure import FAN_OUT, Watch, main, rate, rss_bytes
+from moot import Agent, AgentContext, AgentManager, Payload, Request, handles
+
+
+class Task(Payload):
+    number: int
+    text: str
+
+
+class Result(Payload):
+    number: int
+    text: str
+
+
+class Double(Request[int]):
+    number: int
+    text: str
+
+
+class AskMany(Request[int]):
+    rounds: int
+
+
+class FanOut(Request[int]):
+    rounds: int
+
+
+class Receiver(Agent):
+    def __init__(self, agent_id: str) -> None:
+        super().__init__(agent_id)
+        self.seen = 0
+
+    @handles
+    async def receive(self, message: Task) -> None:
+        self.seen += 1
+
+
+class Worker(Agent):
+    """Answers an ask with a value, and a task with a message to the manager."""
+
+    @handles
+    async def double(self, message: Double) -> int:
+        return message.number * 2
+
+    @handles
+    async def work(self, message: Task, ctx: AgentContext) -> None:
+        ctx.send("lead", Result(number=message.number * 2, text=message.text))
+
+
+class Asker(Agent):
+    @handles
+    async def ask_many(self, message: AskMany, ctx: AgentContext) -> int:
+        for number in range(message.rounds):
+            await ctx.ask("worker", Double(number=number, text="hello"), timeout=30)
+        return message.rounds
+
+
+class MessagingLead(Agent):
+    """Fans out by messages: a round ends when the last result has come, and the next begins."""
+
+    def __init__(self, agent_id: str, rounds: int) -> None:
+        super().__init__(agent_id)
+        self.rounds = rounds
+        self.round = self.total = self.missing = 0
+        self.done = asyncio.Event()
+
+    @handles
+    async def begin(self, message: Task, ctx: AgentContext) -> None:
+        self.send_round(ctx)
+
+    @handles
+    async def collect(self, message: Result, ctx: AgentContext) -> None:
+        self.total += message.number
+        self.missing -= 1
+        if self.missing == 0:
+            self.round += 1
+            if self.round == self.rounds:
+                self.done.set()
+            else:
+                self.send_round(ctx)
+
+    def send_round(self, ctx: AgentContext) -> None:
+        self.missing = FAN_OUT
+        for index in range(FAN_OUT):
+            ctx.send(f"worker_{index}", Task(number=self.round, text="hello"))
+
+
+class GatheringLead(Agent):
+    """Fans out by asks: `gather` returns when all 100 answers are there."""
+
+    @handles
+    async def fan_out(self, message: FanOut, ctx: AgentContext) -> int:
+        asks = [
+            ctx.ask(f"worker_{index}", Double(number=message.rounds, text="hello"), timeout=30)
+            for index in range(FAN_OUT)
+        ]
+        return sum(await ctx.gather(asks))
+
+
+class Count(Request[int]):
+    number: int
+    level: int
+
+
+class Node(Agent):
+    made = 0
+
+    @handles
+    async def count(self, message: Count, ctx: AgentContext) -> int:
+        Node.made += 1
+        if message.level == 0:
+            return message.number
+        width = 10 ** (message.level - 1)
+        asks = []
+        for index in range(10):
+            number = message.number + index * width
+            child = f"node_{message.level - 1}_{number}"
+            await ctx.spawn(Node(child))
+            asks.append(ctx.ask(child, Count(number=number, level=message.level - 1), timeout=60))
+        return sum(await ctx.gather(asks))
+
+
+async def tell(size: int) -> dict[str, float]:
+    async with AgentManager() as manager:
+        receiver = Receiver("receiver")
+        await manager.register(receiver)
+        watch = Watch()
+        for number in range(size):
+            await manager.tell("receiver", Task(number=number, text="hello"))
+        await manager.settle()
+        seconds = watch.stop()
+        assert receiver.seen == size
+    return rate(size, seconds)
+
+
+async def ask(size: int) -> dict[str, float]:
+    async with AgentManager() as manager:
+        await manager.register(Worker("worker"))
+        watch = Watch()
+        for number in range(size):
+            await manager.ask("worker", Double(number=number, text="hello"), timeout=30)
+        return rate(size, watch.stop())
+
+
+async def ask_in_turn(size: int) -> dict[str, float]:
+    async with AgentManager() as manager:
+        await manager.register(Worker("worker"))
+        await manager.register(Asker("asker"))
+        watch = Watch()
+        for _ in range(size // FAN_OUT):
+            await manager.ask("asker", AskMany(rounds=FAN_OUT), timeout=60)
+        return rate(size, watch.stop())
+
+
+async def fan_out(size: int) -> dict[str, float]:
+    async with AgentManager() as manager:
+        for index in range(FAN_OUT):
+            await manager.register(Worker(f"worker_{index}"))
+        lead = MessagingLead("lead", size)
+        await manager.register(lead)
+        watch = Watch()
+        await manager.tell("lead", Task(number=0, text="begin"))
+        await lead.done.wait()
+        seconds = watch.stop()
+        assert lead.total == sum(range(size)) * 2 * FAN_OUT
+    return rate(size, seconds)
+
+
+async def fan_out_gather(size: int) -> dict[str, float]:
+    async with AgentManager() as manager:
+        for index in range(FAN_OUT):
+            await manager.register(Worker(f"worker_{index}"))
+        await manager.register(GatheringLead("lead"))
+        watch = Watch()
+        for number in range(size):
+            await manager.ask("lead", FanOut(rounds=number), timeout=60)
+        return rate(size, watch.stop())
+
+
+async def idle(size: int) -> dict[str, float]:
+    async with AgentManager() as manager:
+        before, watch = rss_bytes(), Watch()
+        for index in range(size):
+            await manager.register(Receiver(f"idle_{index}"))
+        seconds = watch.stop()
+        grown = rss_bytes() - before
+    return {"cpu_s": seconds.cpu, "wall_s": seconds.wall, "bytes_per_agent": grown / size}
+
+
+async def tree(size: int) -> dict[str, float]:
+    level = len(str(size)) - 1
+    async with AgentManager() as manager:
+        await manager.register(Node("root"))
+        watch = Watch()
+        total = await manager.ask("root", Count(number=0, level=level), timeout=60)
+        seconds = watch.stop()
+    assert total == sum(range(10**level))
+    return rate(Node.made, seconds)
+
+
+async def growth(size: int) -> dict[str, float]:
+    """Memory after ``size`` messages, less memory after a tenth of them."""
+    async with AgentManager() as manager:
+        await manager.register(Receiver("receiver"))
+        early = 0
+        for number in range(size):
+            await manager.tell("receiver", Task(number=number, text="hello"))
+            if number == size // 10:
+                await manager.settle()
+                early = rss_bytes()
+        await manager.settle()
+        return {"grown_mb": (rss_bytes() - early) / 1e6}
+
+
+if __name__ == "__main__":
+    main(
+        asyncio.run,
+        tell=tell,
+        ask=ask,
+        ask_in_turn=ask_in_turn,
+        fan_out=fan_out,
+        fan_out_gather=fan_out_gather,
+        idle=idle,
+        tree=tree,
+        growth=growth,
+    )
