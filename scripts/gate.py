@@ -1,0 +1,176 @@
+"""The gate's steps: format, lint, types, import contracts, package, start-up, tests.
+
+Called by scripts/test inside the environment that it set up. Each step is one line with its seconds; the first red one
+ends the run with its name. The tests come last, and their closing line is the last thing printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+UV = ROOT / ".venv-tools" / "bin" / "uv"
+
+IMPORT_LIMIT = 0.150
+HELP_LIMIT = 0.300
+
+
+class Step(NamedTuple):
+    """A named check; ``run`` says whether it holds."""
+
+    name: str
+    run: Callable[[], bool]
+
+
+def call(*command: str | Path, cwd: Path = ROOT, quiet: bool = False) -> bool:
+    """Run a command; with ``quiet`` its output is shown only when it fails."""
+    done = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE if quiet else None,
+        stderr=subprocess.STDOUT if quiet else None,
+    )
+    if done.returncode and quiet:
+        print(done.stdout)
+    return done.returncode == 0
+
+
+def build_and_smoke() -> bool:
+    """Build sdist and wheel (from the sdist), install the wheel in clean environments and use it."""
+    with tempfile.TemporaryDirectory(prefix="moot-package-") as folder:
+        out = Path(folder)
+        if not call(UV, "build", "--quiet", "--out-dir", out / "dist", quiet=True):
+            return False
+        wheel = next((out / "dist").glob("*.whl"))
+        if next((out / "dist").glob("*.tar.gz"), None) is None:
+            print("no sdist was built")
+            return False
+        plain, cli = out / "plain", out / "cli"
+        return (
+            install(plain, str(wheel))
+            and call(plain / "bin/python", "-W", "error", "-c", "import moot", cwd=out)
+            and call(plain / "bin/python", "-W", "error", ROOT / "examples/01_ping_pong.py", cwd=out, quiet=True)
+            and quick("import moot", IMPORT_LIMIT, out, plain / "bin/python", "-W", "error", "-c", "import moot")
+            and says_how_to_install(plain, out)
+            and install(cli, f"{wheel}[cli]")
+            and call(cli / "bin/moot", "version", cwd=out)
+            and quick("moot --help", HELP_LIMIT, out, cli / "bin/moot", "--help")
+        )
+
+
+def install(environment: Path, requirement: str) -> bool:
+    """Make a clean environment with this requirement in it."""
+    return call(UV, "venv", "--quiet", "--python", sys.executable, environment, quiet=True) and call(
+        UV, "pip", "install", "--quiet", "--python", environment / "bin/python", requirement, quiet=True
+    )
+
+
+def says_how_to_install(environment: Path, cwd: Path) -> bool:
+    """Without its extra, the command ends with one line that names the install command."""
+    done = subprocess.run(
+        [str(environment / "bin/moot"), "version"], cwd=cwd, check=False, text=True, capture_output=True
+    )
+    lines = done.stderr.strip().splitlines()
+    good = done.returncode == 2 and len(lines) == 1 and "pip install 'moot[cli]'" in lines[0]
+    if not good:
+        print(f"expected exit 2 and one line with the install command, got {done.returncode}:\n{done.stderr}")
+    return good
+
+
+def quick(what: str, limit: float, cwd: Path, *command: str | Path) -> bool:
+    """Best CPU time of eleven runs within ``limit`` seconds, stretched by how much slower this machine is.
+
+    How slow the machine is shows in what asyncio and msgspec alone take to import: 70 ms where the limits were set.
+    """
+    python = Path(command[0]).with_name("python")
+    usual = min(cpu_seconds(cwd, python, "-c", "import asyncio, msgspec") for _ in range(5))
+    best = min(cpu_seconds(cwd, *command) for _ in range(11))
+    limit *= max(1.0, usual / 0.070)
+    print(f"  {what}: {best * 1000:.0f} ms of CPU (limit {limit * 1000:.0f}; asyncio and msgspec {usual * 1000:.0f})")
+    return best <= limit
+
+
+def cpu_seconds(cwd: Path, *command: str | Path) -> float:
+    """User and system time of one run of a command."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([str(part) for part in command], cwd=cwd, check=True, stdout=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def tests(*options: str) -> Callable[[], bool]:
+    """Pytest with these options; its output is passed on and its closing line kept."""
+
+    def run() -> bool:
+        command = [sys.executable, "-m", "pytest", *options]
+        with subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                if re.search(r"\d+ (passed|failed|error).* in [\d.]+s", line):
+                    closing.append(line.rstrip())
+        return process.returncode == 0
+
+    return run
+
+
+closing: list[str] = []
+
+FAST = [
+    Step("format", lambda: call(BIN / "ruff", "format", "--check", ".")),
+    Step("lint", lambda: call(BIN / "ruff", "check", "--quiet", ".")),
+    Step("types (mypy)", lambda: call(BIN / "mypy")),
+    Step("import contracts", lambda: call(BIN / "lint-imports", quiet=True)),
+    Step("quick tests", tests("-q", "-m", "not slow and not model")),
+]
+FULL = [
+    *FAST[:3],
+    Step("types (pyright)", lambda: call(BIN / "pyright", "--warnings")),
+    FAST[3],
+    Step("package", build_and_smoke),
+    Step("tests", tests("-q", "--durations=10", "--cov", "--cov-report=term")),
+]
+
+
+def main() -> int:
+    """Run the steps in order, up to the first red one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fast", action="store_true", help="format, lint, types, import contracts and quick tests")
+    steps = FAST if parser.parse_args().fast else FULL
+    os.environ["PATH"] = f"{BIN}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    if shutil.which("git"):
+        call("git", "log", "-1", "--format=commit %h, %cs", quiet=False)
+    spent: list[str] = []
+    for step in steps:
+        print(f"-- {step.name}", flush=True)
+        started = time.monotonic()
+        good = step.run()
+        seconds = time.monotonic() - started
+        spent.append(f"{step.name} {seconds:.1f} s")
+        if not good:
+            print(
+                f"RED: {step.name} failed after {seconds:.1f} s; green before it: {', '.join(spent[:-1]) or 'nothing'}"
+            )
+            return 1
+    print("green: " + ", ".join(spent))
+    if closing:
+        print(closing[-1])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The house: arrows only point down, libraries stay in their module, and importing `moot` needs msgspec alone.
+
+Each import contract is broken once on purpose, in a copy of the source, and must be seen to fail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CONTRACTS = {
+    contract["id"]: contract
+    for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+}
+
+BREAKS = {
+    "layers": ("mailbox.py", "import moot.manager"),
+    "lib-cli": ("message.py", "import rich"),
+    "lib-uvloop": ("manager.py", "import uvloop"),
+    "lib-xllamacpp": ("manager.py", "import xllamacpp"),
+    "lib-openai": ("engine/base.py", "import openai"),
+    "lib-hub": ("engine/cache.py", "from huggingface_hub import hf_hub_download"),
+    "lib-html": ("codec.py", "from selectolax.lexbor import LexborHTMLParser"),
+    "lib-pdf": ("codec.py", "import pypdf"),
+    "lib-stems": ("router.py", "import snowballstemmer"),
+    "no-other-loop": ("runners.py", "import anyio"),
+}
+"""For each contract a module of `moot` and a line that must not stand in it."""
+
+
+def lint(root: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(Path(sys.executable).parent / "lint-imports"), "--no-cache", "--config", str(root / "pyproject.toml")],
+        cwd=root,
+        env={**os.environ, "PYTHONPATH": str(root / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The source and its contracts, to be broken."""
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def test_every_contract_has_its_break() -> None:
+    assert set(BREAKS) == set(CONTRACTS)
+
+
+@pytest.mark.parametrize("contract", BREAKS)
+def test_a_contract_is_seen_to_break(contract: str, copy: Path) -> None:
+    module, line = BREAKS[contract]
+    path = copy / "src/moot" / module
+    path.write_text(f"{path.read_text()}\n{line}\n")
+
+    done = lint(copy)
+
+    assert done.returncode != 0
+    assert f"{CONTRACTS[contract]['name']} BROKEN" in done.stdout
+
+
+def test_a_module_without_a_layer_is_seen(copy: Path) -> None:
+    (copy / "src/moot/homeless.py").write_text('"""A module that nobody gave a place."""\n')
+
+    done = lint(copy)
+
+    assert f"{CONTRACTS['layers']['name']} BROKEN" in done.stdout
+    assert "homeless" in done.stdout
+
+
+def test_importing_moot_loads_no_third_party_module_but_msgspec() -> None:
+    code = (
+        "import sys; before = set(sys.modules); import moot, json;"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in set(sys.modules) - before})))"
+    )
+
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+
+    loaded = set(json.loads(done.stdout)) - set(sys.stdlib_module_names)
+    assert loaded - {"typing_extensions"} == {"moot", "msgspec"}  # msgspec takes that one where it is installed
+
+
+def test_every_module_says_what_it_is_and_what_it_offers() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "src/moot").rglob("*.py"))
+        if not path.read_text().startswith('"""') or "__all__" not in path.read_text()
+    ]
+
+    assert silent == []
+
+
+def test_modules_are_short() -> None:
+    lengths = {
+        str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in (ROOT / "src/moot").rglob("*.py")
+    }
+
+    assert {path: lines for path, lines in lengths.items() if lines > 330} == {}

@@ -1,0 +1,73 @@
+"""Each example prints what its docstring claims, within 80 lines."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+
+EXPECTED = {
+    "01_ping_pong": ["ping 1", "pong 1", "ping 2", "pong 2", "ping 3", "pong 3"],
+    "02_typed_ask": ["the sum is 42.0", "converted from a plain dict: 3.0"],
+    "03_topics": ["dashboard: oslo is at -4 °C", "alarm: frost in oslo", "dashboard: rome is at 17 °C"],
+    "04_capability": ["agent = toimija", "message = viesti", "turn = vuoro", "nobody answers to"],
+    "05_deferred_reply": ["100 orders served; the last: soup, order 100"],
+    "06_shared_state": ["20 deposits by 4 tellers: balance 200, version 20"],
+    "07_function_agents": ["HELLO, MOOT!"],
+}
+
+
+def run(example: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / f"{example}.py")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("example", EXPECTED)
+def test_an_example_prints_what_it_claims(example: str) -> None:
+    printed = run(example)
+
+    for line in EXPECTED[example]:
+        assert line in printed
+
+
+def test_the_translations_are_shared_between_two_translators() -> None:
+    printed = run("04_capability")
+
+    assert "by translator_1" in printed
+    assert "by translator_2" in printed
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_reference_design_reports_and_runs_until_it_is_told_to_stop(number: signal.Signals) -> None:
+    command = [sys.executable, "-u", "-W", "error", str(EXAMPLES / "09_reference_design.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        assert process.poll() is None
+
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=30)
+
+    assert lines == [
+        "researcher_1: ['note 1 on quantum computing', 'note 2 on quantum computing', 'note 3 on quantum computing']\n",
+        "analyst_1: 3 notes agree\n",
+        "writer_1: a report on quantum computing: 3 notes agree\n",
+    ]
+    assert (rest, errors, process.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
+def test_an_example_is_short_and_says_what_it_prints(path: Path) -> None:
+    text = path.read_text()
+
+    assert len(text.splitlines()) < 80
+    assert text.startswith('"""')
+    assert "Prints: " in text.split('"""')[1]
