@@ -12,11 +12,9 @@ import random
 import re
 from collections.abc import Callable
 from itertools import count
-from typing import NewType
 
-__all__ = ["CAPABILITY", "TOPIC", "AgentId", "Ids", "snake_case"]
+__all__ = ["CAPABILITY", "TOPIC", "Ids", "snake_case"]
 
-AgentId = NewType("AgentId", str)
 
 CAPABILITY = "capability:"
 """What the address of anyone who can do something begins with."""
