@@ -623,7 +623,7 @@ async def test_the_asker_of_a_forwarded_request_that_finds_no_room_is_told() -> 
         await asyncio.sleep(1)
         await manager.tell("expert", Question())
 
-        with pytest.raises(MailboxFull):
+        with pytest.raises(MailboxFull, match=r"'expert' is full \(1 messages\)"):
             await manager.ask("desk", Question(), timeout=1000)
 
 

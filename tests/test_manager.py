@@ -467,6 +467,7 @@ async def test_an_agent_has_a_card_with_schemas() -> None:
         assert ping.content is not None
         assert "seconds" in str(ping.content)
         assert ping.reply == {"type": "string"}
+        assert manager.directory.cards() == [card]
 
 
 async def test_an_agent_keeps_its_constructor_arguments() -> None:
@@ -517,6 +518,18 @@ def test_ctrl_c_and_sigterm_drain_and_stop_cleanly(signal_number: signal.Signals
     out, err = process.communicate(timeout=20)
 
     assert (out, err, process.returncode) == ("ends\nstops\nclean\n", "", 0)
+
+
+async def test_the_statistics_count_each_message_once() -> None:
+    async with AgentManager() as manager:
+        await manager.register(lambda message: message.id)
+        before = manager.stats().messages
+        await manager.tell("<lambda>", {}, message_type="a")
+        await manager.ask("<lambda>", {}, message_type="b")
+        await manager.settle()
+
+        assert manager.stats().messages - before == 2
+        assert manager.stats().turns == 2
 
 
 async def _await(ask: Any) -> Any:

@@ -16,8 +16,8 @@ from moot.asks import Ask, AskTable
 from moot.cell import Cell
 from moot.clock import Clock
 from moot.deadletters import DeadLetters, Reason
-from moot.errors import AgentStopped, MailboxFull, UnknownAgent
-from moot.flow import Flow
+from moot.errors import AgentStopped, UnknownAgent
+from moot.flow import Flow, Station
 from moot.ids import TOPIC
 from moot.message import AgentMessage, ReplyTo
 from moot.router import MessageRouter
@@ -43,10 +43,10 @@ class Delivery:
         flow.lost = self._overflowed
         self.arrived: Callable[[Cell], None] = lambda cell: None
 
-    def _overflowed(self, message: AgentMessage) -> None:
+    def _overflowed(self, target: Station, message: AgentMessage) -> None:
         """The flow gave a message up; if it was a forwarded request, its asker is told."""
         if message.reply_to is not None:
-            self.asks.fail(message.reply_to, MailboxFull(message.to, 0, 1.0))
+            self.asks.fail(message.reply_to, target.full(self._clock.now()))
 
     def send(self, source: Cell, message: AgentMessage) -> None:
         """Deliver what a turn of ``source`` sent; what does not fit waits in its outbox."""

@@ -82,7 +82,7 @@ class Flow:
     """Moves messages between stations.
 
     ``arrived(station)`` is called for each message that enters a mailbox, ``unblocked(station)`` when the last
-    lane of a station is gone, ``lost(message)`` when one has become a dead letter.
+    lane of a station is gone, ``lost(station, message)`` when one for it has become a dead letter.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Flow:
         self._patience = patience
         self.arrived: Callable[[Any], None] = lambda station: None
         self.unblocked: Callable[[Any], None] = lambda station: None
-        self.lost: Callable[[AgentMessage], None] = lambda message: None
+        self.lost: Callable[[Station, AgentMessage], None] = lambda target, message: None
 
     def put(self, source: Station, target: Station, message: AgentMessage) -> None:
         """Deliver what a turn of ``source`` sent: at once, or through its outbox."""
@@ -104,7 +104,7 @@ class Flow:
         elif target.mailbox.offer(message):
             self.arrived(target)
         elif target.fails_when_full:
-            self._bury(message, f"mailbox of {target.id!r} is full and set to fail")
+            self._bury(target, message, f"mailbox of {target.id!r} is full and set to fail")
         else:
             lane = self._queue(source, target, message)
             lane.expiring = self._wheel.entries(self._clock.now() + self._patience)
@@ -148,7 +148,11 @@ class Flow:
                 target.mailbox.grow(max(1, target.mailbox.capacity // 8))
                 self.admit(target)
             else:
-                self._bury(smallest.messages.popleft(), "a circle of full mailboxes could not be widened further")
+                self._bury(
+                    smallest.target,
+                    smallest.messages.popleft(),
+                    "a circle of full mailboxes could not be widened further",
+                )
                 if not smallest.messages:
                     self._drop(smallest)
 
@@ -157,7 +161,7 @@ class Flow:
         messages = tuple(lane.messages)
         self._drop(lane)
         for message in messages:
-            self._bury(message, error)
+            self._bury(lane.target, message, error)
 
     def withdraw(self, lane: Lane) -> bool:
         """Take back a message from outside that still waits in ``lane``; say whether it did."""
@@ -203,9 +207,9 @@ class Flow:
         if lane.accepted is not None and not lane.accepted.done():
             lane.accepted.set_result(None)
 
-    def _bury(self, message: AgentMessage, error: str) -> None:
+    def _bury(self, target: Station, message: AgentMessage, error: str) -> None:
         self._dead_letters.add(message, Reason.OVERFLOW, error, at=self._clock.now())
-        self.lost(message)
+        self.lost(target, message)
 
 
 def _cycle_through(start: Station) -> list[Lane] | None:

@@ -11,6 +11,7 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable
+from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from moot.agent import Agent
@@ -70,7 +71,7 @@ class System:
         self.engine: Engine | None = None
         self.is_open = True
         self.wheel = DeadlineWheel(loop, clock)
-        self.asks = AskTable(ids.incarnation, ids.next_sequence, self.wheel)
+        self.asks = AskTable(ids.incarnation, count(1).__next__, self.wheel)
         self.flow = Flow(self.wheel, clock, dead_letters)
         self.router = MessageRouter(directory)
         self.router.activate = self.activate
