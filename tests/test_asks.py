@@ -115,6 +115,20 @@ async def test_cancelling_an_ask_withdraws_a_request_that_was_not_taken() -> Non
         assert not manager.dead_letters
 
 
+async def test_an_ask_that_is_dropped_before_its_answer_frees_everything() -> None:
+    """Its coroutine is closed in the very pass in which the request went out, before its deadline counts."""
+    async with AgentManager() as manager:
+        worker = Worker("worker")
+        await manager.register(worker)
+        waiting = manager.ask("worker", Work(number=1)).__await__()
+
+        next(waiting)
+        waiting.close()
+        await manager.settle()
+
+        assert (manager.stats().open_asks, worker.done) == (0, [])
+
+
 async def test_a_running_turn_goes_on_without_its_asker_unless_its_agent_says_otherwise() -> None:
     async with AgentManager() as manager:
         stubborn, considerate = Worker("stubborn"), Considerate("considerate")

@@ -66,8 +66,9 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     """Why it failed, once it is done."""
     deadline: float = 0.0
     key: int = 0
+    wheel: DeadlineWheel | None = None
     expiring: dict[Expiring, None] | None = None
-    """The entries of its slot on the wheel."""
+    """The entries of its slot on the wheel, once it is there."""
     target: Station | None = None
     message: AgentMessage | None = None
     lane: Lane | None = None
@@ -88,12 +89,15 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
             except DeliveryError as error:
                 self.fail(error)
         if not self.done:
-            waiter = self._waiter
-            if waiter is None:
-                waiter = self._waiter = asyncio.get_running_loop().create_future()
             try:
-                yield from waiter
-            except asyncio.CancelledError:
+                yield  # a pass of the loop costs less than a future and a deadline, and most answers come within one
+                if not self.done:
+                    waiter = self._waiter
+                    if waiter is None:
+                        waiter = self._waiter = asyncio.get_running_loop().create_future()
+                        self._watch()
+                    yield from waiter
+            except BaseException:
                 self.cancel()
                 raise
         if self.error is not None:
@@ -114,6 +118,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
             self.asker.post(self)
         except DeliveryError as error:
             self.fail(error)
+        self._watch()
 
     def when_done(self, callback: Callable[[Ask[Any]], None]) -> None:
         """Call ``callback`` when the ask is done; at once if it is."""
@@ -158,6 +163,12 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
             self.asker.withdraw(self, expired=True)
             self.fail(AskTimeout(self.to, self.message_type, self.timeout))
 
+    def _watch(self) -> None:
+        """From now on the deadline counts."""
+        if self.wheel is not None and self.expiring is None and not self.done:
+            self.expiring = self.wheel.entries(self.deadline)
+            self.expiring[self] = None
+
 
 class AskTable:
     """The asks under way, by the key that their `ReplyTo` carries. Their deadlines are on the wheel."""
@@ -178,8 +189,7 @@ class AskTable:
         key = ask.key = self._next_key()
         ask.deadline = deadline
         self._pending[key] = ask
-        ask.expiring = entries = self._wheel.entries(deadline)
-        entries[ask] = None
+        ask.wheel = self._wheel
         return ReplyTo(self.inbox, key, deadline)
 
     def get(self, reply_to: ReplyTo) -> Ask[Any] | None:
