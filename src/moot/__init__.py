@@ -14,8 +14,10 @@ from moot.errors import (
     AgentNotMade,
     AgentStopped,
     AskTimeout,
+    BreakerOpen,
     ContextOverflow,
     CoordinationError,
+    DeadlockError,
     DeliveryError,
     DuplicateAgent,
     EngineError,
@@ -30,16 +32,28 @@ from moot.errors import (
     ModelUnavailable,
     MootError,
     QuorumFailed,
+    RateLimited,
     Retry,
     StateConflict,
+    SupervisionFailed,
     TurnError,
+    TurnTimeout,
     UnknownAgent,
     UnknownMessageType,
 )
 from moot.handlers import handles
 from moot.manager import AgentManager
 from moot.message import AgentMessage, Payload, ReplyTo, Request
-from moot.policies import Backoff, MailboxPolicy, RetryPolicy
+from moot.policies import (
+    Backoff,
+    BatchPolicy,
+    BreakerPolicy,
+    MailboxPolicy,
+    RateLimit,
+    RetryPolicy,
+    Supervision,
+    TimeoutPolicy,
+)
 from moot.router import MessageRouter
 from moot.sender import MessageSender
 from moot.state import Change, InMemorySharedState, SharedState, Versioned
@@ -59,11 +73,15 @@ __all__ = [
     "Ask",
     "AskTimeout",
     "Backoff",
+    "BatchPolicy",
+    "BreakerOpen",
+    "BreakerPolicy",
     "Change",
     "ContextOverflow",
     "CoordinationError",
     "DeadLetter",
     "DeadLetters",
+    "DeadlockError",
     "DeliveryError",
     "DuplicateAgent",
     "EngineError",
@@ -85,6 +103,8 @@ __all__ = [
     "MootError",
     "Payload",
     "QuorumFailed",
+    "RateLimit",
+    "RateLimited",
     "Reason",
     "ReplyTo",
     "Request",
@@ -93,7 +113,11 @@ __all__ = [
     "SharedState",
     "StateConflict",
     "Stream",
+    "Supervision",
+    "SupervisionFailed",
+    "TimeoutPolicy",
     "TurnError",
+    "TurnTimeout",
     "UnknownAgent",
     "UnknownMessageType",
     "Versioned",

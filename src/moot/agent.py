@@ -16,7 +16,7 @@ from moot.errors import UnknownMessageType
 from moot.handlers import HandlerTable, build_table, function_table
 from moot.ids import snake_case
 from moot.message import AgentMessage
-from moot.policies import MailboxPolicy, RetryPolicy
+from moot.policies import BreakerPolicy, MailboxPolicy, RateLimit, RestartKind, RetryPolicy, Supervision, TimeoutPolicy
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -44,6 +44,15 @@ class Agent(Generic[S]):
     """What it is subscribed to from the start."""
     mailbox: ClassVar[MailboxPolicy] = MailboxPolicy()
     retry: ClassVar[RetryPolicy] = RetryPolicy()
+    timeouts: ClassVar[TimeoutPolicy] = TimeoutPolicy()
+    rate_limit: ClassVar[RateLimit | None] = None
+    """How many messages it takes in a time; `handles` can set one for a message type."""
+    breaker: ClassVar[BreakerPolicy | None] = None
+    """When its asks to an agent that keeps failing are no longer sent."""
+    supervision: ClassVar[Supervision] = Supervision()
+    """What it does about the failures of its children."""
+    restart: ClassVar[RestartKind] = "permanent"
+    """As a child: ``permanent`` is always restarted, ``transient`` only after a failure, ``temporary`` never."""
     concurrency: ClassVar[int] = 1
     """How many messages it handles at once. Agents with a state of their own handle one."""
     cancel_with_asker: ClassVar[bool] = False

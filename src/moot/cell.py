@@ -13,7 +13,7 @@ from typing import Any
 from moot.agent import Agent
 from moot.flow import Station
 from moot.ids import CAPABILITY, TOPIC
-from moot.policies import MailboxPolicy, RetryPolicy
+from moot.policies import Policies
 
 __all__ = ["Cell"]
 
@@ -27,29 +27,38 @@ class Cell(Station):
 
     __slots__ = (
         "agent",
+        "breaker",
         "cancels",
         "children",
         "concurrency",
         "parent",
         "queued",
+        "rate_limit",
+        "restart",
         "retry",
         "running",
         "started",
         "starting",
         "state",
         "stopping",
+        "supervision",
         "table",
+        "timeouts",
     )
 
-    def __init__(
-        self, agent: Agent[Any], mailbox: MailboxPolicy | None = None, retry: RetryPolicy | None = None
-    ) -> None:
-        super().__init__(_checked_id(agent), mailbox or agent.mailbox)
+    def __init__(self, agent: Agent[Any], policies: Policies | None = None) -> None:
+        chosen: Policies = policies or {}
+        super().__init__(_checked_id(agent), chosen.get("mailbox", agent.mailbox))
         if agent.concurrency < 1:
             raise ValueError(f"agent {agent.id!r} must handle at least 1 message at a time, not {agent.concurrency}")
         self.agent = agent
         self.table = agent.handler_table()
-        self.retry = retry or agent.retry
+        self.retry = chosen.get("retry", agent.retry)
+        self.timeouts = chosen.get("timeouts", agent.timeouts)
+        self.rate_limit = chosen.get("rate_limit", agent.rate_limit)
+        self.breaker = chosen.get("breaker", agent.breaker)
+        self.supervision = chosen.get("supervision", agent.supervision)
+        self.restart = chosen.get("restart", agent.restart)
         self.starting = type(agent).on_start is not Agent.on_start
         self.concurrency = 1 if self.starting else agent.concurrency  # nothing is handled beside ``on_start``
         self.cancels = agent.cancel_with_asker

@@ -31,6 +31,7 @@ class Reason(StrEnum):
     INVALID = "invalid"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    FORBIDDEN = "forbidden"
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,8 +17,10 @@ __all__ = [
     "AgentNotMade",
     "AgentStopped",
     "AskTimeout",
+    "BreakerOpen",
     "ContextOverflow",
     "CoordinationError",
+    "DeadlockError",
     "DeliveryError",
     "DuplicateAgent",
     "EngineError",
@@ -33,9 +35,12 @@ __all__ = [
     "ModelUnavailable",
     "MootError",
     "QuorumFailed",
+    "RateLimited",
     "Retry",
     "StateConflict",
+    "SupervisionFailed",
     "TurnError",
+    "TurnTimeout",
     "UnknownAgent",
     "UnknownMessageType",
 ]
@@ -157,6 +162,41 @@ class AskTimeout(DeliveryError, TimeoutError):
         )
 
 
+class BreakerOpen(DeliveryError):
+    """So many calls to ``target`` failed that no more are let through for ``retry_after`` seconds."""
+
+    def __init__(self, target: str, retry_after: float) -> None:
+        self.target = target
+        self.retry_after = retry_after
+        super().__init__(
+            f"the circuit breaker to {target!r} is open after repeated failures; "
+            f"try again in {retry_after:.3g} s, or use another meanwhile"
+        )
+
+
+class RateLimited(DeliveryError):
+    """The receiver refuses more messages than its rate limit allows; there is room in ``retry_after`` seconds."""
+
+    def __init__(self, agent_id: str, retry_after: float) -> None:
+        self.agent_id = agent_id
+        self.retry_after = retry_after
+        super().__init__(f"agent {agent_id!r} is over its rate limit; try again in {retry_after:.3g} s")
+
+
+class DeadlockError(DeliveryError):
+    """Agents wait for each other in a circle; this ask was chosen to fail, so that the others go on.
+
+    ``cycle`` names them in order: each waits for the next, and the last for the first.
+    """
+
+    def __init__(self, cycle: Sequence[str]) -> None:
+        self.cycle = tuple(cycle)
+        super().__init__(
+            f"deadlock: {' -> '.join((*self.cycle, *self.cycle[:1]))}; "
+            "let one of them defer its answer (ctx.defer) or tell instead of asking"
+        )
+
+
 class CoordinationError(MootError):
     """Another party won; read again and decide anew."""
 
@@ -197,6 +237,32 @@ class TurnError(MootError):
         super().__init__(
             f"agent {agent_id!r} failed on {message_type!r} after {attempts} attempt(s): {error}: {text}; "
             "the message is kept as a dead letter"
+        )
+
+
+class TurnTimeout(MootError, TimeoutError):
+    """A turn ran longer than its agent's run timeout (``seconds``); it was cancelled and rolled back."""
+
+    def __init__(self, agent_id: str, message_type: str, seconds: float) -> None:
+        self.agent_id = agent_id
+        self.message_type = message_type
+        self.seconds = seconds
+        super().__init__(
+            f"agent {agent_id!r} did not handle {message_type!r} within {seconds:.3g} s; "
+            "give it a longer run_timeout, or let it do less in a turn"
+        )
+
+
+class SupervisionFailed(MootError):
+    """An agent failed more often than its supervision allows, up to the manager, which stopped."""
+
+    def __init__(self, agent_id: str, error: BaseException, restarts: int) -> None:
+        self.agent_id = agent_id
+        self.error = error
+        self.restarts = restarts
+        super().__init__(
+            f"agent {agent_id!r} failed for good after {restarts} restart(s): {type(error).__name__}: {error}; "
+            "mend what fails, or allow more with AgentManager(supervision=Supervision(…))"
         )
 
 

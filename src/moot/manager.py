@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 import msgspec
 
@@ -26,6 +26,7 @@ from moot.errors import ManagerStopped
 from moot.ids import Ids
 from moot.message import AgentMessage, Request, message_type_of
 from moot.outside import OUTSIDE, Outside
+from moot.policies import Policies
 from moot.sender import MessageSender
 from moot.signals import StopSignals, stop_signal
 from moot.stream import Stream
@@ -33,7 +34,6 @@ from moot.system import System
 from moot.telemetry import GuardedObserver, ManagerStats, Observer
 
 if TYPE_CHECKING:
-    from moot.policies import MailboxPolicy, RetryPolicy
     from moot.runners import ReadyQueue
     from moot.state import SharedState
 
@@ -158,33 +158,21 @@ class AgentManager:
 
     # agents
     @overload
-    async def register(
-        self, agent: type[A], count: int = 1, *, mailbox: MailboxPolicy | None = None, retry: RetryPolicy | None = None
-    ) -> list[str]: ...
+    async def register(self, agent: type[A], count: int = 1, **policies: Unpack[Policies]) -> list[str]: ...
     @overload
-    async def register(
-        self,
-        agent: Agent[Any] | Callable[..., Any],
-        *,
-        mailbox: MailboxPolicy | None = None,
-        retry: RetryPolicy | None = None,
-    ) -> str: ...
-    async def register(
-        self,
-        agent: Any,
-        count: int = 1,
-        *,
-        mailbox: MailboxPolicy | None = None,
-        retry: RetryPolicy | None = None,
-    ) -> str | list[str]:
+    async def register(self, agent: Agent[Any] | Callable[..., Any], **policies: Unpack[Policies]) -> str: ...
+    async def register(self, agent: Any, count: int = 1, **policies: Unpack[Policies]) -> str | list[str]:
         """Register an agent, a function, or ``count`` agents of a class (``worker_1``, ``worker_2``, …).
 
-        Returns the id or, for a class, the ids; once the manager runs, when ``on_start`` has.
+        ``policies`` (``mailbox=``, ``retry=``, …) take the place of the class's own. Returns the id or, for a class,
+        the ids; once the manager runs, when ``on_start`` has.
 
         Raises:
             DuplicateAgent: the id is taken. TypeError, ValueError: it is no agent. What its ``on_start`` raises.
         """
-        ids = [await self._add(Cell(one, mailbox, retry)) for one in agents_of(agent, count)]
+        if unknown := policies.keys() - Policies.__annotations__:
+            raise TypeError(f"there is no policy {min(unknown)!r}; there are: {', '.join(Policies.__annotations__)}")
+        ids = [await self._add(Cell(one, policies)) for one in agents_of(agent, count)]
         return ids if isinstance(agent, type) else ids[0]
 
     def host(self, agent: Callable[[str], Agent[Any]], *, domain: str) -> None:

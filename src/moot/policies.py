@@ -7,31 +7,60 @@ under load.
 
 from __future__ import annotations
 
+import math
 import random
-from typing import Literal
+import typing
+from collections.abc import Callable, Hashable
+from typing import Any, Literal, TypedDict
 
 import msgspec
 
 from moot.errors import CoordinationError, DeliveryError
 
-__all__ = ["Backoff", "MailboxPolicy", "RetryPolicy"]
+__all__ = [
+    "Backoff",
+    "BatchPolicy",
+    "BreakerPolicy",
+    "Directive",
+    "MailboxPolicy",
+    "Overflow",
+    "Policies",
+    "RateLimit",
+    "RestartKind",
+    "RetryPolicy",
+    "Strategy",
+    "Supervision",
+    "TimeoutPolicy",
+]
+
+Overflow = Literal["block", "fail", "drop_newest", "drop_oldest", "drop_lowest", "coalesce"]
+Directive = Literal["resume", "restart", "stop", "escalate"]
+Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
+RestartKind = Literal["permanent", "transient", "temporary"]
 
 
 class MailboxPolicy(msgspec.Struct, frozen=True):
-    """How many messages may wait for an agent, and what happens to the next one.
+    """How many messages may wait for an agent, and what happens to the next one. What is lost is a dead letter.
 
     ``block``: the sender's outbox waits (an outside caller waits up to its timeout).
     ``fail``: an outside caller gets `MailboxFull` at once; a message from a turn becomes a dead letter.
+    ``drop_newest``: the one that comes is lost. ``drop_oldest``: the one that waits longest is.
+    ``drop_lowest``: the one of lowest priority is, the newest of several; priority never reorders.
+    ``coalesce``: it takes the place of the waiting one of its message type that has the same ``key(content)``;
+    where none has, as ``block``.
     """
 
     capacity: int = 1024
-    overflow: Literal["block", "fail"] = "block"
+    overflow: Overflow = "block"
+    key: Callable[[Any], Hashable] | None = None
 
     def __post_init__(self) -> None:
         if self.capacity < 1:
             raise ValueError(f"a mailbox needs room for at least 1 message, not {self.capacity}")
-        if self.overflow not in ("block", "fail"):
-            raise ValueError(f"overflow is 'block' or 'fail', not {self.overflow!r}")
+        if self.overflow not in typing.get_args(Overflow):
+            raise ValueError(f"overflow is one of {', '.join(typing.get_args(Overflow))}, not {self.overflow!r}")
+        if (self.overflow == "coalesce") != (self.key is not None):
+            raise ValueError("key= says which messages are alike; overflow='coalesce' needs it, and nothing else does")
 
 
 class Backoff(msgspec.Struct, frozen=True):
@@ -63,3 +92,119 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if self.max_attempts < 1:
             raise ValueError(f"a turn runs at least once, so max_attempts cannot be {self.max_attempts}")
+
+
+class TimeoutPolicy(msgspec.Struct, frozen=True):
+    """How long may pass without progress, in seconds; None is for ever.
+
+    A turn still running after ``run_timeout`` is cancelled, rolled back and has failed with `TurnTimeout`. An agent
+    that has mail and ends no turn for ``idle_timeout`` is reported.
+    """
+
+    run_timeout: float | None = None
+    idle_timeout: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        for name in ("run_timeout", "idle_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None and not 0 < seconds < math.inf:
+                raise ValueError(f"{name} is above 0 s and finite, or None for no limit, not {seconds:g}")
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """At most ``rate`` messages in ``per`` seconds, and ``burst`` at once (by default ``rate``): a token bucket.
+
+    One too many waits in the mailbox (``delay``) or is refused with `RateLimited` (``refuse``).
+    """
+
+    rate: float
+    per: float = 1.0
+    burst: int | None = None
+    excess: Literal["delay", "refuse"] = "delay"
+
+    def __post_init__(self) -> None:
+        if not (0 < self.rate < math.inf and 0 < self.per < math.inf):
+            raise ValueError(f"a rate limit needs rate and per above 0, not {self.rate:g} in {self.per:g} s")
+        if self.burst is not None and self.burst < 1:
+            raise ValueError(f"a burst is at least 1 message, not {self.burst}; with less nothing would ever pass")
+        if self.excess not in ("delay", "refuse"):
+            raise ValueError(f"excess is 'delay' or 'refuse', not {self.excess!r}")
+
+
+class BreakerPolicy(msgspec.Struct, frozen=True):
+    """After ``failures`` failed calls in a row the breaker opens; ``reset_after`` seconds later it lets ``probes`` by.
+
+    As many successes close it again, one failure opens it anew.
+    Source: M. Nygard, "Release It!", 2007.
+    """
+
+    failures: int = 5
+    reset_after: float = 30.0
+    probes: int = 1
+
+    def __post_init__(self) -> None:
+        if self.failures < 1 or self.probes < 1:
+            raise ValueError(f"failures and probes are at least 1, not {self.failures} and {self.probes}")
+        if not 0 < self.reset_after < math.inf:
+            raise ValueError(f"reset_after is above 0 s and finite, not {self.reset_after:g}")
+
+
+class BatchPolicy(msgspec.Struct, frozen=True):
+    """Messages handled together: up to ``max_size``, and the first waits ``max_wait`` seconds at most for the rest."""
+
+    max_size: int = 64
+    max_wait: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.max_size < 1:
+            raise ValueError(f"a batch has room for at least 1 message, not {self.max_size}")
+        if not 0 <= self.max_wait < math.inf:
+            raise ValueError(f"max_wait is 0 s or more and finite, not {self.max_wait:g}")
+
+
+class Supervision(msgspec.Struct, frozen=True):
+    """What a parent does about the failures of its children; the manager is the parent of those it registered.
+
+    ``directives`` are pairs of an exception type and what follows: the first that fits a failed turn counts, and
+    ``resume`` if none does. A failed hook or a swallowed cancellation means ``restart`` then. ``strategy`` says who
+    is restarted with the one that failed. More than ``max_restarts`` ``within`` seconds is ``escalate``: the failure
+    becomes the parent's own.
+    Source: Erlang/OTP, "Supervision Principles".
+    """
+
+    strategy: Strategy = "one_for_one"
+    directives: tuple[tuple[type[BaseException], Directive], ...] = ()
+    max_restarts: int = 3
+    within: float = 30.0
+    backoff: Backoff = Backoff()
+
+    def __post_init__(self) -> None:
+        if self.strategy not in typing.get_args(Strategy):
+            raise ValueError(f"strategy is one of {', '.join(typing.get_args(Strategy))}, not {self.strategy!r}")
+        for kind, directive in self.directives:
+            if directive not in typing.get_args(Directive):
+                known = ", ".join(typing.get_args(Directive))
+                raise ValueError(f"the directive for {kind.__name__} is one of {known}, not {directive!r}")
+        if self.max_restarts < 0 or not 0 < self.within < math.inf:
+            raise ValueError(
+                f"max_restarts is 0 or more within more than 0 s, not {self.max_restarts} within {self.within:g} s"
+            )
+
+    def directive(self, error: BaseException, default: Directive = "resume") -> Directive:
+        """What follows ``error``."""
+        for kind, directive in self.directives:
+            if isinstance(error, kind):
+                return directive
+        return default
+
+
+class Policies(TypedDict, total=False):
+    """What a registration may say in place of the agent's class; the names are those of its attributes."""
+
+    mailbox: MailboxPolicy
+    retry: RetryPolicy
+    timeouts: TimeoutPolicy
+    rate_limit: RateLimit | None
+    breaker: BreakerPolicy | None
+    supervision: Supervision
+    restart: RestartKind
