@@ -10,26 +10,28 @@ from moot.asks import Ask, gather
 from moot.context import AgentContext
 from moot.deadletters import DeadLetter, DeadLetters, Reason
 from moot.directory import AgentCard
+from moot.engine.errors import (
+    ContextOverflow,
+    EngineError,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    ModelUnavailable,
+)
 from moot.errors import (
     AgentNotMade,
     AgentStopped,
     AskTimeout,
     BreakerOpen,
-    ContextOverflow,
     CoordinationError,
     DeadlockError,
     DeliveryError,
     DuplicateAgent,
-    EngineError,
-    EngineRejected,
-    EngineTimeout,
-    EngineUnavailable,
     InvalidPayload,
     MailboxFull,
     ManagerStopped,
     MessageError,
     MessageTooLarge,
-    ModelUnavailable,
     MootError,
     QuorumFailed,
     RateLimited,

@@ -16,7 +16,14 @@ from moot.cell import Cell
 from moot.context import AgentContext
 from moot.deadletters import Reason
 from moot.delivery import Delivery
-from moot.errors import AgentStopped, MessageError, MootError, Retry, StateConflict, TurnError
+from moot.errors import (
+    AgentStopped,
+    MessageError,
+    MootError,
+    Retry,
+    StateConflict,
+    TurnError,
+)
 from moot.turn import Records
 
 if TYPE_CHECKING:

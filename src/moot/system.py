@@ -19,7 +19,12 @@ from moot.asks import Ask, AskTable
 from moot.cell import Cell
 from moot.context import AgentContext
 from moot.delivery import Delivery
-from moot.errors import AgentNotMade, AgentStopped, ManagerStopped, UnknownAgent
+from moot.errors import (
+    AgentNotMade,
+    AgentStopped,
+    ManagerStopped,
+    UnknownAgent,
+)
 from moot.flow import Flow
 from moot.message import AgentMessage, ReplyTo
 from moot.router import MessageRouter

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from moot.engine.choose import open_engine
+from moot.engine.errors import EngineError, ModelUnavailable
 from moot.engine.local import LocalEngine
 from moot.engine.openai import OpenAIEngine
-from moot.errors import EngineError, ModelUnavailable
 
 
 @pytest.fixture(autouse=True)

@@ -20,8 +20,8 @@ from moot.engine import download, hub
 from moot.engine.cache import ModelState, cache_dir, cached_path, locked, model_path, model_state, partial_path
 from moot.engine.catalogue import CATALOGUE, Model
 from moot.engine.download import pull_model
+from moot.engine.errors import EngineError, ModelUnavailable
 from moot.engine.hub import HubUnavailable
-from moot.errors import EngineError, ModelUnavailable
 
 from .conftest import http_server
 from .fake_index import FakeIndex, fake_model, wheel_bytes

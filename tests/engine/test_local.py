@@ -16,16 +16,16 @@ import msgspec
 import pytest
 
 from moot.engine.base import ChatMessage, EngineRequest, SamplingParams
-from moot.engine.local import LocalEngine
-from moot.engine.prompt import build_prompt
-from moot.engine.queue import AdmissionQueue
-from moot.errors import (
+from moot.engine.errors import (
     ContextOverflow,
     EngineRejected,
     EngineTimeout,
     EngineUnavailable,
     ModelUnavailable,
 )
+from moot.engine.local import LocalEngine
+from moot.engine.prompt import build_prompt
+from moot.engine.queue import AdmissionQueue
 
 from .conftest import ask, local_engine
 

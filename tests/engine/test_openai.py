@@ -14,9 +14,14 @@ from typing import Any
 import pytest
 
 from moot.engine.base import Completion, CompletionChunk
+from moot.engine.errors import (
+    ContextOverflow,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+)
 from moot.engine.openai import OpenAIEngine
 from moot.engine.queue import AdmissionQueue
-from moot.errors import ContextOverflow, EngineRejected, EngineTimeout, EngineUnavailable
 
 from .conftest import ask
 

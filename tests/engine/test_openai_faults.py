@@ -12,8 +12,13 @@ from typing import Any
 
 import pytest
 
+from moot.engine.errors import (
+    ContextOverflow,
+    EngineError,
+    EngineRejected,
+    EngineUnavailable,
+)
 from moot.engine.openai import OpenAIEngine
-from moot.errors import ContextOverflow, EngineError, EngineRejected, EngineUnavailable
 
 from .conftest import ask, http_server
 

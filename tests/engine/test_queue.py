@@ -12,9 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from moot.engine.base import Completion, CompletionChunk, EngineRequest
+from moot.engine.errors import (
+    EngineError,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+)
 from moot.engine.queue import AdmissionQueue
 from moot.engine.scripted import ScriptedEngine
-from moot.errors import EngineError, EngineRejected, EngineTimeout, EngineUnavailable
 from moot.testing import VirtualClockLoop, run
 
 from .conftest import ask

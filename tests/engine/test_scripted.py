@@ -7,9 +7,14 @@ import asyncio
 import pytest
 
 from moot.engine.base import Completion, EngineRequest, Usage
+from moot.engine.errors import (
+    ContextOverflow,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+)
 from moot.engine.prompt import build_prompt
 from moot.engine.scripted import ScriptedEngine
-from moot.errors import ContextOverflow, EngineRejected, EngineTimeout, EngineUnavailable
 from moot.testing import VirtualClockLoop, run
 
 from .conftest import ask

@@ -7,8 +7,13 @@ from typing import Any
 import pytest
 
 from moot.engine.base import ChatMessage, EngineRequest, SamplingParams, Usage
+from moot.engine.errors import (
+    ContextOverflow,
+    EngineError,
+    EngineRejected,
+    EngineUnavailable,
+)
 from moot.engine.wire import AnswerReader, chat_body, check_json, engine_error
-from moot.errors import ContextOverflow, EngineError, EngineRejected, EngineUnavailable
 
 from .conftest import ask
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner, Result
 
 from moot.cli import research as command
 from moot.engine.base import Engine
+from moot.engine.errors import EngineError, EngineUnavailable
 from moot.engine.scripted import ScriptedEngine
-from moot.errors import EngineError, EngineUnavailable
 
 CORPUS = str(Path(__file__).parents[2] / "examples" / "corpus")
 QUESTION = "How many noisy qubits are needed to factor RSA-2048?"

@@ -14,7 +14,7 @@ import pytest
 
 from moot.agent import Agent
 from moot.engine.base import Completion, EngineRequest
-from moot.errors import EngineError
+from moot.engine.errors import EngineError
 from moot.handlers import handles
 from moot.manager import AgentManager
 from moot.teams.research import (

@@ -134,7 +134,7 @@ def _check_output(output: Path, sources: list[Path]) -> None:
 
 def _open_engine(spec: str | None, model: str | None, threads: int | None) -> Engine | None:
     from moot.engine.choose import open_engine
-    from moot.errors import EngineError
+    from moot.engine.errors import EngineError
 
     if spec == "none":
         return None
@@ -145,7 +145,7 @@ def _open_engine(spec: str | None, model: str | None, threads: int | None) -> En
 
 
 async def _with_engine(engine: Engine | None, screen: Screen, work: Callable[[], Awaitable[T]]) -> T:
-    from moot.errors import EngineError
+    from moot.engine.errors import EngineError
 
     task = asyncio.current_task()
     if task is not None and os.name == "posix":
@@ -170,7 +170,7 @@ async def _with_engine(engine: Engine | None, screen: Screen, work: Callable[[],
 async def _run(
     question: str, paths: list[Path], depth: str, engine: Engine | None, screen: Screen, found: list[Report]
 ) -> tuple[Report, bool]:
-    from moot.errors import EngineUnavailable
+    from moot.engine.errors import EngineUnavailable
     from moot.teams.research import ResearchTeam, SourceError
 
     async with ResearchTeam(paths, engine=engine) as team:

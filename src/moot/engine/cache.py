@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from moot.engine.catalogue import CATALOGUE, Model, find_model
-from moot.errors import EngineError, ModelUnavailable
+from moot.engine.errors import EngineError, ModelUnavailable
 
 __all__ = [
     "ModelState",

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from moot.clock import Clock, LoopClock
-from moot.errors import EngineTimeout
+from moot.engine.errors import EngineTimeout
 
 __all__ = ["RunningLoopClock", "before_deadline"]
 

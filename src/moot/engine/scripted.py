@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from moot.clock import Clock
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, EngineRequest, Usage
 from moot.engine.deadline import RunningLoopClock, before_deadline
-from moot.errors import ContextOverflow, EngineUnavailable
+from moot.engine.errors import ContextOverflow, EngineUnavailable
 
 __all__ = ["Answer", "ScriptedEngine"]
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from moot.errors import EngineError
+from moot.engine.errors import EngineError
 
 __all__ = ["ThreadCall"]
 

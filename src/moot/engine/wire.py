@@ -15,7 +15,12 @@ from typing import Any
 import msgspec
 
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, EngineRequest, FinishReason, Usage
-from moot.errors import ContextOverflow, EngineError, EngineRejected, EngineUnavailable
+from moot.engine.errors import (
+    ContextOverflow,
+    EngineError,
+    EngineRejected,
+    EngineUnavailable,
+)
 
 __all__ = ["AnswerReader", "chat_body", "check_json", "engine_error", "last_completion", "message_dicts"]
 

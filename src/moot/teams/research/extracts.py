@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from moot.engine.cache import cache_dir
-from moot.errors import ModelUnavailable
+from moot.engine.errors import ModelUnavailable
 from moot.teams.research.index import PassageIndex
 
 __all__ = ["save_extracts"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from moot.context import AgentContext
 from moot.engine.base import Completion, Engine, EngineRequest
-from moot.errors import EngineError
+from moot.engine.errors import EngineError
 from moot.teams.research.profile import Profile, profile_of
 from moot.teams.research.values import AgentUse
 
