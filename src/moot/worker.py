@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from moot.clock import Clock
     from moot.directory import Directory
     from moot.flow import Flow
+    from moot.link import Link
     from moot.runtime import Runtime
     from moot.telemetry import Observer
 
@@ -53,6 +54,7 @@ class Worker:
         self._timers: dict[int, tuple[asyncio.TimerHandle, AgentMessage]] = {}
         self._leaving: dict[Cell, asyncio.Future[None]] = {}
         self.observer: Observer | None = None
+        self.link: Link | None = None
         self.turns = 0
         self._closed = False
         self.runners: Runners | None = None
@@ -62,6 +64,7 @@ class Worker:
     def open(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue) -> Runners:
         """Begin to run turns."""
         self._loop = loop
+        self._turns_per_visit = getattr(ready, "turns_per_visit", _TURNS_PER_VISIT)
         self.runners = Runners(loop, self._visit, ready)
         return self.runners
 
@@ -129,7 +132,7 @@ class Worker:
         try:
             if cell.starting:
                 await self._start_hook(cell)
-            while mailbox.items and turns < _TURNS_PER_VISIT and cell.lanes is None and not cell.stopping:
+            while mailbox.items and turns < self._turns_per_visit and cell.lanes is None and not cell.stopping:
                 message = mailbox.take()
                 turns += 1
                 if cell.queue or cell.concurrency > 1:
@@ -190,10 +193,13 @@ class Worker:
         content = message.content
         if content.__class__ is not handler.content_type:
             content = handler.argument(message)
-        call, agent = handler.call, cell.agent
-        answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
-        if handler.is_async or answer.__class__ is CoroutineType:
-            answer = await answer
+        if self.link is not None:
+            answer = await self.link.run(cell, ctx, handler, content)
+        else:
+            call, agent = handler.call, cell.agent
+            answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
+            if handler.is_async or answer.__class__ is CoroutineType:
+                answer = await answer
         effects = ctx.effects
         if effects is not None:
             if effects.asks:
