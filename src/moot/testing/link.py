@@ -150,6 +150,8 @@ class FaultyLink:
             await asyncio.sleep(struck.get("slow", 0.0))
             if crash is not None:
                 raise Crashed(cell.id)
+        if ctx.closed:
+            raise AgentStopped(cell.id)  # it was abandoned meanwhile
         for listener in witness.returned:
             listener(cell, message, effects)
         return answer
