@@ -56,6 +56,9 @@ class Invariant:
     def entered(self, target: Cell, message: AgentMessage) -> None:
         """A message was accepted for one receiver: committed, published to it, or told from outside."""
 
+    def withdrawn(self, message: AgentMessage) -> None:
+        """There was no room for a message from outside after all, and its sender knows it."""
+
     def requested(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
         """An ask has sent its request."""
 
@@ -94,6 +97,7 @@ class Witness:
         self.sending = listeners("sending")
         self.returned = listeners("returned")
         self.entered = listeners("entered")
+        self.withdrawn = listeners("withdrawn")
         self.requested = listeners("requested")
         self.dropped = listeners("dropped")
         self.duplicated = listeners("duplicated")

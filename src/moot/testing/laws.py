@@ -107,6 +107,9 @@ class NothingLost(Invariant):
         if message.reply_to is None:
             self._open[_key(message, target.id)] = message
 
+    def withdrawn(self, message: AgentMessage) -> None:
+        self._open.pop((message.sequence, ""), None)
+
     def duplicated(self, target: Cell, message: AgentMessage) -> None:
         self._repeated.add(_key(message, target.id))
 

@@ -183,15 +183,18 @@ class _WatchedOutside(Outside):
     def accept(self, message: AgentMessage) -> Lane | None:
         self._sending(message)
         lane = super().accept(message)
-        if lane is None:
-            self._entered(message)
+        self._entered(message)
         return lane
 
     async def admitted(self, lane: Lane, timeout: float) -> None:
         waiting = tuple(lane.messages)
-        await super().admitted(lane, timeout)
-        for message in waiting:
-            self._entered(message)
+        try:
+            await super().admitted(lane, timeout)
+        except BaseException:
+            for message in waiting:
+                for listener in self._world.witness.withdrawn:
+                    listener(message)
+            raise
 
     def tell_nowait(self, message: AgentMessage) -> None:
         self._sending(message)
