@@ -55,13 +55,7 @@ class Delivery:
         waited_for = message.reply_to is None or self.asks.get(message.reply_to) is not None
         target = self._cells.get(message.to)
         link = self.link
-        if (
-            target is not None
-            and waited_for
-            and link is None
-            and not target.stopping
-            and target.mailbox.offer(message)
-        ):
+        if target is not None and waited_for and link is None and not target.stopping and target.mailbox.offer(message):
             if not target.queued:  # (there was room, so nothing of the source's waits for this mailbox)
                 self.arrived(target)
             return

@@ -109,7 +109,7 @@ class System:
             options.get("supervision", Supervision()), clock, self, directory, self.worker, self._remove_quietly
         )
         self.committer.stop_requested = self.supervisor.stopped_itself
-        runners = self.worker.open(loop, options.get("ready", deque()))
+        runners = self.worker.open(loop, options["ready"] if "ready" in options else deque())
         self._turn_waits = runners.suspending
 
     def put_link(self, link: Link) -> None:

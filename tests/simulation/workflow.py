@@ -2,7 +2,7 @@
 
 Desks take orders: they gather quotes, reserve stock, ship, publish, count in the shared state and follow up by a timer.
 Brokers answer in a later turn, the foreman spawns a helper for each job, auditors check that the notes of each agent
-come in order. `build` drives it from outside and minds no failure: what must hold whatever fails, the simulation checks.
+come in order. `build` drives it from outside and minds no failure: what must hold anyway, the simulation checks.
 """
 
 from __future__ import annotations

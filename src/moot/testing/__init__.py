@@ -11,6 +11,7 @@ from moot.testing.fake_context import FakeContext
 from moot.testing.faults import Crashed, Fault, Faults
 from moot.testing.invariants import Invariant, Violation
 from moot.testing.laws import LAWS
+from moot.testing.report import Search, SimulationFailed, report, search
 from moot.testing.simulate import Simulation, simulate
 from moot.testing.simulated_loop import Livelock, SimulatedLoop
 from moot.testing.virtual_loop import Stalled, VirtualClockLoop, run
@@ -25,13 +26,17 @@ __all__ = [
     "Invariant",
     "Livelock",
     "ScriptedEngine",
+    "Search",
     "SimulatedLoop",
     "SimulatedManager",
     "Simulation",
+    "SimulationFailed",
     "Stalled",
     "Violation",
     "VirtualClockLoop",
+    "report",
     "run",
+    "search",
     "settle",
     "simulate",
 ]

@@ -21,8 +21,8 @@ __all__ = ["Crashed", "Fault", "FaultKind", "Faults", "Place", "Plan"]
 FaultKind = Literal["drop", "duplicate", "delay", "reorder", "crash", "pause", "slow"]
 Span = tuple[float, float]
 
-_CHANNEL_KINDS = ("drop", "duplicate", "delay", "reorder")
-_TURN_KINDS = ("crash", "pause", "slow")
+_CHANNEL_KINDS: tuple[FaultKind, ...] = ("drop", "duplicate", "delay", "reorder")
+_TURN_KINDS: tuple[FaultKind, ...] = ("crash", "pause", "slow")
 _SPANS: dict[str, Span] = {"reorder": (0.0, 1e-3), "duplicate": (0.0, 1.0), "crash": (0.0, 1.0)}
 _PLAIN = "/:>.-_~+"
 
@@ -113,9 +113,11 @@ class Faults(msgspec.Struct, frozen=True):
         """As the command line takes it."""
         shown = [f"{kind}={probability:g}" for kind, probability in (*self.in_channels, *self.in_turns)]
         default = Faults()
-        for name in ("delay_for", "pause_for", "slow_for"):
-            if (span := getattr(self, name)) != getattr(default, name):
-                shown.append(f"{name}={span[0]:g}:{span[1]:g}")
+        shown += [
+            f"{name}={span[0]:g}:{span[1]:g}"
+            for name in ("delay_for", "pause_for", "slow_for")
+            if (span := getattr(self, name)) != getattr(default, name)
+        ]
         return ",".join(shown)
 
     @classmethod
@@ -136,8 +138,8 @@ class Faults(msgspec.Struct, frozen=True):
             raise ValueError(f"there is no fault {min(unknown)!r}; there are {', '.join(get_args(FaultKind))}")
         return cls(**given)  # type: ignore[arg-type]
 
-    def _likely(self, kinds: tuple[str, ...]) -> tuple[tuple[FaultKind, float], ...]:
-        return tuple((kind, probability) for kind in kinds if (probability := getattr(self, kind)))
+    def _likely(self, kinds: tuple[FaultKind, ...]) -> tuple[tuple[FaultKind, float], ...]:
+        return tuple((kind, probability) for kind in kinds if (probability := float(getattr(self, kind))))
 
 
 class Plan:

@@ -92,7 +92,9 @@ class Witness:
 
     def __init__(self, invariants: Sequence[Invariant]) -> None:
         def listeners(event: str) -> list[Callable[..., None]]:
-            return [getattr(law, event) for law in invariants if getattr(type(law), event) is not getattr(Invariant, event)]
+            return [
+                getattr(law, event) for law in invariants if getattr(type(law), event) is not getattr(Invariant, event)
+            ]
 
         self.sending = listeners("sending")
         self.returned = listeners("returned")

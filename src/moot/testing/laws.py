@@ -148,7 +148,9 @@ class BoundedMailboxes(Invariant):
     def taken(self, cell: Cell, message: AgentMessage, attempt: int) -> None:
         mailbox = cell.mailbox
         if len(mailbox) > 2 * mailbox.capacity:
-            self.violated(f"the mailbox of {cell.id!r} holds {len(mailbox)} messages; it has room for {mailbox.capacity}")
+            self.violated(
+                f"the mailbox of {cell.id!r} holds {len(mailbox)} messages; it has room for {mailbox.capacity}"
+            )
 
 
 class EveryAskEnds(Invariant):

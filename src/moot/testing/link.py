@@ -41,7 +41,7 @@ class Parcel:
 
     __slots__ = ("arrive", "hold", "lose")
 
-    def __init__(self, arrive: Callable[[], None], lose: Callable[[], None], hold: float = 0.0) -> None:
+    def __init__(self, arrive: Callable[[], object], lose: Callable[[], object], hold: float = 0.0) -> None:
         self.arrive = arrive
         self.lose = lose
         self.hold = hold
@@ -58,7 +58,7 @@ class Channel:
 
 
 class FaultyLink:
-    """Carries messages, requests and answers through channels; runs handlers, and crashes them. See `moot.link.Link`."""
+    """A `moot.link.Link`: carries messages, requests and answers through channels, and runs and crashes handlers."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -274,7 +274,7 @@ class FaultyLink:
             self._delivery.enter(target, message)
 
     def _arrive_request(self, target: Cell, message: AgentMessage, *, is_copy: bool = False) -> None:
-        """(What becomes of a copy is no business of its asker's, who has the original's fate.)"""
+        """The request arrives. What becomes of a copy is no business of its asker's, who has the original's fate."""
         reply_to = message.reply_to
         ask = self._asks.get(reply_to) if reply_to is not None else None
         if target.stopping:

@@ -81,6 +81,10 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     """
 
     epoch = EPOCH
+    # What asyncio's own `_run_once` works on, since Python 3.4: this loop is that method, written anew.
+    _ready: deque[Any]
+    _scheduled: list[Any]
+    _stopping: bool
 
     def __init__(self, choice: random.Random) -> None:
         super().__init__()
@@ -88,8 +92,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._clock_resolution = 1e-6
         self._draw = choice.random
         self._numbers = count(1)
-        self._callbacks: deque[asyncio.Handle] = deque()
-        self._steps: list[asyncio.Handle] = []
+        self._callbacks: deque[Any] = deque()
+        self._steps: list[Any] = []
         self._made = self._made_before = 0
         self._thread = threading.get_ident()
         self._is_step: Callable[[Any], bool] = _is_step
@@ -113,7 +117,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """A future with a hash of its own."""
         return SimulatedFuture(next(self._numbers), self)
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Any, *args: Any, context: Any = None
+    ) -> asyncio.Handle:
         """As `call_soon`; from another thread it is an error."""
         if threading.get_ident() != self._thread:
             raise RuntimeError(
@@ -178,7 +184,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             if not timer._cancelled:
                 self._ready.append(timer)
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+    def _timer_handle_cancelled(self, handle: Any) -> None:
         """A cancelled timer stays in the heap until it would be due."""
 
     def _process_events(self, event_list: Any) -> None:
@@ -193,4 +199,4 @@ def _is_step(callback: Any) -> bool:
     kind = callback.__class__
     if kind is MethodType or kind is BuiltinFunctionType:
         return callback.__name__ in _STEP_NAMES and isinstance(callback.__self__, asyncio.Task)
-    return kind.__name__ == "TaskStepMethWrapper"
+    return bool(kind.__name__ == "TaskStepMethWrapper")

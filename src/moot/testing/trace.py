@@ -30,9 +30,8 @@ class Event(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def __str__(self) -> str:
         again = f", run {self.attempt}" if self.attempt > 1 else ""
-        return (
-            f"{self.time:12.6f}  {self.sender} -> {self.agent}  {self.message_type} #{self.sequence}  {self.what}{again}"
-        )
+        way = f"{self.sender} -> {self.agent}"
+        return f"{self.time:12.6f}  {way}  {self.message_type} #{self.sequence}  {self.what}{again}"
 
 
 class Trace:

@@ -142,14 +142,12 @@ class World:
             self.trace.add(Event(self.loop.time(), what, "", agent, "", 0))
         else:
             self.trace.add(
-                Event(
-                    self.loop.time(), what, message.sender, agent, message.message_type, message.sequence, attempt
-                )
+                Event(self.loop.time(), what, message.sender, agent, message.message_type, message.sequence, attempt)
             )
 
     # what the manager tells
     def turn_started(self, agent_id: str, message: AgentMessage, attempt: int) -> str | None:
-        """(The link says when a handler begins: it knows the cell.)"""
+        """Nothing: the link, which knows the cell, says when a handler begins."""
         return None
 
     def turn_ended(self, agent_id: str, message: AgentMessage, attempt: int, outcome: TurnOutcome) -> None:
