@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import random
+import zlib
 from collections.abc import Iterable
 from typing import Literal, get_args
 from urllib.parse import quote, unquote
@@ -163,7 +164,7 @@ class Place:
     def __init__(self, plan: Plan, name: str, kinds: tuple[tuple[FaultKind, float], ...]) -> None:
         self._plan = plan
         self._kinds = kinds
-        self._draw = random.Random(f"{plan.seed}:{name}").random
+        self._draw = random.Random((plan.seed << 32) + zlib.crc32(name.encode())).random  # (a text would cost ten times as much)
         self._number = 0
         self.name = name
 

@@ -178,7 +178,7 @@ class _Run:
 
     async def _aftermath(self) -> None:
         """Let end what the simulated function left running; what waits for something that cannot come is stranded."""
-        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        rest = sorted(asyncio.all_tasks() - {asyncio.current_task()}, key=hash)  # in the order of their creation
         if rest:
             _, left = await asyncio.wait(rest, timeout=_AFTERMATH)
             could_go_on = bool(self.loop.pending_timers())
@@ -195,7 +195,7 @@ class _Run:
         try:
             self.loop.run_until_complete(task)
         except (Stalled, Livelock) as error:
-            waiting = [other for other in asyncio.all_tasks(self.loop) if other is not task]
+            waiting = sorted((other for other in asyncio.all_tasks(self.loop) if other is not task), key=hash)
             waits = "; ".join(f"{other.get_name()!r} waits {_where(other)}" for other in waiting[:6])
             self.world.violated("goes on", f"{error}. {waits}")
             task.cancel()
