@@ -17,13 +17,24 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
-__all__ = ["Crashed", "Fault", "FaultKind", "Faults", "Place", "Plan"]
+__all__ = ["STRUCK", "Crashed", "Fault", "FaultKind", "Faults", "Place", "Plan"]
 
 FaultKind = Literal["drop", "duplicate", "delay", "reorder", "crash", "pause", "slow"]
 Span = tuple[float, float]
 
 _CHANNEL_KINDS: tuple[FaultKind, ...] = ("drop", "duplicate", "delay", "reorder")
 _TURN_KINDS: tuple[FaultKind, ...] = ("crash", "pause", "slow")
+STRUCK: dict[FaultKind, str] = {
+    "drop": "dropped",
+    "duplicate": "will arrive twice",
+    "delay": "delayed",
+    "reorder": "held for a moment",
+    "crash": "will crash",
+    "pause": "begins after a pause",
+    "slow": "is slow",
+}
+"""What a trace says of a message or a turn that was struck."""
+
 _SPANS: dict[str, Span] = {"reorder": (0.0, 1e-3), "duplicate": (0.0, 1.0), "crash": (0.0, 1.0)}
 _PLAIN = "/:>.-_~+"
 
@@ -164,7 +175,9 @@ class Place:
     def __init__(self, plan: Plan, name: str, kinds: tuple[tuple[FaultKind, float], ...]) -> None:
         self._plan = plan
         self._kinds = kinds
-        self._draw = random.Random((plan.seed << 32) + zlib.crc32(name.encode())).random  # (a text would cost ten times as much)
+        self._draw = random.Random(
+            (plan.seed << 32) + zlib.crc32(name.encode())
+        ).random  # (a text would cost ten times as much)
         self._number = 0
         self.name = name
 

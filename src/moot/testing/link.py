@@ -9,6 +9,7 @@ what an agent sends itself, is not carried, because it crosses nothing.
 from __future__ import annotations
 
 import asyncio
+import random
 import types
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator
@@ -22,7 +23,7 @@ from moot.deadletters import Reason
 from moot.errors import AgentStopped, MailboxFull
 from moot.message import AgentMessage, ReplyTo
 from moot.outside import OUTSIDE
-from moot.testing.faults import Crashed, FaultKind, Place
+from moot.testing.faults import STRUCK, Crashed, FaultKind, Place
 from moot.turn import Effects
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["FaultyLink"]
 
 _CORE_DEDUPLICATES = "seen" in Cell.__slots__
+_PASSES = 1 / 8
+"""How often the tasks of others come first when a turn begins; a runner of its own accord lets them every 256 turns."""
 _SUSPENSIONS = 4
 """A crash comes at one of the first so many suspensions of a handler, or at its end."""
 
@@ -81,6 +84,7 @@ class FaultyLink:
         self._paused: dict[Cell, float] = {}
         self.recognises_copies = not _CORE_DEDUPLICATES
         """Whether a copy is thrown away when it arrives, in the place of a receiver that knows what it has had."""
+        self._draw = random.Random(f"{world.seed}:passes").random
         self._is_open = True
 
     # messages
@@ -126,8 +130,9 @@ class FaultyLink:
             return arrive()
         channel = self._channel(f"{answerer.id}>{asker}~answers")
         struck = channel.place.next()
+        for kind in struck or ():
+            self._world.note(f"answer {STRUCK[kind]}", ask.message, answerer.id)
         if struck is not None and "drop" in struck:
-            self._world.note("answer dropped", ask.message, answerer.id)
             return True
         self._put(channel, Parcel(arrive, _nothing), struck, arrive)
         return True
@@ -140,7 +145,11 @@ class FaultyLink:
         self._running[cell.id, message.sequence] = cell
         for listener in witness.taken:
             listener(cell, message, ctx.attempt)
+        if self._draw() < _PASSES:
+            await asyncio.sleep(0)
         struck = self._place_of(cell).next() if self._in_turns else None
+        for kind in struck or ():
+            self._world.note(STRUCK[kind], message, cell.id, ctx.attempt)
         if struck is not None or cell in self._paused:
             await self._pause(cell, struck)
         crash = struck.get("crash") if struck is not None else None
@@ -198,7 +207,7 @@ class FaultyLink:
         struck = channel.place.next()
         if struck is not None:
             for kind in struck:
-                self._world.note(_DONE[kind], message, target.id)
+                self._world.note(STRUCK[kind], message, target.id)
             if "drop" in struck:
                 for listener in self._witness.dropped:
                     listener(target, message)
@@ -335,14 +344,6 @@ class _Outputs(list[AgentMessage]):
         for listener in self._listeners:
             listener(message)
         super().append(message)
-
-
-_DONE: dict[FaultKind, str] = {
-    "drop": "dropped",
-    "duplicate": "will arrive twice",
-    "delay": "delayed",
-    "reorder": "held for a moment",
-}
 
 
 @types.coroutine

@@ -13,11 +13,12 @@ from typing import Any
 
 import msgspec
 
-from moot.testing.faults import Fault, Faults
+from moot.testing.faults import STRUCK, Fault, Faults
 from moot.testing.invariants import Invariant
 from moot.testing.laws import LAWS
 from moot.testing.shrink import shrink
 from moot.testing.simulate import Build, Simulation, simulate
+from moot.testing.trace import Event
 from moot.testing.world import SimulatedManager
 
 __all__ = ["Search", "SimulationFailed", "as_json", "report", "search"]
@@ -96,12 +97,8 @@ def report(simulation: Simulation, replay: str = "") -> str:
     if simulation.error is not None:
         lines += ["".join(traceback.format_exception(simulation.error)).rstrip()]
     lines += ["", f"faults that struck: {_listed(simulation.struck)}"]
-    events = simulation.events[-_SHOWN:]
-    skipped = simulation.turns and len(simulation.events) > len(events)
-    lines += [
-        "",
-        f"what happened{' at last' if skipped else ''} (virtual seconds, sender -> receiver, message, outcome):",
-    ]
+    events = _told(simulation.events)
+    lines += ["", "what happened (virtual seconds, sender -> receiver, message, outcome; … for what went well before):"]
     lines += [f"  {event}" for event in events]
     lines += [
         "",
@@ -124,12 +121,25 @@ def as_json(simulation: Simulation) -> dict[str, Any]:
         "virtual_seconds": simulation.seconds,
         "dead_letters": simulation.dead_letters,
         "digest": simulation.digest,
-        "events": [str(event) for event in simulation.events[-_SHOWN:]],
+        "events": _told(simulation.events),
     }
+
+
+def _told(events: Sequence[Event]) -> list[str]:
+    """The last events, and of those before them what was struck."""
+    told: list[str] = []
+    last = -1
+    first = max(len(events) - _SHOWN, 0)
+    struck = [i for i in range(first) if events[i].what.removeprefix("answer ") in STRUCK.values()]
+    for index in (*struck[-_SHOWN:], *range(first, len(events))):
+        told += ["…"] if index != last + 1 else []
+        told.append(str(events[index]))
+        last = index
+    return told
 
 
 def _listed(faults: Sequence[Fault]) -> str:
     if not faults:
-        return "none; it takes no fault to fail"
+        return "none"
     shown = " ".join(str(fault) for fault in faults[:20])
     return f"{len(faults)}: {shown}{' …' if len(faults) > 20 else ''}"

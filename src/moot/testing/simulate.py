@@ -181,7 +181,7 @@ class _Run:
         rest = sorted(asyncio.all_tasks() - {asyncio.current_task()}, key=hash)  # in the order of their creation
         if rest:
             _, left = await asyncio.wait(rest, timeout=_AFTERMATH)
-            could_go_on = bool(self.loop.pending_timers())
+            could_go_on = self.loop.has_more
             for task in rest:
                 if task in left and (not could_go_on or task.get_name().startswith("moot runner")):
                     self.world.violated("nothing stranded", f"{task.get_name()!r} waits for ever {_where(task)}")

@@ -31,8 +31,8 @@ __all__ = ["Livelock", "SimulatedLoop"]
 
 T = TypeVar("T")
 
-_MOST_STEPS_AT_ONCE = 2_000_000
-_STEPS_PER_COLLECTION = 1 << 18
+_MOST_STEPS_AT_ONCE = 250_000
+_STEPS_PER_COLLECTION = 1 << 16
 _STEP_NAMES = frozenset(["task_wakeup", "__step", "__wakeup", "TaskWakeupMethWrapper"])
 
 
@@ -109,9 +109,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Virtual seconds since the loop was made."""
         return self._virtual_time
 
-    def pending_timers(self) -> list[asyncio.TimerHandle]:
-        """The timers that are set."""
-        return [timer for timer in self._scheduled if not timer.cancelled()]
+    @property
+    def has_more(self) -> bool:
+        """Whether anything is ready, or a timer is set."""
+        is_ready = self._ready or self._callbacks or self._steps
+        return bool(is_ready) or any(not timer.cancelled() for timer in self._scheduled)
 
     def create_future(self) -> asyncio.Future[Any]:
         """A future with a hash of its own."""
