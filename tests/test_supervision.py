@@ -117,11 +117,7 @@ async def test_a_stopped_agent_is_gone_and_its_mail_becomes_dead_letters() -> No
 async def test_too_many_restarts_escalate_and_at_the_top_the_manager_stops() -> None:
     manager = AgentManager(supervision=supervision(max_restarts=2, within=30))
     with pytest.raises(SupervisionFailed, match=r"'worker' failed for good after 2 restart\(s\): ValueError: boom"):
-        async with manager:
-            await manager.register(Worker("worker"))
-            for _ in range(3):
-                await _result(manager.ask("worker", Work(text="boom", fail=True)))
-            await manager.ask("worker", Work())
+        await _fail(manager, Worker, times=3)
     assert Worker.log.count("start worker") == 3
 
 
@@ -294,10 +290,7 @@ async def test_an_agent_that_cannot_start_again_is_tried_again_and_then_escalate
 
     Fragile.starts, Fragile.good = 0, frozenset({1})
     with pytest.raises(SupervisionFailed, match="OSError: the disk is full"):
-        async with AgentManager(supervision=supervision(max_restarts=3)) as manager:
-            await manager.register(Fragile("worker"))
-            await _result(manager.ask("worker", Work(fail=True)))
-            await manager.ask("worker", Work())
+        await _fail(AgentManager(supervision=supervision(max_restarts=3)), Fragile, times=1)
     assert Fragile.starts == 4
 
 
@@ -360,7 +353,7 @@ async def test_a_stop_during_a_restart_loses_nothing() -> None:
     await manager.register(Worker("b"))
     await _result(manager.ask("a", Work(fail=True)))
     waiting = asyncio.ensure_future(_result(manager.ask("a", Work())))
-    await asyncio.sleep(0)
+    await asyncio.sleep(1)
 
     await manager.stop(drain=False)
 
@@ -369,8 +362,15 @@ async def test_a_stop_during_a_restart_loses_nothing() -> None:
     assert manager.stats().open_asks == 0
 
 
+async def _fail(manager: AgentManager, worker: type[Worker], times: int) -> None:
+    """Let the worker of a new manager fail, then ask it something."""
+    async with manager:
+        await manager.register(worker("worker"))
+        for _ in range(times):
+            await _result(manager.ask("worker", Work(text="boom", fail=True)))
+        await manager.ask("worker", Work())
+
+
 async def _result(ask: Any) -> Any:
-    try:
-        return await ask
-    except Exception as error:
-        return error
+    """The answer, or the error in its place."""
+    return (await asyncio.gather(ask, return_exceptions=True))[0]
