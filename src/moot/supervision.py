@@ -98,7 +98,7 @@ class Supervisor:
             await asyncio.wait(self._tasks)
 
     def forget(self, cell: Cell) -> None:
-        """``cell`` has stopped for good."""
+        """Count no restarts of the children of ``cell`` any more."""
         self._restarts.pop(cell, None)
 
     def failed(self, cell: Cell, error: BaseException, default: Directive) -> None:
@@ -187,6 +187,7 @@ class Supervisor:
 
     async def _renew(self, cell: Cell) -> Exception | None:
         """Construct and start one agent anew; what it failed of, if it did."""
+        self.forget(cell)  # as a parent it begins anew, too
         try:
             cell.renew()
             await self._worker.begin_again(cell)
