@@ -1,9 +1,6 @@
 """Supervision: a sensor whose line breaks is constructed anew; its mail and its committed state survive.
 
-Prints:
-    2 readings kept, connection 1
-    the line is dead
-    3 readings kept, connection 2
+Prints: 2 readings kept, connection 1 · the line is dead · 3 readings kept, connection 2
 """
 
 from __future__ import annotations
