@@ -11,6 +11,7 @@ import asyncio
 from typing import Any
 
 from moot.agent import Agent
+from moot.dedup import SeenIds
 from moot.flow import Station
 from moot.ids import CAPABILITY, TOPIC
 from moot.policies import Policies
@@ -25,6 +26,7 @@ class Cell(Station):
     ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has. ``renewed`` is there while it is
     being restarted and runs no turn; ``held`` of its turns wait for that, rolled back. ``guarded``: its turns can be
     interrupted by their askers or by a run timeout.
+    ``seen``: what it was given, where a message may come twice.
     """
 
     __slots__ = (
@@ -42,6 +44,7 @@ class Cell(Station):
         "restart",
         "retry",
         "running",
+        "seen",
         "started",
         "starting",
         "state",
@@ -76,6 +79,7 @@ class Cell(Station):
         self.queued = False
         self.stopping = False
         self.running = 0
+        self.seen: SeenIds | None = None
         self.held = 0
         self.renewed: asyncio.Future[None] | None = None
         self.started: asyncio.Future[None] | None = None

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from moot.asks import Ask, gather
@@ -138,7 +138,13 @@ class AgentContext(CollectingContext[S]):
         effects.children += (child_id,)
         return child_id
 
-    async def effect(self, name: str, fn: Callable[[str], Awaitable[T] | T], *, retry: RetryPolicy | None = None) -> T:
+    @overload
+    async def effect(
+        self, name: str, fn: Callable[[str], Coroutine[Any, Any, T]], *, retry: RetryPolicy | None = None
+    ) -> T: ...
+    @overload
+    async def effect(self, name: str, fn: Callable[[str], T], *, retry: RetryPolicy | None = None) -> T: ...
+    async def effect(self, name: str, fn: Callable[[str], Any], *, retry: RetryPolicy | None = None) -> Any:
         """Do something outside, such as a payment, and record its result: a run again of this turn does not repeat it.
 
         ``fn`` is given an idempotency key, the same for every run of this turn and this occurrence of ``name``: pass
@@ -155,8 +161,7 @@ class AgentContext(CollectingContext[S]):
             key = f"{self.idempotency_key}/{target}"
             result = await retried(lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}"))
             records.note("effect", target, None, result)
-        done: T = result
-        return done
+        return result
 
     async def run_sync(self, fn: Callable[..., T], /, *args: Any) -> T:
         """Run a blocking function in a thread (in a simulation: in place) and return its result."""

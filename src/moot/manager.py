@@ -18,7 +18,7 @@ from moot.directory import AgentCard, Directory
 from moot.engine.base import Engine
 from moot.engine.choose import open_engine
 from moot.engine.queue import AdmissionQueue
-from moot.errors import ManagerStopped, SupervisionFailed
+from moot.errors import DeliveryError, ManagerStopped, SupervisionFailed
 from moot.ids import Ids
 from moot.outside import Outside
 from moot.outside_calls import OutsideCalls
@@ -139,7 +139,7 @@ class AgentManager(OutsideCalls):
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self.stop(drain=kind is None)
-        if kind is None and self._failure is not None:
+        if self._failure is not None and (kind is None or issubclass(kind, DeliveryError)):
             raise self._failure
 
     def observe(self, observer: Observer) -> None:

@@ -32,11 +32,30 @@ class OutsideCalls:
     """There while the manager runs."""
 
     @overload
-    def ask(self, to: str, content: Request[R], *, timeout: float = 30.0) -> Ask[R]: ...
+    def ask(self, to: str, content: Request[R], *, timeout: float = 30.0, message_id: str | None = None) -> Ask[R]: ...
     @overload
-    def ask(self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None) -> Ask[Any]: ...
-    def ask(self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None) -> Ask[Any]:
+    def ask(
+        self,
+        to: str,
+        content: Any,
+        *,
+        timeout: float = 30.0,
+        message_type: str | None = None,
+        message_id: str | None = None,
+    ) -> Ask[Any]: ...
+    def ask(
+        self,
+        to: str,
+        content: Any,
+        *,
+        timeout: float = 30.0,
+        message_type: str | None = None,
+        message_id: str | None = None,
+    ) -> Ask[Any]:
         """Ask an agent; await the result. Nothing is sent before it is awaited.
+
+        Of the asks with one ``message_id`` to one address, only the first is handled: the others share its answer,
+        also later; when it fails, the next one goes out.
 
         Raises (when awaited):
             AskTimeout, UnknownAgent, AgentStopped, MailboxFull, ManagerStopped: no answer can be had.
@@ -47,7 +66,10 @@ class OutsideCalls:
         outside = self._outside
         if outside is None or not outside.is_open:
             raise ManagerStopped("ask an agent")
-        return Ask(outside, to, content, message_type_of(content, message_type), timeout)
+        ask: Ask[Any] = Ask(outside, to, content, message_type_of(content, message_type), timeout)
+        if message_id is not None:
+            ask.given_id = message_id
+        return ask
 
     gather = staticmethod(gather)
 

@@ -98,7 +98,7 @@ class Supervisor:
             await asyncio.wait(self._tasks)
 
     def forget(self, cell: Cell) -> None:
-        """``cell`` has stopped for good."""
+        """Count no restarts of the children of ``cell`` any more."""
         self._restarts.pop(cell, None)
 
     def failed(self, cell: Cell, error: BaseException, default: Directive) -> None:
@@ -113,7 +113,7 @@ class Supervisor:
         if cell.restart == "permanent":
             self._restart_group(cell, None, again=())
         else:
-            self._own(self._remove(cell, None))
+            self._stop(cell, None)
 
     def _policy_for(self, cell: Cell) -> Supervision:
         return cell.parent.supervision if cell.parent is not None else self._policy
@@ -127,7 +127,7 @@ class Supervisor:
         if directive == "restart":
             self._restart_group(cell, error, again)
         elif directive == "stop":
-            self._own(self._remove(cell, error))
+            self._stop(cell, error)
         elif directive == "escalate":
             self._escalate(cell, error)
         elif cell.renewed is not None:
@@ -187,6 +187,7 @@ class Supervisor:
 
     async def _renew(self, cell: Cell) -> Exception | None:
         """Construct and start one agent anew; what it failed of, if it did."""
+        self.forget(cell)  # as a parent it begins anew, too
         try:
             cell.renew()
             await self._worker.begin_again(cell)
@@ -201,10 +202,15 @@ class Supervisor:
     def _escalate(self, cell: Cell, error: BaseException) -> None:
         """The failure becomes the parent's own; the agent itself is stopped."""
         if cell.parent is None:
+            cell.stopping = True
             self.given_up(SupervisionFailed(cell.id, error, self.restarts))
-            return
+        else:
+            self._stop(cell, error)
+            self.failed(cell.parent, error, "restart")
+
+    def _stop(self, cell: Cell, error: BaseException | None) -> None:
+        cell.stopping = True  # from now on it is given nothing more
         self._own(self._remove(cell, error))
-        self.failed(cell.parent, error, "restart")
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(_quietly(work))

@@ -19,6 +19,7 @@ from moot.cell import Cell
 from moot.commit import Committer, end_asks
 from moot.context import AgentContext
 from moot.deadletters import Reason
+from moot.dedup import SeenIds
 from moot.errors import AgentStopped, UnknownMessageType
 from moot.hooks import Hooks
 from moot.interrupts import Guard, Interrupts, Restarting
@@ -69,6 +70,7 @@ class Worker:
         self.observer: Observer | None = None
         self.link: Link | None = None
         self.turns = 0
+        self.may_repeat = False  # inside one process nothing delivers a message twice; a link between may
         self._closed = False
         self.runners: Runners | None = None
         delivery.arrived = flow.arrived = flow.unblocked = self.notice
@@ -171,8 +173,10 @@ class Worker:
                 if cell.queue or cell.concurrency > 1:
                     self._flow.admit(cell)
                     self.notice(cell)
-                if message.deadline is not None and message.reply_to is None and self._is_late(message):
-                    continue  # (the deadline of an ask is its asker's business, who withdraws it)
+                if (self.may_repeat and self._is_repeat(cell, message)) or (
+                    message.deadline is not None and self._is_late(message)
+                ):
+                    continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
                 runner.ctx = ctx
                 guard = self._guard(cell, ctx, runner) if cell.guarded else None
@@ -196,8 +200,20 @@ class Worker:
     def _guard(self, cell: Cell, ctx: AgentContext[Any], runner: Runner) -> Guard:
         return self._interrupts.guard(ctx, runner, cancels=cell.cancels, run_timeout=cell.timeouts.run_timeout)
 
+    def _is_repeat(self, cell: Cell, message: AgentMessage) -> bool:
+        """Whether the agent has been given this message before."""
+        if cell.seen is None:
+            cell.seen = SeenIds()
+        key = (message.incarnation, message.sequence)
+        if key in cell.seen:
+            return True
+        cell.seen.add(key)
+        return False
+
     def _is_late(self, message: AgentMessage) -> bool:
         """Whether a message's deadline passed in the mailbox; it is a dead letter then."""
+        if message.reply_to is not None:
+            return False  # (the deadline of an ask is its asker's business, who withdraws it)
         late = message.deadline is not None and message.deadline < self._clock.now()
         if late:
             self._delivery.bury(message, Reason.EXPIRED, "its deadline passed before it was handled")
