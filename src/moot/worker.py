@@ -22,7 +22,7 @@ from moot.deadletters import Reason
 from moot.dedup import SeenIds
 from moot.errors import AgentStopped, UnknownMessageType
 from moot.hooks import Hooks
-from moot.interrupts import Guard, Interrupts, Restarting
+from moot.interrupts import Interrupts, Restarting
 from moot.message import AgentMessage, ReplyTo
 from moot.recovery import Recovery
 from moot.runners import ReadyQueue, Runner, Runners
@@ -73,12 +73,14 @@ class Worker:
         self.runners: Runners | None = None
         delivery.arrived = flow.arrived = flow.unblocked = self.notice
         interrupts.abandon = self._abandon
+        delivery.asker_gone = interrupts.asker_gone
 
     # starting and stopping
     def open(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue) -> Runners:
         """Begin to run turns."""
         self._loop = loop
         self.runners = Runners(loop, self._visit, ready)
+        self._interrupts.runners = self.runners.at_work
         return self.runners
 
     def notice(self, cell: Cell) -> None:
@@ -118,8 +120,9 @@ class Worker:
 
     async def halt(self, cell: Cell) -> None:
         """Let no turn of a paused agent run on: what is under way is rolled back, to be run again after the restart."""
-        for runner in self.runners.of(cell) if self.runners is not None else ():
-            self._interrupts.interrupt(runner, Restarting(cell.id))
+        for runner in self.runners.at_work() if self.runners is not None else ():
+            if runner.cell is cell:
+                self._interrupts.interrupt(runner, Restarting(cell.id))
         await self._until(cell, lambda: cell.running == cell.held)
         if not cell.starting:
             await self._hooks.on_stop(cell)
@@ -164,6 +167,8 @@ class Worker:
         try:
             if cell.starting:
                 await self._start_hook(cell)
+            if cell.is_timed:
+                self._interrupts.watch()
             while mailbox.items and turns < _TURNS_PER_VISIT and cell.lanes is None and not cell.stopping:
                 message = mailbox.take()
                 turns += 1
@@ -176,13 +181,10 @@ class Worker:
                     continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
                 runner.ctx = ctx
-                guard = self._guard(cell, ctx, runner) if cell.guarded else None
                 try:
                     await self._attempt(cell, ctx)
                 except BaseException as error:
-                    await self._run_again(cell, ctx, error, runner, guard)
-                if guard is not None:
-                    guard.close()
+                    await self._run_again(cell, ctx, error, runner)
                 if runner.interruption is not None:
                     runner.settle()  # the handler has finished in spite of it
                 if cell.renewed is not None:
@@ -193,9 +195,6 @@ class Worker:
                 runner.ctx = None
                 self._leave(cell)
         return turns
-
-    def _guard(self, cell: Cell, ctx: AgentContext[Any], runner: Runner) -> Guard:
-        return self._interrupts.guard(ctx, runner, cancels=cell.cancels, run_timeout=cell.timeouts.run_timeout)
 
     def _is_repeat(self, cell: Cell, message: AgentMessage) -> bool:
         """Whether the agent has been given this message before."""
@@ -270,14 +269,10 @@ class Worker:
         if answer is not NOTHING:
             self._asks.resolve(reply_to, answer)
 
-    async def _run_again(
-        self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner, guard: Guard | None
-    ) -> None:
+    async def _run_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner) -> None:
         """A run has failed: run the turn again as long as recovery says so."""
         failed: AgentContext[Any] | None = ctx
         while failed is not None and not runner.abandoned:
-            if guard is not None:
-                guard.close()
             verdict, again = await self.recovery.failed(cell, failed, error, runner)
             if self.observer is not None:
                 self.observer.turn_ended(cell.id, failed.message, failed.attempt, verdict)
@@ -286,15 +281,12 @@ class Worker:
                 self.recovery.check_runner(error)
             else:
                 runner.ctx = again
-                guard = self._guard(cell, again, runner) if cell.guarded else None
                 try:
                     await self._attempt(cell, again)
                 except BaseException as next_error:
                     failed, error = again, next_error
                 else:
                     runner.settle()
-        if guard is not None:
-            guard.close()
 
     def _abandon(self, runner: Runner, reason: BaseException) -> None:
         """Go on without a handler that does not end."""
