@@ -20,6 +20,7 @@ from moot.timers import DeadlineWheel, Expiring
 
 if TYPE_CHECKING:
     from moot.flow import Lane, Station
+    from moot.link import Link
     from moot.turn import Records
 
 __all__ = ["Ask", "AskTable", "Asker", "gather"]
@@ -167,13 +168,14 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
 class AskTable:
     """The asks under way, by the key that their `ReplyTo` carries. Their deadlines are on the wheel."""
 
-    __slots__ = ("_next_key", "_pending", "_wheel", "inbox")
+    __slots__ = ("_next_key", "_pending", "_wheel", "inbox", "link")
 
     def __init__(self, inbox: str, next_key: Callable[[], int], wheel: DeadlineWheel) -> None:
         self.inbox = inbox
         self._next_key = next_key
         self._wheel = wheel
         self._pending: dict[int, Ask[Any]] = {}
+        self.link: Link | None = None
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -197,6 +199,8 @@ class AskTable:
 
     def resolve(self, reply_to: ReplyTo, answer: Any) -> bool:
         """Give the answer to whoever waits; False when nobody does any more."""
+        if self.link is not None:
+            return self.link.answer(reply_to, answer, None)
         ask = self._pending.pop(reply_to.key, None) if reply_to.inbox == self.inbox else None
         if ask is None:
             return False
@@ -207,6 +211,8 @@ class AskTable:
 
     def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
         """Give an error to whoever waits; False when nobody does any more."""
+        if self.link is not None:
+            return self.link.answer(reply_to, None, error)
         ask = self.get(reply_to)
         if ask is None:
             return False

@@ -24,6 +24,7 @@ from moot.router import MessageRouter
 
 if TYPE_CHECKING:
     from moot.context import AgentContext
+    from moot.link import Link
 
 __all__ = ["Delivery"]
 
@@ -40,6 +41,7 @@ class Delivery:
         self._flow = flow
         self.asks = asks
         self.dead_letters = dead_letters
+        self.link: Link | None = None
         flow.lost = self._overflowed
         self.arrived: Callable[[Cell], None] = lambda cell: None
         self.asker_gone: Callable[[Cell, AgentMessage], None] = lambda cell, message: None
@@ -53,7 +55,8 @@ class Delivery:
         """Deliver what a turn of ``source`` sent; what does not fit waits in its outbox."""
         waited_for = message.reply_to is None or self.asks.get(message.reply_to) is not None
         target = self._cells.get(message.to)
-        if target is not None and waited_for and not target.stopping and target.mailbox.offer(message):
+        link = self.link
+        if target is not None and waited_for and link is None and not target.stopping and target.mailbox.offer(message):
             if not target.queued:  # (there was room, so nothing of the source's waits for this mailbox)
                 self.arrived(target)
             return
@@ -70,6 +73,8 @@ class Delivery:
             return
         if target.stopping:
             self.refuse(message, Reason.STOPPED, AgentStopped(target.id))
+        elif link is not None:
+            link.carry(source, target, message)
         else:
             self._flow.put(source, target, message)
 
@@ -91,12 +96,16 @@ class Delivery:
         for target in self._router.subscribers(message.to.removeprefix(TOPIC)):
             if target.stopping:
                 continue
-            if target.mailbox.offer(message):
-                delivered += 1
-                self.arrived(target)
-            else:
-                self.bury(message, Reason.OVERFLOW, f"subscriber {target.id!r} is full", receiver=target)
+            delivered += self.link.publish(target, message) if self.link is not None else self.enter(target, message)
         return delivered
+
+    def enter(self, target: Cell, message: AgentMessage) -> bool:
+        """Put a published message into one subscriber's mailbox; say whether there was room."""
+        if target.mailbox.offer(message):
+            self.arrived(target)
+            return True
+        self.bury(message, Reason.OVERFLOW, f"subscriber {target.id!r} is full", receiver=target)
+        return False
 
     def request(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
         """Deliver the request of an ask that is in the table.
@@ -107,7 +116,10 @@ class Delivery:
         ask.target = target
         ask.message = message
         try:
-            ask.lane = self._flow.offer(target, message)
+            if self.link is not None:
+                self.link.request(ask, target, message)
+            else:
+                ask.lane = self._flow.offer(target, message)
         except BaseException:
             self.asks.close(ask)
             raise

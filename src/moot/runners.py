@@ -35,7 +35,10 @@ _MOST_PARKED = 64
 
 
 class ReadyQueue(Protocol):
-    """Cells that have something to do. Which one is next is the queue's choice: a seam for a simulator."""
+    """Cells that have something to do. Which one is next is the queue's choice: a seam for a simulator.
+
+    A queue may say besides how many turns a cell runs in one visit, as ``turns_per_visit``.
+    """
 
     def __len__(self) -> int: ...
 

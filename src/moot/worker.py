@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from moot.clock import Clock
     from moot.directory import Directory
     from moot.flow import Flow
+    from moot.link import Link
     from moot.runtime import Runtime
     from moot.telemetry import Observer
 
@@ -67,6 +68,7 @@ class Worker:
         self._hooks = Hooks(runtime, self.recovery, committer)
         self._changes: dict[Cell, asyncio.Future[None]] = {}
         self.observer: Observer | None = None
+        self.link: Link | None = None
         self.turns = 0
         self.may_repeat = False  # inside one process nothing delivers a message twice; a link between may
         self._closed = False
@@ -79,6 +81,7 @@ class Worker:
     def open(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue) -> Runners:
         """Begin to run turns."""
         self._loop = loop
+        self._turns_per_visit = getattr(ready, "turns_per_visit", _TURNS_PER_VISIT)
         self.runners = Runners(loop, self._visit, ready)
         self._interrupts.runners = self.runners.at_work
         return self.runners
@@ -169,7 +172,7 @@ class Worker:
                 await self._start_hook(cell)
             if cell.is_timed:
                 self._interrupts.watch()
-            while mailbox.items and turns < _TURNS_PER_VISIT and cell.lanes is None and not cell.stopping:
+            while mailbox.items and turns < self._turns_per_visit and cell.lanes is None and not cell.stopping:
                 message = mailbox.take()
                 turns += 1
                 if cell.queue or cell.concurrency > 1:
@@ -197,11 +200,11 @@ class Worker:
         return turns
 
     def _is_repeat(self, cell: Cell, message: AgentMessage) -> bool:
-        """Whether the agent has been given this message before."""
+        """Whether the agent has been given this message before, or it is the copy of a request that was withdrawn."""
         if cell.seen is None:
             cell.seen = SeenIds()
         key = (message.incarnation, message.sequence)
-        if key in cell.seen:
+        if key in cell.seen or (message.reply_to is not None and self._asks.get(message.reply_to) is None):
             return True
         cell.seen.add(key)
         return False
@@ -245,12 +248,15 @@ class Worker:
         content = message.content
         if content.__class__ is not handler.content_type:
             content = handler.argument(message)
-        call, agent = handler.call, cell.agent
-        answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
-        if handler.is_async or answer.__class__ is CoroutineType:
-            answer = await answer
-            if ctx.closed:
-                raise AgentStopped(cell.id)  # it was abandoned meanwhile
+        if self.link is not None:
+            answer = await self.link.run(cell, ctx, handler, content)
+        else:
+            call, agent = handler.call, cell.agent
+            answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
+            if handler.is_async or answer.__class__ is CoroutineType:
+                answer = await answer
+                if ctx.closed:
+                    raise AgentStopped(cell.id)  # it was abandoned meanwhile
         effects = ctx.effects
         if effects is not None:
             if effects.asks:
