@@ -20,8 +20,8 @@ from moot.flow import Flow, Station
 from moot.mailbox import Mailbox
 from moot.message import AgentMessage
 from moot.testing import Faults, SimulatedManager, search, simulate
-from moot.testing.link import FaultyLink
 from moot.timers import DeadlineWheel
+from moot.worker import Worker
 from tests.simulation.workflow import build
 
 Patch = pytest.MonkeyPatch
@@ -51,13 +51,7 @@ def last_output_lost(patch: Patch) -> None:
 
 
 def no_deduplication(patch: Patch) -> None:
-    begin = FaultyLink.__init__
-
-    def mutant(self: FaultyLink, world: Any) -> None:
-        begin(self, world)
-        self.recognises_copies = False
-
-    patch.setattr(FaultyLink, "__init__", mutant)
+    patch.setattr(Worker, "_is_repeat", lambda self, cell, message: False)
 
 
 def taken_from_the_wrong_end(patch: Patch) -> None:
@@ -107,10 +101,11 @@ def deadlines_never_fire(patch: Patch) -> None:
 
 
 def answers_wake_nobody(patch: Patch) -> None:
+    resolve = Ask.resolve
+
     def mutant(self: Ask[Any], answer: Any, error: BaseException | None = None) -> None:
-        self.done, self._answer, self.error = True, answer, error
-        if self._callback is not None:
-            self._callback(self)
+        self._waiter = None
+        resolve(self, answer, error)
 
     patch.setattr(Ask, "resolve", mutant)
 

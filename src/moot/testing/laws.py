@@ -54,6 +54,9 @@ class PairOrder(Invariant):
         self._next += 1
         self._numbers[message.sequence] = self._next
 
+    def duplicated(self, target: Cell, message: AgentMessage) -> None:
+        self._numbers.pop(message.sequence, None)  # should the first be withdrawn or lost, its copy comes out of order
+
     def taken(self, cell: Cell, message: AgentMessage, attempt: int) -> None:
         number = self._numbers.get(message.sequence)
         if number is None or attempt > 1 or cell.concurrency > 1 or _coalesces(cell):

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FaultyLink"]
 
-_CORE_DEDUPLICATES = "seen" in Cell.__slots__
 _PASSES = 1 / 8
 """How often the tasks of others come first when a turn begins; a runner of its own accord lets them every 256 turns."""
 _SUSPENSIONS = 4
@@ -82,8 +81,6 @@ class FaultyLink:
         self._idle: list[asyncio.Future[None]] = []
         self._running: dict[tuple[str, int], Cell] = {}
         self._paused: dict[Cell, float] = {}
-        self.recognises_copies = not _CORE_DEDUPLICATES
-        """Whether a copy is thrown away when it arrives, in the place of a receiver that knows what it has had."""
         self._draw = random.Random(f"{world.seed}:passes").random
         self._is_open = True
 
@@ -236,7 +233,7 @@ class FaultyLink:
 
     def _repeat(self, channel: Channel, copy: Callable[[], Any]) -> None:
         self._copies -= 1
-        if self._is_open and not self.recognises_copies:
+        if self._is_open:
             self._put(channel, Parcel(copy, _nothing), None, _nothing)
         self._note_idle()
 
