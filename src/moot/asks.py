@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from moot.link import Link
     from moot.turn import Records
 
-__all__ = ["Ask", "AskTable", "Asker", "Cancellable", "gather"]
+__all__ = ["Ask", "AskTable", "Asker", "gather"]
 
 R = TypeVar("R")
 
@@ -37,14 +37,6 @@ class Asker(Protocol):
 
     def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
         """Nobody waits any more: remove the request if it was not taken, cancel its turn if that agent says so."""
-        ...
-
-
-class Cancellable(Protocol):
-    """A turn under way."""
-
-    def cancel(self) -> None:
-        """Cancel it."""
         ...
 
 
@@ -73,7 +65,6 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     target: Station | None = None
     message: AgentMessage | None = None
     lane: Lane | None = None
-    turn: Cancellable | None = None
     records: Records | None = None
     siblings: dict[Ask[Any], None] | None = None
     """The asks of the same turn that are not done; a done one takes itself out."""

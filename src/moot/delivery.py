@@ -44,6 +44,7 @@ class Delivery:
         self.link: Link | None = None
         flow.lost = self._overflowed
         self.arrived: Callable[[Cell], None] = lambda cell: None
+        self.asker_gone: Callable[[Cell, AgentMessage], None] = lambda cell, message: None
 
     def _overflowed(self, target: Station, message: AgentMessage) -> None:
         """The flow gave a message up; if it was a forwarded request, its asker is told."""
@@ -133,8 +134,8 @@ class Delivery:
             untaken = True
         elif untaken := target.mailbox.withdraw(message):
             self._flow.admit(target)
-        elif ask.turn is not None:
-            ask.turn.cancel()
+        elif (cell := self._cells.get(target.id)) is target and cell.cancels:
+            self.asker_gone(cell, message)
         if untaken and expired:
             self.bury(message, Reason.EXPIRED, "its deadline passed while it waited in the mailbox")
 

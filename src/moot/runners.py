@@ -124,9 +124,9 @@ class Runners:
         runner = self._all.get(task) if task is not None else None
         return runner.cell if runner is not None else None
 
-    def of(self, cell: Cell) -> list[Runner]:
-        """The runners that run turns of ``cell``."""
-        return [runner for runner in self._all.values() if runner.cell is cell]
+    def at_work(self) -> list[Runner]:
+        """The runners that run turns."""
+        return [runner for runner in self._all.values() if runner.cell is not None]
 
     def abandon(self, runner: Runner) -> None:
         """Go on without a runner whose handler does not end; it retires when that does."""

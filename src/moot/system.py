@@ -103,7 +103,7 @@ class System:
         self.watches = Watches(directory, ids.next_sequence, ids.incarnation)
         self.watches.deliver = self.delivery.control
         self.committer = Committer(loop, directory, self.delivery, self.flow, self.watches)
-        interrupts = Interrupts(self.wheel, clock, self.asks)
+        interrupts = Interrupts(self.wheel, clock)
         self.worker = Worker(self, clock, directory, self.flow, self.committer, interrupts)
         self.supervisor = Supervisor(
             options.get("supervision", Supervision()), clock, self, directory, self.worker, self._remove_quietly

@@ -22,7 +22,7 @@ from moot.deadletters import Reason
 from moot.dedup import SeenIds
 from moot.errors import AgentStopped, UnknownMessageType
 from moot.hooks import Hooks
-from moot.interrupts import Guard, Interrupts, Restarting
+from moot.interrupts import Interrupts, Restarting
 from moot.message import AgentMessage, ReplyTo
 from moot.recovery import Recovery
 from moot.runners import ReadyQueue, Runner, Runners
@@ -75,6 +75,7 @@ class Worker:
         self.runners: Runners | None = None
         delivery.arrived = flow.arrived = flow.unblocked = self.notice
         interrupts.abandon = self._abandon
+        delivery.asker_gone = interrupts.asker_gone
 
     # starting and stopping
     def open(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue) -> Runners:
@@ -82,6 +83,7 @@ class Worker:
         self._loop = loop
         self._turns_per_visit = getattr(ready, "turns_per_visit", _TURNS_PER_VISIT)
         self.runners = Runners(loop, self._visit, ready)
+        self._interrupts.runners = self.runners.at_work
         return self.runners
 
     def notice(self, cell: Cell) -> None:
@@ -121,8 +123,9 @@ class Worker:
 
     async def halt(self, cell: Cell) -> None:
         """Let no turn of a paused agent run on: what is under way is rolled back, to be run again after the restart."""
-        for runner in self.runners.of(cell) if self.runners is not None else ():
-            self._interrupts.interrupt(runner, Restarting(cell.id))
+        for runner in self.runners.at_work() if self.runners is not None else ():
+            if runner.cell is cell:
+                self._interrupts.interrupt(runner, Restarting(cell.id))
         await self._until(cell, lambda: cell.running == cell.held)
         if not cell.starting:
             await self._hooks.on_stop(cell)
@@ -167,6 +170,8 @@ class Worker:
         try:
             if cell.starting:
                 await self._start_hook(cell)
+            if cell.is_timed:
+                self._interrupts.watch()
             while mailbox.items and turns < self._turns_per_visit and cell.lanes is None and not cell.stopping:
                 message = mailbox.take()
                 turns += 1
@@ -179,13 +184,10 @@ class Worker:
                     continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
                 runner.ctx = ctx
-                guard = self._guard(cell, ctx, runner) if cell.guarded else None
                 try:
                     await self._attempt(cell, ctx)
                 except BaseException as error:
-                    await self._run_again(cell, ctx, error, runner, guard)
-                if guard is not None:
-                    guard.close()
+                    await self._run_again(cell, ctx, error, runner)
                 if runner.interruption is not None:
                     runner.settle()  # the handler has finished in spite of it
                 if cell.renewed is not None:
@@ -197,15 +199,12 @@ class Worker:
                 self._leave(cell)
         return turns
 
-    def _guard(self, cell: Cell, ctx: AgentContext[Any], runner: Runner) -> Guard:
-        return self._interrupts.guard(ctx, runner, cancels=cell.cancels, run_timeout=cell.timeouts.run_timeout)
-
     def _is_repeat(self, cell: Cell, message: AgentMessage) -> bool:
-        """Whether the agent has been given this message before."""
+        """Whether the agent has been given this message before, or it is the copy of a request that was withdrawn."""
         if cell.seen is None:
             cell.seen = SeenIds()
         key = (message.incarnation, message.sequence)
-        if key in cell.seen:
+        if key in cell.seen or (message.reply_to is not None and self._asks.get(message.reply_to) is None):
             return True
         cell.seen.add(key)
         return False
@@ -276,14 +275,10 @@ class Worker:
         if answer is not NOTHING:
             self._asks.resolve(reply_to, answer)
 
-    async def _run_again(
-        self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner, guard: Guard | None
-    ) -> None:
+    async def _run_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner) -> None:
         """A run has failed: run the turn again as long as recovery says so."""
         failed: AgentContext[Any] | None = ctx
         while failed is not None and not runner.abandoned:
-            if guard is not None:
-                guard.close()
             verdict, again = await self.recovery.failed(cell, failed, error, runner)
             if self.observer is not None:
                 self.observer.turn_ended(cell.id, failed.message, failed.attempt, verdict)
@@ -292,15 +287,12 @@ class Worker:
                 self.recovery.check_runner(error)
             else:
                 runner.ctx = again
-                guard = self._guard(cell, again, runner) if cell.guarded else None
                 try:
                     await self._attempt(cell, again)
                 except BaseException as next_error:
                     failed, error = again, next_error
                 else:
                     runner.settle()
-        if guard is not None:
-            guard.close()
 
     def _abandon(self, runner: Runner, reason: BaseException) -> None:
         """Go on without a handler that does not end."""
