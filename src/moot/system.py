@@ -264,6 +264,8 @@ class System:
             if above is cell:
                 raise RuntimeError(f"agent {cell.id!r} cannot unregister itself inside its own turn; let another do it")
             above = above.parent
+        if self.directory.cells.get(cell.id) is not cell:
+            return  # somebody else is taking it out
         cell.stopping = True
         children, cell.children = cell.children, None
         if cell.parent is not None and cell.parent.children is not None:
