@@ -1,4 +1,4 @@
-"""The simulation finds bugs: what is broken on purpose in the runtime is found within 1,000 seeds, by the law it breaks.
+"""The simulation finds bugs: what is broken on purpose in the runtime is found within 1,000 seeds, by its law.
 
 Each mutation breaks one promise of the core. The seed that finds it is printed; run again it fails the same way, event
 for event, and without the mutation it holds.

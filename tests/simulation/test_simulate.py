@@ -108,7 +108,7 @@ def test_what_drives_in_the_background_ends_with_the_manager() -> None:
 def test_a_driver_that_never_ends_by_itself_is_cancelled() -> None:
     async def driven(manager: SimulatedManager) -> None:
         async def drive() -> None:
-            while True:
+            while True:  # noqa: ASYNC110 - it waits for nothing
                 await asyncio.sleep(1)
 
         tasks.append(asyncio.ensure_future(drive()))

@@ -86,7 +86,7 @@ def test_going_round_in_a_circle_without_time_passing_is_said(monkeypatch: pytes
     monkeypatch.setattr(module, "_STEPS_PER_COLLECTION", 100)
 
     async def main() -> None:
-        while True:
+        while True:  # noqa: ASYNC110 - it waits for nothing
             await asyncio.sleep(0)
 
     with pytest.raises(Livelock, match="without a moment passing"):

@@ -223,6 +223,10 @@ class PayloadsUnchanged(Invariant):
     def sending(self, message: AgentMessage) -> None:
         self._digests[message.sequence] = self._digest(message.content)
 
+    def returned(self, cell: Cell, message: AgentMessage, effects: Effects) -> None:
+        for _, scheduled in effects.timers:
+            self.sending(scheduled)
+
     def entered(self, target: Cell, message: AgentMessage) -> None:
         if message.sequence not in self._digests:
             self.sending(message)
