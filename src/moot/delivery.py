@@ -44,7 +44,7 @@ class Delivery:
         self.arrived: Callable[[Cell], None] = lambda cell: None
 
     def _overflowed(self, target: Station, message: AgentMessage) -> None:
-        """The flow gave a message up; if it was a forwarded request, its asker is told."""
+        """The flow gave a message up; if it was a request, its asker is told."""
         if message.reply_to is not None:
             self.asks.fail(message.reply_to, target.full(self._clock.now()))
 
@@ -82,13 +82,8 @@ class Delivery:
         """Deliver to all subscribers of a topic, waiting for none; say how many got it."""
         delivered = 0
         for target in self._router.subscribers(message.to.removeprefix(TOPIC)):
-            if target.stopping:
-                continue
-            if target.mailbox.offer(message):
-                delivered += 1
-                self.arrived(target)
-            else:
-                self.bury(message, Reason.OVERFLOW, f"subscriber {target.id!r} is full", receiver=target)
+            if not target.stopping:
+                delivered += self._flow.publish(target, message)
         return delivered
 
     def request(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
