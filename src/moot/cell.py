@@ -13,6 +13,8 @@ from typing import Any
 from moot.agent import Agent
 from moot.flow import Station
 from moot.ids import CAPABILITY, TOPIC
+from moot.intake import intake_for
+from moot.mailbox import WatchedMailbox
 from moot.policies import Policies
 
 __all__ = ["Cell"]
@@ -22,7 +24,8 @@ class Cell(Station):
     """One agent and what the runtime knows of it.
 
     ``queued``: it stands in the ready queue. ``running``: turns under way. ``stopping``: it takes no more messages.
-    ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has.
+    ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has. ``intake``: what limits how it
+    takes its mail, if anything does.
     """
 
     __slots__ = (
@@ -31,6 +34,7 @@ class Cell(Station):
         "cancels",
         "children",
         "concurrency",
+        "intake",
         "parent",
         "queued",
         "rate_limit",
@@ -56,6 +60,9 @@ class Cell(Station):
         self.retry = chosen.get("retry", agent.retry)
         self.timeouts = chosen.get("timeouts", agent.timeouts)
         self.rate_limit = chosen.get("rate_limit", agent.rate_limit)
+        self.intake = intake_for(self.id, self.table, self.rate_limit)
+        if self.intake is not None and self.intake.waits_for_batches:
+            self.mailbox = WatchedMailbox(self.mailbox.capacity)
         self.breaker = chosen.get("breaker", agent.breaker)
         self.supervision = chosen.get("supervision", agent.supervision)
         self.restart = chosen.get("restart", agent.restart)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import msgspec
 
+from moot.aggregation import check_single, members_of
 from moot.asks import Ask, gather
 from moot.message import AgentMessage, ReplyTo, Request, message_type_of
 from moot.runtime import DONE, Runtime, Seat
@@ -43,7 +44,8 @@ T = TypeVar("T")
 class AgentContext(msgspec.Struct, Generic[S]):
     """One turn's view of the world. After the turn every call raises `RuntimeError`.
 
-    ``message`` is the envelope being handled; ``attempt`` counts the runs of its handler from 1.
+    ``message`` is the envelope being handled (of a batch: as the first's, with the earliest deadline of all);
+    ``attempt`` counts the runs of its handler from 1.
     """
 
     runtime: Runtime
@@ -60,6 +62,11 @@ class AgentContext(msgspec.Struct, Generic[S]):
     def agent_id(self) -> str:
         """The id of the agent whose turn this is."""
         return self.seat.id
+
+    @property
+    def messages(self) -> tuple[AgentMessage, ...]:
+        """The envelopes of a batch, in the order of its list; of any other turn, its one message."""
+        return members_of(self.message)
 
     @property
     def sender(self) -> str:
@@ -127,6 +134,7 @@ class AgentContext(msgspec.Struct, Generic[S]):
         """Answer the message: its ask, or its sender if it was none. The handler's return value then does not count."""
         effects = self._effects()
         if self.message.reply_to is None:
+            check_single(self.message, "reply to")
             return self.send(self.message.sender, content, message_type=message_type)
         effects.answer = content
         return DONE
@@ -134,6 +142,7 @@ class AgentContext(msgspec.Struct, Generic[S]):
     def forward(self, to: str) -> Awaitable[None]:
         """Pass the message on as it is; whoever handles it answers its ask."""
         effects = self._effects()
+        check_single(self.message, "forward")
         message = self.message
         effects.is_deferred = True
         onward = msgspec.structs.replace(
@@ -170,6 +179,7 @@ class AgentContext(msgspec.Struct, Generic[S]):
         """
         effects = self._effects()
         if self.message.reply_to is None:
+            check_single(self.message, "defer")
             raise RuntimeError("only an ask can be deferred, and this message was told; send to its sender instead")
         effects.is_deferred = True
         return self.message.reply_to

@@ -19,7 +19,7 @@ from moot.deadletters import DeadLetters, Reason
 from moot.errors import AgentStopped, UnknownAgent
 from moot.flow import Flow, Station
 from moot.ids import TOPIC
-from moot.message import AgentMessage, ReplyTo
+from moot.message import AgentMessage, Batch, ReplyTo
 from moot.router import MessageRouter
 
 if TYPE_CHECKING:
@@ -120,6 +120,13 @@ class Delivery:
         ask = self.asks.get(to)
         if ask is not None and ask.on_progress is not None:
             ask.on_progress(content, ctx.attempt)
+
+    def is_late(self, message: AgentMessage) -> bool:
+        """Whether a message's deadline passed in the mailbox; it is a dead letter then. Never of a batch."""
+        late = message.deadline is not None and message.deadline < self._clock.now() and not isinstance(message, Batch)
+        if late:
+            self.bury(message, Reason.EXPIRED, "its deadline passed before it was handled")
+        return late
 
     def refuse(
         self, message: AgentMessage, reason: Reason, error: BaseException, *, receiver: Cell | None = None

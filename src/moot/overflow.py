@@ -49,7 +49,7 @@ def displacement(policy: MailboxPolicy) -> Displace | None:
             return None
 
 
-def _drop_newest(mailbox: Mailbox, message: AgentMessage) -> AgentMessage:
+def _drop_newest(_: Mailbox, message: AgentMessage) -> AgentMessage:
     return message
 
 

@@ -20,7 +20,8 @@ from moot.context import AgentContext
 from moot.deadletters import Reason
 from moot.delivery import Delivery
 from moot.errors import AgentStopped, UnknownMessageType
-from moot.message import AgentMessage
+from moot.message import AgentMessage, Batch
+from moot.pacing import Pacing
 from moot.recovery import Recovery
 from moot.runners import ReadyQueue, Runner, Runners
 from moot.turn import NOTHING, Cancellation, Effects, Records
@@ -50,6 +51,7 @@ class Worker:
         self._asks = delivery.asks
         self._flow = flow
         self._recovery = Recovery(runtime, clock, delivery)
+        self._pacing = Pacing(clock, delivery, flow, self._recovery, notice=self.notice)
         self._timers: dict[int, tuple[asyncio.TimerHandle, AgentMessage]] = {}
         self._leaving: dict[Cell, asyncio.Future[None]] = {}
         self.observer: Observer | None = None
@@ -63,6 +65,7 @@ class Worker:
         """Begin to run turns."""
         self._loop = loop
         self.runners = Runners(loop, self._visit, ready)
+        self._pacing.open(loop, self.runners)
         return self.runners
 
     def notice(self, cell: Cell) -> None:
@@ -105,6 +108,7 @@ class Worker:
 
     def bury_mail(self, cell: Cell) -> None:
         """Make dead letters of what a stopped agent will not handle; their askers are told."""
+        self._pacing.release(cell)
         for message in self._flow.close(cell):
             self._delivery.refuse(message, Reason.STOPPED, AgentStopped(cell.id), receiver=cell)
 
@@ -130,12 +134,14 @@ class Worker:
             if cell.starting:
                 await self._start_hook(cell)
             while mailbox.items and turns < _TURNS_PER_VISIT and cell.lanes is None and not cell.stopping:
-                message = mailbox.take()
+                message = mailbox.take() if cell.intake is None else self._pacing.take(cell, cell.intake)
+                if message is None:
+                    break
                 turns += 1
                 if cell.queue or cell.concurrency > 1:
                     self._flow.admit(cell)
                     self.notice(cell)
-                if message.deadline is not None and message.reply_to is None and self._is_late(message):
+                if message.deadline is not None and message.reply_to is None and self._delivery.is_late(message):
                     continue  # (the deadline of an ask is its asker's business, who withdraws it)
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
                 cancellation = self._let_asker_cancel(ctx, runner) if cell.cancels else None
@@ -153,13 +159,6 @@ class Worker:
             elif mailbox.items:
                 self.notice(cell)
         return turns
-
-    def _is_late(self, message: AgentMessage) -> bool:
-        """Whether a message's deadline passed in the mailbox; it is a dead letter then."""
-        late = message.deadline is not None and message.deadline < self._clock.now()
-        if late:
-            self._delivery.bury(message, Reason.EXPIRED, "its deadline passed before it was handled")
-        return late
 
     def _let_asker_cancel(self, ctx: AgentContext[Any], runner: Runner) -> Cancellation | None:
         """Tie a turn to its asker's patience."""
@@ -211,7 +210,12 @@ class Worker:
             self.observer.turn_ended(cell.id, message, ctx.attempt, "committed")
 
     async def _run_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> None:
-        """A run has failed: run the turn again as long as recovery says so."""
+        """A run has failed: run the turn again as long as recovery says so, or the messages of a batch alone."""
+        if isinstance(ctx.message, Batch):
+            if self.observer is not None:
+                self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, "retried")
+            await self._pacing.take_apart(cell, ctx, error, self._run_alone)
+            return
         failed: AgentContext[Any] | None = ctx
         while failed is not None:
             verdict, again = await self._recovery.failed(cell, failed, error)
@@ -225,6 +229,14 @@ class Worker:
                     await self._attempt(cell, again)
                 except BaseException as next_error:
                     failed, error = again, next_error
+
+    async def _run_alone(self, cell: Cell, message: AgentMessage) -> None:
+        """A turn for one message of a batch that failed."""
+        ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
+        try:
+            await self._attempt(cell, ctx)
+        except BaseException as error:
+            await self._run_again(cell, ctx, error)
 
     def _commit(self, cell: Cell, ctx: AgentContext[Any], effects: Effects) -> None:
         """Make the effects of a turn come true. Nothing here waits, and nothing fails once it has begun."""
