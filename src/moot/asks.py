@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from moot.flow import Lane, Station
     from moot.turn import Records
 
-__all__ = ["Ask", "AskTable", "Asker", "Cancellable", "gather"]
+__all__ = ["Ask", "AskTable", "Asker", "Cancellable", "Guard", "gather"]
 
 R = TypeVar("R")
 
@@ -44,6 +44,14 @@ class Cancellable(Protocol):
 
     def cancel(self) -> None:
         """Cancel it."""
+        ...
+
+
+class Guard(Protocol):
+    """Who wants to know how an ask ends."""
+
+    def settled(self, error: BaseException | None) -> None:
+        """It has been answered, or has failed with ``error``."""
         ...
 
 
@@ -74,6 +82,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     lane: Lane | None = None
     turn: Cancellable | None = None
     records: Records | None = None
+    guard: Guard | None = None
     siblings: dict[Ask[Any], None] | None = None
     """The asks of the same turn that are not done; a done one takes itself out."""
     on_progress: Callable[[Any, int], None] | None = None
@@ -136,6 +145,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         self.error = error
         if error is None and self.records is not None:
             self.records.made += ("ask", self.to, self.content, answer)
+        if self.guard is not None:
+            self.guard.settled(error)
         if self.siblings is not None:
             self.siblings.pop(self, None)
         waiter = self._waiter

@@ -16,6 +16,7 @@ import msgspec
 from moot.agent import Agent, agents_of
 from moot.asks import Ask, gather
 from moot.backends import open_backend
+from moot.breaker import BreakerStatus
 from moot.cell import Cell
 from moot.clock import Clock, LoopClock
 from moot.directory import AgentCard, Directory
@@ -203,6 +204,10 @@ class AgentManager:
             dead_letters=sum(self.dead_letters.counts.values()),
             open_asks=len(system.asks) if system is not None else 0,
         )
+
+    def breakers(self) -> list[BreakerStatus]:
+        """The circuit breakers that know of a failure: whose, to whom, in what state, and when to try again."""
+        return self._system.breakers.status() if self._system is not None else []
 
     # messages from outside
     @overload
