@@ -12,6 +12,7 @@ from moot import (
     AgentContext,
     AgentManager,
     AgentMessage,
+    Backoff,
     BatchPolicy,
     InvalidPayload,
     MailboxPolicy,
@@ -19,6 +20,9 @@ from moot import (
     RateLimit,
     Reason,
     Request,
+    RetryPolicy,
+    Supervision,
+    TimeoutPolicy,
     TurnError,
     handles,
 )
@@ -465,3 +469,151 @@ async def test_a_fake_context_runs_a_batch_handler() -> None:
     ctx = FakeContext.of(message=[Double(1), Double(2)])
     assert await ctx.handle(Store()) == [2, 4]
     assert [message.content for message in ctx.messages] == [Double(1), Double(2)]
+
+
+# beside supervision, time limits and repetition
+
+
+async def test_a_batch_that_runs_too_long_is_run_as_singles_each_with_a_time_of_its_own() -> None:
+    class Slow(Agent):
+        timeouts = TimeoutPolicy(run_timeout=10)
+        retry = RetryPolicy(max_attempts=1)
+
+        @handles(batch=BatchPolicy(max_size=3))
+        async def double(self, messages: list[Double]) -> list[int]:
+            for message in messages:
+                await asyncio.sleep(message.value)
+            return [message.value for message in messages]
+
+    async with AgentManager() as manager:
+        await manager.register(Slow("store"))
+
+        answers = await asyncio.gather(*(_double(manager, value) for value in (6, 20, 7)), return_exceptions=True)
+
+        assert (answers[0], answers[2]) == (6, 7)
+        assert isinstance(answers[1], TurnError)
+        assert answers[1].error == "TurnTimeout"
+        assert manager.dead_letters.counts == {Reason.FAILED: 1}
+
+
+async def test_a_batch_whose_handler_does_not_end_is_given_up_with_all_its_members() -> None:
+    release = asyncio.Event()
+
+    class Stubborn(Agent):
+        timeouts = TimeoutPolicy(run_timeout=10)
+
+        @handles(batch=BatchPolicy(max_size=3))
+        async def double(self, messages: list[Double]) -> list[int]:
+            while not release.is_set():
+                try:
+                    await release.wait()
+                except asyncio.CancelledError:
+                    continue
+            return [message.value for message in messages]
+
+    async with AgentManager() as manager:
+        await manager.register(Stubborn("store"))
+
+        answers = await asyncio.gather(*(_double(manager, value) for value in range(3)), return_exceptions=True)
+
+        assert [getattr(answer, "error", None) for answer in answers] == ["TurnTimeout"] * 3
+        assert manager.dead_letters.counts == {Reason.FAILED: 3}
+        release.set()
+
+
+async def test_a_restart_in_the_middle_of_a_batch_runs_it_again_and_one_between_singles_loses_none() -> None:
+    made: list[Restarted] = []
+    seen: list[tuple[int, list[int]]] = []
+
+    class Restarted(Agent):
+        def __init__(self, agent_id: str) -> None:
+            super().__init__(agent_id)
+            made.append(self)
+
+        @handles(batch=BatchPolicy(max_size=4))
+        async def double(self, messages: list[Double]) -> list[int]:
+            values = [message.value for message in messages]
+            seen.append((len(made), values))
+            await asyncio.sleep(1)
+            if 13 in values:
+                raise ValueError("an unlucky number")
+            return values
+
+        @handles
+        def flush(self, message: Flush) -> None:
+            raise ValueError("restart me")
+
+    policy = Supervision(directives=((ValueError, "restart"),), backoff=Backoff(0, 0))
+    async with AgentManager(supervision=policy) as manager:
+        await manager.register(Restarted("store"))
+
+        answers = await asyncio.gather(*(_double(manager, value) for value in (1, 13, 2)), return_exceptions=True)
+
+        assert (answers[0], answers[2]) == (1, 2)
+        assert isinstance(answers[1], TurnError)
+        assert seen == [(1, [1, 13, 2]), (1, [1]), (1, [13]), (2, [2])]
+
+
+async def test_an_interrupted_batch_is_a_batch_again_after_the_restart() -> None:
+    seen: list[list[int]] = []
+
+    class Wide(Agent):
+        concurrency = 2
+
+        @handles(batch=BatchPolicy(max_size=4))
+        async def double(self, messages: list[Double]) -> list[int]:
+            seen.append([message.value for message in messages])
+            await asyncio.sleep(10)
+            return [message.value for message in messages]
+
+        @handles
+        def flush(self, message: Flush) -> None:
+            raise ValueError("restart me")
+
+    policy = Supervision(directives=((ValueError, "restart"),), backoff=Backoff(0, 0))
+    async with AgentManager(supervision=policy) as manager:
+        await manager.register(Wide("store"))
+        asks = [asyncio.ensure_future(_double(manager, value)) for value in range(3)]
+        await asyncio.sleep(1)
+        await manager.tell("store", Flush())
+
+        assert await asyncio.gather(*asks) == [0, 1, 2]
+        assert seen == [[0, 1, 2], [0, 1, 2]]
+
+
+async def test_a_message_that_comes_twice_is_one_member_once_and_may_still_be_run_alone() -> None:
+    async with AgentManager() as manager:
+        store, _ = await running(manager)
+        manager._running("link").worker.may_repeat = True
+        messages = [AgentMessage("me", "store", Double(value), "double", value, "link") for value in (1, 13, 13, 1, 2)]
+        outside = manager._outside
+        assert outside is not None
+        for message in messages:
+            outside.accept(message)
+
+        await manager.settle()
+
+        assert [values for _, values in store.batches] == [[1, 13, 2], [1], [13], [2]]
+        assert manager.dead_letters.counts == {Reason.FAILED: 1}
+
+
+async def test_a_member_that_is_withdrawn_while_the_others_run_alone_does_not_run() -> None:
+    async with AgentManager() as manager:
+        seen: list[list[int]] = []
+
+        class Slow(Agent):
+            @handles(batch=BatchPolicy(max_size=4))
+            async def double(self, messages: list[Double]) -> list[int]:
+                values = [message.value for message in messages]
+                seen.append(values)
+                if 13 in values:
+                    raise ValueError("an unlucky number")
+                await asyncio.sleep(10)
+                return values
+
+        await manager.register(Slow("store"))
+        waits = ((1, 100), (13, 100), (2, 5), (3, 100))
+        asks = [asyncio.ensure_future(_double(manager, value, timeout)) for value, timeout in waits]
+        await asyncio.gather(*asks, return_exceptions=True)
+
+        assert seen == [[1, 13, 2, 3], [1], [13], [3]]

@@ -13,12 +13,15 @@ from moot import (
     Agent,
     AgentContext,
     AgentManager,
+    Backoff,
     MailboxPolicy,
     Payload,
     RateLimit,
     RateLimited,
     Reason,
     Request,
+    Supervision,
+    Terminated,
     handles,
 )
 from moot.rate import TokenBucket
@@ -330,3 +333,47 @@ async def test_an_agent_that_handles_several_at_once_keeps_its_limit() -> None:
         times = [at for at, _ in wide.seen]
         assert all(later - earlier >= 10 for earlier, later in itertools.pairwise(times))
         assert times[-1] == pytest.approx(50, abs=0.1)
+
+
+async def test_news_of_the_runtime_are_under_no_limit() -> None:
+    heard: list[str] = []
+
+    class Watcher(Agent):
+        @handles
+        def job(self, message: Job, ctx: AgentContext) -> None:
+            ctx.watch("worker")
+
+        @handles
+        def ended(self, message: Terminated) -> None:
+            heard.append(message.agent_id)
+
+    async with AgentManager() as manager:
+        await manager.register(Worker())
+        await manager.register(Watcher("watcher"), rate_limit=RateLimit(1, per=1000, excess="refuse"))
+        await manager.tell("watcher", Job(1))
+        await manager.settle()
+
+        await manager.unregister("worker")
+        await manager.settle()
+
+        assert heard == ["worker"]
+
+
+async def test_a_restart_keeps_the_limit() -> None:
+    class Failing(Worker):
+        @handles
+        async def job(self, message: Job, ctx: AgentContext) -> None:
+            times.append(round(asyncio.get_running_loop().time()))
+            raise ValueError("on purpose")
+
+    times: list[int] = []
+    policy = Supervision(directives=((ValueError, "restart"),), backoff=Backoff(0, 0))
+    async with AgentManager(supervision=policy) as manager:
+        await manager.register(Failing("worker"), rate_limit=RateLimit(1, per=40))
+        for number in range(3):
+            await manager.tell("worker", Job(number))
+
+        await manager.settle()
+        await asyncio.sleep(100)
+
+        assert times == [0, 40, 80]

@@ -19,7 +19,7 @@ from moot.deadletters import DeadLetters, Reason
 from moot.errors import AgentStopped, UnknownAgent
 from moot.flow import Flow, Station
 from moot.ids import TOPIC
-from moot.message import AgentMessage, Batch, ReplyTo
+from moot.message import AgentMessage, ReplyTo
 from moot.router import MessageRouter
 
 if TYPE_CHECKING:
@@ -78,6 +78,12 @@ class Delivery:
         if source.lanes:
             self._flow.settle_cycles(source)
 
+    def control(self, target: Cell, message: AgentMessage) -> None:
+        """Deliver news of the runtime itself, which no full mailbox keeps out."""
+        if not target.stopping:
+            target.mailbox.force(message)
+            self.arrived(target)
+
     def publish(self, message: AgentMessage) -> int:
         """Deliver to all subscribers of a topic, waiting for none; say how many got it."""
         delivered = 0
@@ -122,8 +128,10 @@ class Delivery:
             ask.on_progress(content, ctx.attempt)
 
     def is_late(self, message: AgentMessage) -> bool:
-        """Whether a message's deadline passed in the mailbox; it is a dead letter then. Never of a batch."""
-        late = message.deadline is not None and message.deadline < self._clock.now() and not isinstance(message, Batch)
+        """Whether a message's deadline passed in the mailbox; it is a dead letter then."""
+        if message.deadline is None or message.reply_to is not None:
+            return False  # (the deadline of an ask is its asker's business, who withdraws it)
+        late = message.deadline < self._clock.now()
         if late:
             self.bury(message, Reason.EXPIRED, "its deadline passed before it was handled")
         return late

@@ -9,6 +9,7 @@ batches has no intake.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from moot.errors import RateLimited
 from moot.handlers import HandlerTable
@@ -30,7 +31,7 @@ def intake_for(agent_id: str, table: HandlerTable, limit: RateLimit | None) -> I
 class Intake:
     """The limits of one agent and of its message types, its batches, and the timer while its mail has to wait."""
 
-    __slots__ = ("_agent_id", "_all", "_batches", "_by_type", "missing", "since", "timer")
+    __slots__ = ("_agent_id", "_all", "_alone", "_batches", "_by_type", "missing", "since", "timer")
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Intake:
         self._all = () if limit is None else (TokenBucket(limit),)
         self._by_type = {message_type: (*self._all, TokenBucket(rate)) for message_type, rate in limits.items()}
         self._batches = batches
+        self._alone: list[AgentMessage] = []
         self.since: float | None = None
         """When the first message began to wait for others of its batch."""
         self.missing = 0
@@ -71,6 +73,24 @@ class Intake:
             for bucket in buckets:
                 bucket.take(now)
         return wait
+
+    def put_back(self, mailbox: Mailbox, messages: Sequence[AgentMessage], *, alone: bool) -> None:
+        """Put the messages of a batch that failed first again; ``alone``: each is handled in a turn of its own."""
+        mailbox.put_back(messages)
+        if alone:
+            self._alone[:0] = messages
+
+    def take_alone(self, mailbox: Mailbox) -> AgentMessage | None:
+        """The first message, if it belongs to a batch that failed. It was let pass already."""
+        if not self._alone:
+            return None
+        first = mailbox.waiting[0]
+        for index, message in enumerate(self._alone):
+            if message is first:
+                del self._alone[: index + 1]  # what was before it has been withdrawn
+                return mailbox.take()
+        self._alone.clear()
+        return None
 
     def batch_size(self, message_type: str) -> int:
         """How many messages of this type are handled at once, at most."""

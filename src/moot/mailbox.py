@@ -52,6 +52,10 @@ class Mailbox:
         items.append(message)
         return True
 
+    def force(self, message: AgentMessage) -> None:
+        """Put ``message`` last, whether there is room or not."""
+        self.waiting.append(message)
+
     def take(self) -> AgentMessage:
         """The first message. An emptied mailbox gives back what it grew.
 
@@ -110,3 +114,9 @@ class WatchedMailbox(Mailbox):
         if entered and self.watcher is not None:
             self.watcher(message)
         return entered
+
+    def force(self, message: AgentMessage) -> None:
+        """As `Mailbox.force`."""
+        super().force(message)
+        if self.watcher is not None:
+            self.watcher(message)

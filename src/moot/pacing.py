@@ -7,9 +7,8 @@ so that no message that arrives has to ask whether it may run.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from moot.aggregation import batch_of
 from moot.cell import Cell
@@ -19,12 +18,11 @@ from moot.errors import RateLimited
 from moot.intake import Intake
 from moot.mailbox import WatchedMailbox
 from moot.message import AgentMessage
+from moot.watches import Terminated
 
 if TYPE_CHECKING:
     from moot.clock import Clock
-    from moot.context import AgentContext
     from moot.flow import Flow
-    from moot.recovery import Recovery
     from moot.runners import Runners
 
 __all__ = ["Pacing"]
@@ -41,14 +39,14 @@ class Pacing:
         clock: Clock,
         delivery: Delivery,
         flow: Flow,
-        recovery: Recovery,
         *,
+        is_unwanted: Callable[[Cell, AgentMessage], bool],
         notice: Callable[[Cell], None],
     ) -> None:
         self._clock = clock
         self._delivery = delivery
         self._flow = flow
-        self._recovery = recovery
+        self._is_unwanted = is_unwanted
         self._notice = notice
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runners: Runners | None = None
@@ -66,6 +64,10 @@ class Pacing:
         mailbox = cell.mailbox
         now = self._clock.now()
         while mailbox.items:
+            if isinstance(mailbox.items[0].content, Terminated):
+                return mailbox.take()  # news of the runtime itself are under no limit
+            if (message := intake.take_alone(mailbox)) is not None:
+                return message
             if wait := intake.batch_wait(mailbox, now):
                 self._hold(cell, intake, wait, self._watcher(cell, intake))
                 return None
@@ -78,26 +80,6 @@ class Pacing:
                 return None
         intake.since = None
         return None
-
-    async def take_apart(
-        self,
-        cell: Cell,
-        ctx: AgentContext[Any],
-        error: BaseException,
-        run_alone: Callable[[Cell, AgentMessage], Awaitable[None]],
-    ) -> None:
-        """The turn of a batch has failed: roll it back and let ``run_alone`` handle its messages one by one, in order.
-
-        What it does not come to, because the agent or its runner stops, goes back into the mailbox.
-        """
-        left = deque(ctx.messages)
-        try:
-            await self._recovery.roll_back(ctx)
-            self._recovery.check_runner(ctx, error)
-            while left and not cell.stopping:
-                await run_alone(cell, left.popleft())
-        finally:
-            cell.mailbox.put_back(left)
 
     def release(self, cell: Cell) -> None:
         """Let a cell no longer wait: its time has come, or it has stopped."""
@@ -120,9 +102,9 @@ class Pacing:
         most = intake.batch_size(kind)
         members: list[AgentMessage] = []
         wait = 0.0
-        while mailbox.items and len(members) < most and mailbox.items[0].message_type == kind and not wait:
+        while mailbox.items and len(members) < most and mailbox.items[0].message_type == kind:
             message = mailbox.items[0]
-            if message.deadline is not None and message.reply_to is None and self._delivery.is_late(message):
+            if self._delivery.is_late(message):
                 mailbox.take()
                 continue
             try:
@@ -131,9 +113,12 @@ class Pacing:
                 if members:
                     break
                 self._delivery.refuse(mailbox.take(), Reason.FORBIDDEN, error, receiver=cell)
-            else:
-                if not wait:
-                    members.append(mailbox.take())
+                continue
+            if wait:
+                break
+            mailbox.take()
+            if not self._is_unwanted(cell, message):
+                members.append(message)
         if not members:
             self._flow.admit(cell)  # what was taken out has made room; where a turn follows, that sees to it
         return wait, members
