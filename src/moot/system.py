@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from moot.agent import Agent
 from moot.asks import Ask, AskTable
+from moot.breaker import Breakers
 from moot.cell import Cell
 from moot.commit import Committer
 from moot.context import AgentContext
@@ -96,6 +97,7 @@ class System:
         self.is_open = True
         self.wheel = DeadlineWheel(loop, clock)
         self.asks = AskTable(ids.incarnation, count(1).__next__, self.wheel)
+        self.breakers = Breakers(clock)
         self.flow = Flow(self.wheel, clock, dead_letters)
         self.router = MessageRouter(directory)
         self.router.activate = self.activate
@@ -122,6 +124,8 @@ class System:
         return self._ids.random_for(name)
 
     def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+        if (policy := _cell_of(ctx).breaker) is not None:
+            self.breakers.guard(ctx.seat.id, policy, ask)
         self._turn_waits()
         target = self.directory.cells.get(ask.to)
         if target is None or target.stopping:
@@ -279,6 +283,8 @@ class System:
             self.worker.bury_mail(cell)
             self.supervisor.forget(cell)
             self.watches.ended(cell, error)
+            if cell.breaker is not None:
+                self.breakers.forget(cell.id)
 
     def running_here(self) -> Cell | None:
         """The cell in whose turn this is called, if it is called in one."""
