@@ -95,11 +95,7 @@ class Cell(Station):
         """Whether the agent has been given this message before; if not, it has been now."""
         if self.seen is None:
             self.seen = SeenIds()
-        key = (message.incarnation, message.sequence)
-        if key in self.seen:
-            return True
-        self.seen.add(key)
-        return False
+        return not self.seen.is_new((message.incarnation, message.sequence))
 
     def pause(self) -> None:
         """Begin no turn before `release`: the agent is to be restarted."""

@@ -187,8 +187,8 @@ class Worker:
                     self._flow.admit(cell)
                     self.notice(cell)
                 if (
-                    (self.may_repeat or message.deadline is not None)
-                    and cell.intake is None
+                    (self.may_repeat or (message.deadline is not None and message.reply_to is None))
+                    and cell.intake is None  # (an intake has looked already)
                     and self._is_unwanted(cell, message)
                 ):
                     continue
