@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from moot.link import Link
     from moot.turn import Records
 
-__all__ = ["Ask", "AskTable", "Asker", "gather"]
+__all__ = ["Ask", "AskTable", "Asker", "Guard", "gather"]
 
 R = TypeVar("R")
 
@@ -37,6 +37,14 @@ class Asker(Protocol):
 
     def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
         """Nobody waits any more: remove the request if it was not taken, cancel its turn if that agent says so."""
+        ...
+
+
+class Guard(Protocol):
+    """Who wants to know how an ask ends."""
+
+    def settled(self, error: BaseException | None) -> None:
+        """It has been answered, or has failed with ``error``."""
         ...
 
 
@@ -66,6 +74,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     message: AgentMessage | None = None
     lane: Lane | None = None
     records: Records | None = None
+    guard: Guard | None = None
     siblings: dict[Ask[Any], None] | None = None
     """The asks of the same turn that are not done; a done one takes itself out."""
     on_progress: Callable[[Any, int], None] | None = None
@@ -130,6 +139,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         self.error = error
         if error is None and self.records is not None:
             self.records.made += ("ask", self.to, self.content, answer)
+        if self.guard is not None:
+            self.guard.settled(error)
         if self.siblings is not None:
             self.siblings.pop(self, None)
         waiter = self._waiter
@@ -191,6 +202,10 @@ class AskTable:
     def get(self, reply_to: ReplyTo) -> Ask[Any] | None:
         """The ask that waits at this address, if it still does."""
         return self._pending.get(reply_to.key) if reply_to.inbox == self.inbox else None
+
+    def is_withdrawn(self, message: AgentMessage) -> bool:
+        """Whether ``message`` is a request whose asker does not wait any more."""
+        return message.reply_to is not None and self.get(message.reply_to) is None
 
     def close(self, ask: Ask[Any]) -> None:
         """Forget an ask."""

@@ -47,7 +47,7 @@ class Delivery:
         self.asker_gone: Callable[[Cell, AgentMessage], None] = lambda cell, message: None
 
     def _overflowed(self, target: Station, message: AgentMessage) -> None:
-        """The flow gave a message up; if it was a forwarded request, its asker is told."""
+        """The flow gave a message up; if it was a request, its asker is told."""
         if message.reply_to is not None:
             self.asks.fail(message.reply_to, target.full(self._clock.now()))
 
@@ -96,16 +96,9 @@ class Delivery:
         for target in self._router.subscribers(message.to.removeprefix(TOPIC)):
             if target.stopping:
                 continue
-            delivered += self.link.publish(target, message) if self.link is not None else self.enter(target, message)
+            flow = self.link if self.link is not None else self._flow
+            delivered += flow.publish(target, message)
         return delivered
-
-    def enter(self, target: Cell, message: AgentMessage) -> bool:
-        """Put a published message into one subscriber's mailbox; say whether there was room."""
-        if target.mailbox.offer(message):
-            self.arrived(target)
-            return True
-        self.bury(message, Reason.OVERFLOW, f"subscriber {target.id!r} is full", receiver=target)
-        return False
 
     def request(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
         """Deliver the request of an ask that is in the table.
@@ -144,6 +137,15 @@ class Delivery:
         ask = self.asks.get(to)
         if ask is not None and ask.on_progress is not None:
             ask.on_progress(content, ctx.attempt)
+
+    def is_late(self, message: AgentMessage) -> bool:
+        """Whether a message's deadline passed in the mailbox; it is a dead letter then."""
+        if message.deadline is None or message.reply_to is not None:
+            return False  # (the deadline of an ask is its asker's business, who withdraws it)
+        late = message.deadline < self._clock.now()
+        if late:
+            self.bury(message, Reason.EXPIRED, "its deadline passed before it was handled")
+        return late
 
     def refuse(
         self, message: AgentMessage, reason: Reason, error: BaseException, *, receiver: Cell | None = None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from moot.agent import Agent
 from moot.asks import Ask, AskTable
+from moot.breaker import Breakers
 from moot.cell import Cell
 from moot.commit import Committer
 from moot.context import AgentContext
@@ -96,6 +97,7 @@ class System:
         self.is_open = True
         self.wheel = DeadlineWheel(loop, clock)
         self.asks = AskTable(ids.incarnation, count(1).__next__, self.wheel)
+        self.breakers = Breakers(clock)
         self.flow = Flow(self.wheel, clock, dead_letters)
         self.router = MessageRouter(directory)
         self.router.activate = self.activate
@@ -122,6 +124,9 @@ class System:
         return self._ids.random_for(name)
 
     def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+        seat: Any = ctx.seat  # a cell; said so, because a cast is a call
+        if seat.breaker is not None:
+            self.breakers.guard(seat.id, seat.breaker, ask)
         self._turn_waits()
         target = self.directory.cells.get(ask.to)
         if target is None or target.stopping:
@@ -264,6 +269,8 @@ class System:
             if above is cell:
                 raise RuntimeError(f"agent {cell.id!r} cannot unregister itself inside its own turn; let another do it")
             above = above.parent
+        if self.directory.cells.get(cell.id) is not cell:
+            return  # somebody else is taking it out
         cell.stopping = True
         children, cell.children = cell.children, None
         if cell.parent is not None and cell.parent.children is not None:
@@ -277,6 +284,8 @@ class System:
             self.worker.bury_mail(cell)
             self.supervisor.forget(cell)
             self.watches.ended(cell, error)
+            if cell.breaker is not None:
+                self.breakers.forget(cell.id)
 
     def running_here(self) -> Cell | None:
         """The cell in whose turn this is called, if it is called in one."""

@@ -19,11 +19,11 @@ from moot.cell import Cell
 from moot.commit import Committer, end_asks
 from moot.context import AgentContext
 from moot.deadletters import Reason
-from moot.dedup import SeenIds
 from moot.errors import AgentStopped, UnknownMessageType
 from moot.hooks import Hooks
 from moot.interrupts import Interrupts, Restarting
 from moot.message import AgentMessage, ReplyTo
+from moot.pacing import Pacing
 from moot.recovery import Recovery
 from moot.runners import ReadyQueue, Runner, Runners
 from moot.turn import NOTHING, Effects
@@ -65,6 +65,7 @@ class Worker:
         self._commit = committer.commit
         self._interrupts = interrupts
         self.recovery = Recovery(runtime, clock, delivery, self.hold)
+        self._pacing = Pacing(clock, delivery, flow, is_unwanted=self._is_unwanted, notice=self.notice)
         self._hooks = Hooks(runtime, self.recovery, committer)
         self._changes: dict[Cell, asyncio.Future[None]] = {}
         self.observer: Observer | None = None
@@ -84,6 +85,7 @@ class Worker:
         self._turns_per_visit = getattr(ready, "turns_per_visit", _TURNS_PER_VISIT)
         self.runners = Runners(loop, self._visit, ready)
         self._interrupts.runners = self.runners.at_work
+        self._pacing.open(loop, self.runners)
         return self.runners
 
     def notice(self, cell: Cell) -> None:
@@ -148,6 +150,7 @@ class Worker:
 
     def bury_mail(self, cell: Cell) -> None:
         """Make dead letters of what a stopped agent will not handle; their askers are told."""
+        self._pacing.release(cell)
         for message in self._flow.close(cell):
             self._delivery.refuse(message, Reason.STOPPED, AgentStopped(cell.id), receiver=cell)
 
@@ -172,14 +175,21 @@ class Worker:
                 await self._start_hook(cell)
             if cell.is_timed:
                 self._interrupts.watch()
-            while mailbox.items and turns < self._turns_per_visit and cell.lanes is None and not cell.stopping:
-                message = mailbox.take()
+            while (
+                mailbox.items
+                and turns < self._turns_per_visit
+                and cell.lanes is None
+                and not cell.stopping
+                and (message := mailbox.take() if cell.intake is None else self._pacing.take(cell, cell.intake))
+            ):
                 turns += 1
                 if cell.queue or cell.concurrency > 1:
                     self._flow.admit(cell)
                     self.notice(cell)
-                if (self.may_repeat and self._is_repeat(cell, message)) or (
-                    message.deadline is not None and self._is_late(message)
+                if (
+                    (self.may_repeat or (message.deadline is not None and message.reply_to is None))
+                    and cell.intake is None  # (an intake has looked already)
+                    and self._is_unwanted(cell, message)
                 ):
                     continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
@@ -199,24 +209,11 @@ class Worker:
                 self._leave(cell)
         return turns
 
-    def _is_repeat(self, cell: Cell, message: AgentMessage) -> bool:
-        """Whether the agent has been given this message before, or it is the copy of a request that was withdrawn."""
-        if cell.seen is None:
-            cell.seen = SeenIds()
-        key = (message.incarnation, message.sequence)
-        if key in cell.seen or (message.reply_to is not None and self._asks.get(message.reply_to) is None):
+    def _is_unwanted(self, cell: Cell, message: AgentMessage) -> bool:
+        """Whether a message is not to be handled: it came before, or nobody wants it any more."""
+        if self.may_repeat and (cell.is_repeat(message) or self._asks.is_withdrawn(message)):
             return True
-        cell.seen.add(key)
-        return False
-
-    def _is_late(self, message: AgentMessage) -> bool:
-        """Whether a message's deadline passed in the mailbox; it is a dead letter then."""
-        if message.reply_to is not None:
-            return False  # (the deadline of an ask is its asker's business, who withdraws it)
-        late = message.deadline is not None and message.deadline < self._clock.now()
-        if late:
-            self._delivery.bury(message, Reason.EXPIRED, "its deadline passed before it was handled")
-        return late
+        return self._delivery.is_late(message)
 
     def _leave(self, cell: Cell) -> None:
         """A visit has ended."""

@@ -21,7 +21,6 @@ from moot.mailbox import Mailbox
 from moot.message import AgentMessage
 from moot.testing import Faults, SimulatedManager, search, simulate
 from moot.timers import DeadlineWheel
-from moot.worker import Worker
 from tests.simulation.workflow import build
 
 Patch = pytest.MonkeyPatch
@@ -51,7 +50,7 @@ def last_output_lost(patch: Patch) -> None:
 
 
 def no_deduplication(patch: Patch) -> None:
-    patch.setattr(Worker, "_is_repeat", lambda self, cell, message: False)
+    patch.setattr(Cell, "is_repeat", lambda self, message: False)
 
 
 def taken_from_the_wrong_end(patch: Patch) -> None:

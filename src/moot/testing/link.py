@@ -111,7 +111,7 @@ class FaultyLink:
         for listener in self._witness.entered:
             listener(target, message)
         if message.sender in (OUTSIDE, target.id) or not self._carries:
-            return self._delivery.enter(target, message)
+            return self._flow.publish(target, message)
         arrive = partial(self._arrive_published, target, message)
         lose = partial(self._delivery.refuse, message, Reason.STOPPED, AgentStopped(target.id), receiver=target)
         self._send(target, message, Parcel(arrive, lose), arrive)
@@ -281,7 +281,7 @@ class FaultyLink:
         if target.stopping:
             self._delivery.refuse(message, Reason.STOPPED, AgentStopped(target.id), receiver=target)
         else:
-            self._delivery.enter(target, message)
+            self._flow.publish(target, message)
 
     def _arrive_request(self, target: Cell, message: AgentMessage, *, is_copy: bool = False) -> None:
         """The request arrives. What becomes of a copy is no business of its asker's, who has the original's fate."""
