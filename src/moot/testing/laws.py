@@ -59,20 +59,19 @@ class PairOrder(Invariant):
     def duplicated(self, target: Cell, message: AgentMessage) -> None:
         self._numbers.pop(message.sequence, None)  # should the first be withdrawn or lost, its copy comes out of order
 
-    def taken(self, cell: Cell, message: AgentMessage, attempt: int) -> None:
+    def ended(self, cell: Cell, message: AgentMessage, outcome: TurnOutcome) -> None:
+        """Turns of such an agent end in the order in which they began; a batch that fails begins again, in parts."""
         number = self._numbers.get(message.sequence)
-        if number is None or attempt > 1 or cell.concurrency > 1 or _coalesces(cell):
+        if number is None or outcome == "retried" or cell.concurrency > 1:
             return
+        if not message.to.startswith(TOPIC):
+            del self._numbers[message.sequence]
         pair = (message.sender, cell.id)
         before = self._last.get(pair)
         if before is None or before[0] < number:
             self._last[pair] = (number, message)
         elif before[0] > number and not self.world.was_handled(cell, message):
             self.violated(f"{_name(message)} was handled after {_name(before[1])}, which was sent later")
-
-    def ended(self, cell: Cell, message: AgentMessage, outcome: TurnOutcome) -> None:
-        if not message.to.startswith(TOPIC):
-            self._numbers.pop(message.sequence, None)
 
 
 class EffectsOnce(Invariant):
@@ -270,11 +269,6 @@ LAWS: tuple[type[Invariant], ...] = (
 def _key(message: AgentMessage, receiver: str) -> tuple[int, str]:
     """What tells a message at one receiver from all others: published ones have several receivers."""
     return (message.sequence, receiver if message.to.startswith(TOPIC) else "")
-
-
-def _coalesces(cell: Cell) -> bool:
-    """Whether a new message may take the place of one that waits, and so overtake others."""
-    return cell.agent.mailbox.overflow == "coalesce"
 
 
 def _name(message: AgentMessage) -> str:

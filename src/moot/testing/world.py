@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
+from moot.aggregation import members_of
 from moot.asks import Ask
 from moot.clock import Clock
 from moot.deadletters import DeadLetter
@@ -157,7 +158,8 @@ class World:
         cell = self.link.cell_of(agent_id, message)
         if cell is not None:
             for listener in self.witness.ended:
-                listener(cell, message, outcome)
+                for member in members_of(message):
+                    listener(cell, member, outcome)
 
     def buried(self, letter: DeadLetter) -> None:
         """There is a new dead letter."""
