@@ -20,9 +20,10 @@ from moot.timers import DeadlineWheel, Expiring
 
 if TYPE_CHECKING:
     from moot.flow import Lane, Station
+    from moot.link import Link
     from moot.turn import Records
 
-__all__ = ["Ask", "AskTable", "Asker", "Cancellable", "Guard", "gather"]
+__all__ = ["Ask", "AskTable", "Asker", "Guard", "gather"]
 
 R = TypeVar("R")
 
@@ -36,14 +37,6 @@ class Asker(Protocol):
 
     def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
         """Nobody waits any more: remove the request if it was not taken, cancel its turn if that agent says so."""
-        ...
-
-
-class Cancellable(Protocol):
-    """A turn under way."""
-
-    def cancel(self) -> None:
-        """Cancel it."""
         ...
 
 
@@ -80,7 +73,6 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     target: Station | None = None
     message: AgentMessage | None = None
     lane: Lane | None = None
-    turn: Cancellable | None = None
     records: Records | None = None
     guard: Guard | None = None
     siblings: dict[Ask[Any], None] | None = None
@@ -187,13 +179,14 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
 class AskTable:
     """The asks under way, by the key that their `ReplyTo` carries. Their deadlines are on the wheel."""
 
-    __slots__ = ("_next_key", "_pending", "_wheel", "inbox")
+    __slots__ = ("_next_key", "_pending", "_wheel", "inbox", "link")
 
     def __init__(self, inbox: str, next_key: Callable[[], int], wheel: DeadlineWheel) -> None:
         self.inbox = inbox
         self._next_key = next_key
         self._wheel = wheel
         self._pending: dict[int, Ask[Any]] = {}
+        self.link: Link | None = None
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -210,6 +203,10 @@ class AskTable:
         """The ask that waits at this address, if it still does."""
         return self._pending.get(reply_to.key) if reply_to.inbox == self.inbox else None
 
+    def is_withdrawn(self, message: AgentMessage) -> bool:
+        """Whether ``message`` is a request whose asker does not wait any more."""
+        return message.reply_to is not None and self.get(message.reply_to) is None
+
     def close(self, ask: Ask[Any]) -> None:
         """Forget an ask."""
         if self._pending.pop(ask.key, None) is not None and ask.expiring is not None:
@@ -217,6 +214,8 @@ class AskTable:
 
     def resolve(self, reply_to: ReplyTo, answer: Any) -> bool:
         """Give the answer to whoever waits; False when nobody does any more."""
+        if self.link is not None:
+            return self.link.answer(reply_to, answer, None)
         ask = self._pending.pop(reply_to.key, None) if reply_to.inbox == self.inbox else None
         if ask is None:
             return False
@@ -227,6 +226,8 @@ class AskTable:
 
     def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
         """Give an error to whoever waits; False when nobody does any more."""
+        if self.link is not None:
+            return self.link.answer(reply_to, None, error)
         ask = self.get(reply_to)
         if ask is None:
             return False

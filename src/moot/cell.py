@@ -27,10 +27,9 @@ class Cell(Station):
 
     ``queued``: it stands in the ready queue. ``running``: turns under way. ``stopping``: it takes no more messages.
     ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has. ``renewed`` is there while it is
-    being restarted and runs no turn; ``held`` of its turns wait for that, rolled back. ``guarded``: its turns can be
-    interrupted by their askers or by a run timeout.
-    ``seen``: what it was given, where a message may come twice. ``intake``: what limits how it takes its mail, if
-    anything does.
+    being restarted and runs no turn; ``held`` of its turns wait for that, rolled back. ``seen``: what it was
+    given, where a message may come twice. ``is_timed``: its turns have a run timeout. ``intake``: what limits how it
+    takes its mail, if anything does.
     """
 
     __slots__ = (
@@ -39,9 +38,9 @@ class Cell(Station):
         "cancels",
         "children",
         "concurrency",
-        "guarded",
         "held",
         "intake",
+        "is_timed",
         "parent",
         "queued",
         "rate_limit",
@@ -78,7 +77,7 @@ class Cell(Station):
         self.starting = type(agent).on_start is not Agent.on_start
         self.concurrency = 1 if self.starting else agent.concurrency  # nothing is handled beside ``on_start``
         self.cancels = agent.cancel_with_asker
-        self.guarded = self.cancels or self.timeouts.run_timeout is not None
+        self.is_timed = self.timeouts.run_timeout is not None
         self.state: Any = agent.initial_state()
         if self.state is not None and agent.concurrency != 1:
             raise ValueError(f"agent {agent.id!r} has a state of its own, so it must handle one message at a time")
@@ -96,11 +95,7 @@ class Cell(Station):
         """Whether the agent has been given this message before; if not, it has been now."""
         if self.seen is None:
             self.seen = SeenIds()
-        key = (message.incarnation, message.sequence)
-        if key in self.seen:
-            return True
-        self.seen.add(key)
-        return False
+        return not self.seen.is_new((message.incarnation, message.sequence))
 
     def pause(self) -> None:
         """Begin no turn before `release`: the agent is to be restarted."""

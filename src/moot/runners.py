@@ -35,7 +35,10 @@ _MOST_PARKED = 64
 
 
 class ReadyQueue(Protocol):
-    """Cells that have something to do. Which one is next is the queue's choice: a seam for a simulator."""
+    """Cells that have something to do. Which one is next is the queue's choice: a seam for a simulator.
+
+    A queue may say besides how many turns a cell runs in one visit, as ``turns_per_visit``.
+    """
 
     def __len__(self) -> int: ...
 
@@ -134,9 +137,9 @@ class Runners:
         runner = self._all.get(task) if task is not None else None
         return runner.cell if runner is not None else None
 
-    def of(self, cell: Cell) -> list[Runner]:
-        """The runners that run turns of ``cell``."""
-        return [runner for runner in self._all.values() if runner.cell is cell]
+    def at_work(self) -> list[Runner]:
+        """The runners that run turns."""
+        return [runner for runner in self._all.values() if runner.cell is not None]
 
     def abandon(self, runner: Runner) -> None:
         """Go on without a runner whose handler does not end; it retires when that does."""

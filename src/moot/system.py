@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from moot.directory import Directory
     from moot.engine.base import Engine
     from moot.ids import Ids
+    from moot.link import Link
     from moot.state import SharedState
     from moot.turn import Records
 
@@ -85,6 +86,7 @@ class System:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._ids = ids
+        self._link: Link | None = None
         self.directory = directory
         self._shared_state = shared_state
         self.clock = clock
@@ -103,14 +105,19 @@ class System:
         self.watches = Watches(directory, ids.next_sequence, ids.incarnation)
         self.watches.deliver = self.delivery.control
         self.committer = Committer(loop, directory, self.delivery, self.flow, self.watches)
-        interrupts = Interrupts(self.wheel, clock, self.asks)
+        interrupts = Interrupts(self.wheel, clock)
         self.worker = Worker(self, clock, directory, self.flow, self.committer, interrupts)
         self.supervisor = Supervisor(
             options.get("supervision", Supervision()), clock, self, directory, self.worker, self._remove_quietly
         )
         self.committer.stop_requested = self.supervisor.stopped_itself
-        runners = self.worker.open(loop, options.get("ready") or deque())
+        runners = self.worker.open(loop, options["ready"] if "ready" in options else deque())
         self._turn_waits = runners.suspending
+
+    def put_link(self, link: Link) -> None:
+        """Let ``link`` carry from now on what agents send each other, and run their handlers. For a simulator."""
+        self._link = self.delivery.link = self.worker.link = self.asks.link = link
+        self.worker.may_repeat = True
 
     # the Runtime that contexts see
     def random_for(self, name: str) -> random.Random:
@@ -142,7 +149,7 @@ class System:
             (*incoming.chain, sender),
             ctx.trace,
         )
-        if target.mailbox.offer(message):
+        if self._link is None and target.mailbox.offer(message):
             ask.target, ask.message = target, message
             if not target.queued:
                 self.worker.notice(target)
@@ -262,6 +269,8 @@ class System:
             if above is cell:
                 raise RuntimeError(f"agent {cell.id!r} cannot unregister itself inside its own turn; let another do it")
             above = above.parent
+        if self.directory.cells.get(cell.id) is not cell:
+            return  # somebody else is taking it out
         cell.stopping = True
         children, cell.children = cell.children, None
         if cell.parent is not None and cell.parent.children is not None:
