@@ -18,6 +18,7 @@ from moot.asks import Ask, gather
 from moot.backends import open_backend
 from moot.cell import Cell
 from moot.clock import Clock, LoopClock
+from moot.deadlock import DeadlockMode, checked_mode
 from moot.directory import AgentCard, Directory
 from moot.engine.base import Engine
 from moot.engine.choose import open_engine
@@ -52,9 +53,11 @@ class AgentManager:
         shared_state: the store of ``ctx.shared_state``; the backend's own by default.
         clock: where the time comes from; the event loop's by default. ``seed`` makes ids and random numbers the same
             in every run, ``ready`` is the queue of agents that can run: a simulator chooses with it who is next.
+        deadlocks: what happens to asks that wait in a circle: ``break`` fails one of them with `DeadlockError`,
+            ``report`` logs and counts, ``off`` does not look.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, each with a default and by keyword
         self,
         url: str = "memory://",
         *,
@@ -63,6 +66,7 @@ class AgentManager:
         clock: Clock | None = None,
         seed: int | None = None,
         ready: ReadyQueue | None = None,
+        deadlocks: DeadlockMode = "break",
     ) -> None:
         self._backend = open_backend(url)
         self._owns_engine = isinstance(engine, str)
@@ -74,6 +78,7 @@ class AgentManager:
         self._looked = 0
         self._observer: Observer | None = None
         self._ready = ready
+        self._deadlocks = checked_mode(deadlocks)
         self._system: System | None = None
         self._signals: StopSignals | None = None
         self._outside: Outside | None = None
@@ -95,6 +100,7 @@ class AgentManager:
         system = System(clock, self._ids, self.directory, self.dead_letters, self.shared_state, self._ready)
         system.engine = self._engine
         system.worker.observer = self._observer
+        system.look_for_deadlocks(self._deadlocks)
         self._system = system
         self._outside = Outside(system)
         try:
@@ -202,6 +208,7 @@ class AgentManager:
             turns=system.worker.turns if system is not None else 0,
             dead_letters=sum(self.dead_letters.counts.values()),
             open_asks=len(system.asks) if system is not None else 0,
+            deadlocks=system.deadlocks.found if system is not None and system.deadlocks is not None else 0,
         )
 
     # messages from outside

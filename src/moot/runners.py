@@ -105,6 +105,10 @@ class Runners:
         runner = self._all.get(task) if task is not None else None
         return runner.cell if runner is not None else None
 
+    def tasks_of(self, cell: Cell) -> list[asyncio.Task[None]]:
+        """The tasks in which turns of ``cell`` run."""
+        return [task for task, runner in self._all.items() if runner.cell is cell]
+
     async def wait_idle(self) -> None:
         """Return when `is_idle`."""
         while not self.is_idle and not self._closing:

@@ -18,6 +18,7 @@ from moot.agent import Agent
 from moot.asks import Ask, AskTable
 from moot.cell import Cell
 from moot.context import AgentContext
+from moot.deadlock import DeadlockMode, Deadlocks
 from moot.delivery import Delivery
 from moot.errors import (
     AgentNotMade,
@@ -83,7 +84,15 @@ class System:
         self.delivery = Delivery(clock, self.router, self.flow, self.asks, dead_letters)
         self.worker = Worker(self, clock, directory, self.delivery, self.flow)
         runners = self.worker.open(loop, ready if ready is not None else deque())
+        self._runners = runners
         self._turn_waits = runners.suspending
+        self.deadlocks: Deadlocks | None = None
+
+    def look_for_deadlocks(self, mode: DeadlockMode) -> None:
+        """Look for asks that wait in a circle from now on, unless ``mode`` is ``off``."""
+        if mode != "off":
+            self.deadlocks = self.asks.waits = Deadlocks(self.asks, self._runners, breaks=mode == "break")
+            self.flow.blocked = self.deadlocks.blocked
 
     # the Runtime that contexts see
     def random_for(self, name: str) -> random.Random:
@@ -99,6 +108,8 @@ class System:
         if incoming.deadline is not None and incoming.deadline < deadline:
             deadline = incoming.deadline
         sender = ctx.seat.id
+        if target.running >= target.concurrency and self.deadlocks is not None:
+            self.deadlocks.check_chain(ctx, target)
         message = AgentMessage(
             sender,
             target.id,

@@ -7,10 +7,11 @@ function; ``ScriptedEngine`` answers from a list and can assert that it was used
 
 from moot.engine.scripted import ScriptedEngine
 from moot.manager import AgentManager
+from moot.testing.deadlocks import stuck
 from moot.testing.fake_context import FakeContext
 from moot.testing.virtual_loop import Stalled, VirtualClockLoop, run
 
-__all__ = ["FakeContext", "ScriptedEngine", "Stalled", "VirtualClockLoop", "run", "settle"]
+__all__ = ["FakeContext", "ScriptedEngine", "Stalled", "VirtualClockLoop", "run", "settle", "stuck"]
 
 
 async def settle(manager: AgentManager) -> None:
