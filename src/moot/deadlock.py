@@ -19,7 +19,7 @@ import asyncio
 import logging
 import typing
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from moot.asks import Ask, AskTable, gather
@@ -103,8 +103,9 @@ class Deadlocks:
     ``found`` counts them. With ``breaks=False`` they are only logged, and the asks end with their deadlines.
     """
 
-    def __init__(self, asks: AskTable, tasks: Tasks, *, breaks: bool = True) -> None:
+    def __init__(self, asks: AskTable, tasks: Tasks, now: Callable[[], float], *, breaks: bool = True) -> None:
         self._asks = asks
+        self._now = now
         self._tasks = tasks
         self._breaks = breaks
         self._waits: dict[Station, list[Wait]] = {}
@@ -186,8 +187,8 @@ class Deadlocks:
     def _awaited(self, ask: Ask[Any]) -> Wait | Station | None:
         """What ``ask`` waits for: a turn that waits itself, a cell that is blocked, or nothing that is known."""
         target, message = ask.target, ask.message
-        if ask.done or target is None or message is None:
-            return None
+        if ask.done or target is None or message is None or ask.deadline <= self._now():
+            return None  # (what is overdue ends with the next slot of the wheel)
         answering = self._answering.get(ask.key)
         if answering is not None:
             return None if _is_deferred(answering.turn) else answering

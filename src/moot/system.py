@@ -85,13 +85,14 @@ class System:
         self.worker = Worker(self, clock, directory, self.delivery, self.flow)
         runners = self.worker.open(loop, ready if ready is not None else deque())
         self._runners = runners
+        self.tasks_of = runners.tasks_of
         self._turn_waits = runners.suspending
         self.deadlocks: Deadlocks | None = None
 
     def look_for_deadlocks(self, mode: DeadlockMode) -> None:
         """Look for asks that wait in a circle from now on, unless ``mode`` is ``off``."""
         if mode != "off":
-            self.deadlocks = self.asks.waits = Deadlocks(self.asks, self._runners, breaks=mode == "break")
+            self.deadlocks = self.asks.waits = Deadlocks(self.asks, self._runners, self.now, breaks=mode == "break")
             self.flow.blocked = self.deadlocks.blocked
 
     # the Runtime that contexts see

@@ -25,7 +25,7 @@ def stuck(manager: AgentManager) -> list[str]:
 
     Deadlines do not count: they end every wait. Sorted; empty when the manager does not run.
     """
-    system = manager._system
+    system = manager._system  # noqa: SLF001 - an oracle looks inside
     return sorted({cell.id for _, cell, _ in _stuck_turns(system)}) if system is not None else []
 
 
@@ -34,12 +34,13 @@ _Turn = tuple[Any, Any, Any]
 
 
 def _stuck_turns(system: System) -> list[_Turn]:
-    running = [(task, cell) for cell in _cells(system) for task in system.worker.runners.tasks_of(cell)]  # type: ignore[union-attr]
+    running = [(task, cell) for cell in _cells(system) for task in system.tasks_of(cell)]
     turns: list[_Turn] = [(task, cell, asks) for task, cell in running if (asks := awaited(task))]
+    now = system.now()
     blocked = {cell for cell in _cells(system) if cell.lanes}
     while True:
         may_take = {cell for cell in _cells(system) if _may_take(cell, turns, blocked)}
-        still = [turn for turn in turns if any(_waits(ask, turns, may_take) for ask in turn[2])]
+        still = [turn for turn in turns if any(_waits(ask, turns, may_take, now) for ask in turn[2])]
         lanes = {cell for cell in blocked if any(target not in may_take for target in cell.lanes)}
         if len(still) == len(turns) and len(lanes) == len(blocked):
             return still
@@ -55,10 +56,10 @@ def _may_take(cell: Any, turns: list[_Turn], blocked: set[Any]) -> bool:
     return cell.stopping or (cell not in blocked and held < cell.concurrency)
 
 
-def _waits(ask: Ask[Any], turns: list[_Turn], may_take: set[Any]) -> bool:
+def _waits(ask: Ask[Any], turns: list[_Turn], may_take: set[Any], now: float) -> bool:
     """Whether nobody that may go on will answer this ask."""
     target: Any = ask.target
-    if ask.done or target is None:
+    if ask.done or ask.deadline <= now or target is None:
         return False
     for _, _, asks in turns:
         turn: Any = asks[0].asker
