@@ -67,7 +67,7 @@ Workload = Callable[[int], Coroutine[Any, Any, dict[str, float]]]
 def main(run: Callable[[Coroutine[Any, Any, dict[str, float]]], dict[str, float]], **workloads: Workload) -> None:
     """Run the workload named on the command line (``WORKLOAD [SIZE]``) and print its figures."""
     name = sys.argv[1]
-    size = int(sys.argv[2]) if len(sys.argv) > 2 else SIZES[name]
+    size = int(sys.argv[2]) if len(sys.argv) > 2 else SIZES[name.partition("+")[0]]
     print(json.dumps(run(workloads[name](size))))
 
 

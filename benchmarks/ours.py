@@ -3,9 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
 from measure import FAN_OUT, Watch, main, rate, rss_bytes
-from moot import Agent, AgentContext, AgentManager, Payload, Request, handles
+from moot import (
+    Agent,
+    AgentContext,
+    AgentManager,
+    AgentMessage,
+    BreakerPolicy,
+    MailboxPolicy,
+    Payload,
+    RateLimit,
+    Request,
+    Supervision,
+    TimeoutPolicy,
+    handles,
+)
+from moot.policies import Policies
 
 
 class Task(Payload):
@@ -126,10 +142,43 @@ class Node(Agent):
         return sum(await ctx.gather(asks))
 
 
-async def tell(size: int) -> dict[str, float]:
+class Silent:
+    """An observer that does nothing."""
+
+    def turn_started(self, agent_id: str, message: AgentMessage, attempt: int) -> str | None:
+        return None
+
+    def turn_ended(self, agent_id: str, message: AgentMessage, attempt: int, outcome: str) -> None: ...
+
+
+FEATURES: dict[str, Policies] = {
+    "mailbox": {"mailbox": MailboxPolicy(overflow="drop_oldest", capacity=200_000)},
+    "rate limit": {"rate_limit": RateLimit(rate=1e9)},
+    "run timeout": {"timeouts": TimeoutPolicy(run_timeout=60)},
+    "breaker": {"breaker": BreakerPolicy()},
+    "supervision": {"supervision": Supervision(directives=((ValueError, "restart"),))},
+    "deduplication": {},
+    "observer": {},
+}
+"""What can be switched on, by name; the last two are not policies."""
+
+
+def switched(manager: AgentManager, features: Iterable[str]) -> Policies:
+    """Switch features on; the policies to register agents with."""
+    chosen: Policies = {}
+    for feature in features:
+        chosen.update(FEATURES[feature])
+    if "observer" in features:
+        manager.observe(Silent())
+    if "deduplication" in features and manager._system is not None:
+        manager._system.worker.may_repeat = True
+    return chosen
+
+
+async def tell(size: int, *features: str) -> dict[str, float]:
     async with AgentManager() as manager:
         receiver = Receiver("receiver")
-        await manager.register(receiver)
+        await manager.register(receiver, **switched(manager, features))
         watch = Watch()
         for number in range(size):
             await manager.tell("receiver", Task(number=number, text="hello"))
@@ -139,19 +188,20 @@ async def tell(size: int) -> dict[str, float]:
     return rate(size, seconds)
 
 
-async def ask(size: int) -> dict[str, float]:
+async def ask(size: int, *features: str) -> dict[str, float]:
     async with AgentManager() as manager:
-        await manager.register(Worker("worker"))
+        await manager.register(Worker("worker"), **switched(manager, features))
         watch = Watch()
         for number in range(size):
             await manager.ask("worker", Double(number=number, text="hello"), timeout=30)
         return rate(size, watch.stop())
 
 
-async def ask_in_turn(size: int) -> dict[str, float]:
+async def ask_in_turn(size: int, *features: str) -> dict[str, float]:
     async with AgentManager() as manager:
-        await manager.register(Worker("worker"))
-        await manager.register(Asker("asker"))
+        policies = switched(manager, features)
+        await manager.register(Worker("worker"), **policies)
+        await manager.register(Asker("asker"), **policies)
         watch = Watch()
         for _ in range(size // FAN_OUT):
             await manager.ask("asker", AskMany(rounds=FAN_OUT), timeout=60)
@@ -218,12 +268,20 @@ async def growth(size: int) -> dict[str, float]:
         return {"grown_mb": (rss_bytes() - early) / 1e6}
 
 
+WORKLOADS = {"tell": tell, "ask": ask, "ask_in_turn": ask_in_turn}
+
+
+def with_features(name: str, *features: str) -> Callable[[int], Coroutine[Any, Any, dict[str, float]]]:
+    """One of the three basic workloads, with features switched on."""
+    return lambda size: WORKLOADS[name](size, *features)
+
+
 if __name__ == "__main__":
     main(
         asyncio.run,
-        tell=tell,
-        ask=ask,
-        ask_in_turn=ask_in_turn,
+        **WORKLOADS,
+        **{f"{name}+on": with_features(name, *FEATURES) for name in WORKLOADS},
+        **{f"{name}+{feature}": with_features(name, feature) for name in WORKLOADS for feature in FEATURES},
         fan_out=fan_out,
         fan_out_gather=fan_out_gather,
         idle=idle,

@@ -415,9 +415,9 @@ async def test_off_looks_for_nothing() -> None:
         assert all(isinstance(failure, AskTimeout) for failure in errors(members))
 
 
-def test_an_unknown_mode_is_refused() -> None:
+async def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="one of break, report, off, not 'kill'"):
-        AgentManager(deadlocks="kill")  # type: ignore[arg-type]
+        await AgentManager(deadlocks="kill").start()  # type: ignore[arg-type]
 
 
 async def test_a_wait_that_may_end_by_itself_is_not_reported() -> None:

@@ -220,6 +220,27 @@ async def test_an_ask_of_a_child_task_that_outlives_the_turn_is_withdrawn_with_i
         assert isinstance(second, RuntimeError)
 
 
+async def test_a_task_that_outlives_its_turn_goes_on_and_can_do_nothing_in_its_name() -> None:
+    left: list[asyncio.Task[None]] = []
+    done: list[str] = []
+
+    async def later(ctx: AgentContext) -> None:
+        await asyncio.sleep(1)
+        done.append("still here")
+        ctx.send("doing", Note(text="too late"))
+
+    def leave(ctx: AgentContext) -> None:
+        left.append(asyncio.get_running_loop().create_task(later(ctx)))
+
+    async with AgentManager() as manager:
+        await manager.register(Doing("doing", leave))
+        await manager.ask("doing", Ping())
+        (outcome,) = await asyncio.gather(*left, return_exceptions=True)
+
+    assert done == ["still here"]
+    assert isinstance(outcome, RuntimeError)
+
+
 async def test_a_plain_handler_may_return_something_to_await() -> None:
     def decorated(fn: Any) -> Any:
         @functools.wraps(fn)

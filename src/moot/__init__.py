@@ -61,6 +61,7 @@ from moot.sender import MessageSender
 from moot.state import Change, InMemorySharedState, SharedState, Versioned
 from moot.stream import Stream
 from moot.telemetry import ManagerStats
+from moot.watches import Terminated
 
 __version__ = "0.1.0"
 
@@ -117,6 +118,7 @@ __all__ = [
     "Stream",
     "Supervision",
     "SupervisionFailed",
+    "Terminated",
     "TimeoutPolicy",
     "TurnError",
     "TurnTimeout",

@@ -51,8 +51,9 @@ class Agent(Generic[S]):
     """When its asks to an agent that keeps failing are no longer sent."""
     supervision: ClassVar[Supervision] = Supervision()
     """What it does about the failures of its children."""
-    restart: ClassVar[RestartKind] = "permanent"
-    """As a child: ``permanent`` is always restarted, ``transient`` only after a failure, ``temporary`` never."""
+    restart: ClassVar[RestartKind] = "transient"
+    """Whether it is made anew: after a failure (``transient``), also when it stopped itself (``permanent``), or never
+    (``temporary``)."""
     concurrency: ClassVar[int] = 1
     """How many messages it handles at once. Agents with a state of their own handle one."""
     cancel_with_asker: ClassVar[bool] = False

@@ -89,9 +89,11 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     siblings: dict[Ask[Any], None] | None = None
     """The asks of the same turn that are not done; a done one takes itself out."""
     on_progress: Callable[[Any, int], None] | None = None
+    given_id: str | None = None
+    """The id that a caller from outside gave, so that asking again is no repetition."""
     _answer: Any = None
     _waiter: asyncio.Future[None] | None = None
-    _callback: Callable[[Ask[Any]], None] | None = None
+    _callbacks: tuple[Callable[[Ask[Any]], None], ...] = ()
 
     def __await__(self) -> Generator[Any, None, R]:
         if not self.started:
@@ -145,7 +147,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         if self.done:
             callback(self)
         else:
-            self._callback = callback
+            self._callbacks += (callback,)
 
     def resolve(self, answer: Any, error: BaseException | None = None) -> None:
         """End it with its answer, or with an error."""
@@ -163,8 +165,9 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
             self._waiter = None
             if not waiter.done():
                 waiter.set_result(None)
-        if self._callback is not None:
-            self._callback(self)
+        if self._callbacks:
+            for callback in self._callbacks:
+                callback(self)
 
     def fail(self, error: BaseException) -> None:
         """End it with an error."""

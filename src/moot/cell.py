@@ -11,6 +11,7 @@ import asyncio
 from typing import Any
 
 from moot.agent import Agent
+from moot.dedup import SeenIds
 from moot.flow import Station
 from moot.ids import CAPABILITY, TOPIC
 from moot.policies import Policies
@@ -22,7 +23,10 @@ class Cell(Station):
     """One agent and what the runtime knows of it.
 
     ``queued``: it stands in the ready queue. ``running``: turns under way. ``stopping``: it takes no more messages.
-    ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has.
+    ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has. ``renewed`` is there while it is
+    being restarted and runs no turn; ``held`` of its turns wait for that, rolled back. ``guarded``: its turns can be
+    interrupted by their askers or by a run timeout.
+    ``seen``: what it was given, where a message may come twice.
     """
 
     __slots__ = (
@@ -31,12 +35,16 @@ class Cell(Station):
         "cancels",
         "children",
         "concurrency",
+        "guarded",
+        "held",
         "parent",
         "queued",
         "rate_limit",
+        "renewed",
         "restart",
         "retry",
         "running",
+        "seen",
         "started",
         "starting",
         "state",
@@ -62,6 +70,7 @@ class Cell(Station):
         self.starting = type(agent).on_start is not Agent.on_start
         self.concurrency = 1 if self.starting else agent.concurrency  # nothing is handled beside ``on_start``
         self.cancels = agent.cancel_with_asker
+        self.guarded = self.cancels or self.timeouts.run_timeout is not None
         self.state: Any = agent.initial_state()
         if self.state is not None and agent.concurrency != 1:
             raise ValueError(f"agent {agent.id!r} has a state of its own, so it must handle one message at a time")
@@ -70,7 +79,32 @@ class Cell(Station):
         self.queued = False
         self.stopping = False
         self.running = 0
+        self.seen: SeenIds | None = None
+        self.held = 0
+        self.renewed: asyncio.Future[None] | None = None
         self.started: asyncio.Future[None] | None = None
+
+    def pause(self) -> None:
+        """Begin no turn before `release`: the agent is to be restarted."""
+        self.concurrency = 0
+        if self.renewed is None:
+            self.renewed = asyncio.get_running_loop().create_future()
+
+    def renew(self) -> None:
+        """Put an agent constructed anew in the place of the present one; mail and committed state stay."""
+        agent = self.agent.construct_again()
+        if agent.id != self.id:
+            raise ValueError(f"agent {self.id!r} calls itself {agent.id!r} when it is constructed again; keep its id")
+        self.agent = agent
+        self.table = agent.handler_table()
+        self.starting = type(agent).on_start is not Agent.on_start
+
+    def release(self) -> None:
+        """Let turns run again: those that were held first."""
+        self.concurrency = self.agent.concurrency
+        renewed, self.renewed = self.renewed, None
+        if renewed is not None and not renewed.done():
+            renewed.set_result(None)
 
 
 def _checked_id(agent: Agent[Any]) -> str:

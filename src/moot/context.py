@@ -1,9 +1,8 @@
-"""The context of a turn: all that a handler can do, held back until it returns.
+"""The context of a turn: all that a handler can do.
 
-What is sent, published, scheduled, written or replied is collected here and takes
-effect together when the handler returns, or not at all when it raises. An ask is
-different: it is another agent's own turn, happens at once, and stays. The methods
-that only collect return a done awaitable, so a forgotten ``await`` loses nothing.
+What it inherits from `moot.collecting` is held back until the handler returns. An ask
+is different: it is another agent's own turn, happens at once, and stays; so are
+progress, spawned children, calls of the engine, and effects on the outside.
 
 The context reaches the runtime only through the `moot.runtime.Runtime` protocol.
 """
@@ -13,22 +12,22 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
-
-import msgspec
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from moot.asks import Ask, gather
-from moot.message import AgentMessage, ReplyTo, Request, message_type_of
-from moot.runtime import DONE, Runtime, Seat
-from moot.turn import NOTHING, Effects, Records
+from moot.collecting import CollectingContext
+from moot.message import ReplyTo, Request, message_type_of
+from moot.retry import retried
+from moot.runtime import DONE
+from moot.turn import Records
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
 
     from moot.agent import Agent
     from moot.engine.base import Engine
-    from moot.state import Access
+    from moot.policies import RetryPolicy
 
     S = DefaultTypeVar("S", default=Any)
 else:
@@ -40,20 +39,11 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class AgentContext(msgspec.Struct, Generic[S]):
+class AgentContext(CollectingContext[S]):
     """One turn's view of the world. After the turn every call raises `RuntimeError`.
 
     ``message`` is the envelope being handled; ``attempt`` counts the runs of its handler from 1.
     """
-
-    runtime: Runtime
-    seat: Seat
-    message: AgentMessage
-    attempt: int = 1
-    trace: str | None = None
-    records: Records | None = None
-    effects: Effects | None = None
-    closed: bool = False
 
     # who and what
     @property
@@ -103,96 +93,6 @@ class AgentContext(msgspec.Struct, Generic[S]):
             effects.random = self.runtime.random_for(self.idempotency_key)
         return effects.random
 
-    # what takes effect at the end of the turn
-    def send(
-        self, to: str | ReplyTo, content: Any, *, message_type: str | None = None, priority: int = 0
-    ) -> Awaitable[None]:
-        """Send to an agent, to ``capability:NAME``, or answer an earlier ask through its `ReplyTo`.
-
-        Raises:
-            TypeError: plain content without ``message_type``.
-        """
-        effects = self._effects()
-        if isinstance(to, ReplyTo):
-            effects.answers += ((to, content),)
-        else:
-            effects.outputs.append(self._envelope(to, content, message_type, priority))
-        return DONE
-
-    def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
-        """Send to whoever is subscribed to ``topic``. A full subscriber loses it to the dead letters."""
-        return self.send(f"topic:{topic}", content, message_type=message_type)
-
-    def reply(self, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
-        """Answer the message: its ask, or its sender if it was none. The handler's return value then does not count."""
-        effects = self._effects()
-        if self.message.reply_to is None:
-            return self.send(self.message.sender, content, message_type=message_type)
-        effects.answer = content
-        return DONE
-
-    def forward(self, to: str) -> Awaitable[None]:
-        """Pass the message on as it is; whoever handles it answers its ask."""
-        effects = self._effects()
-        message = self.message
-        effects.is_deferred = True
-        onward = msgspec.structs.replace(
-            self._envelope(to, message.content, message.message_type, message.priority),
-            reply_to=message.reply_to,
-            deadline=message.deadline,
-            chain=message.chain,
-        )
-        effects.outputs.append(onward)
-        return DONE
-
-    def schedule(
-        self, delay: float, content: Any, *, to: str | None = None, message_type: str | None = None
-    ) -> Awaitable[None]:
-        """Send after ``delay`` seconds, to this agent itself unless ``to`` says otherwise."""
-        if not 0 <= delay < math.inf:
-            raise ValueError(f"a message is scheduled 0 or more seconds ahead, not {delay:g}")
-        self._effects().timers += ((delay, self._envelope(to or self.seat.id, content, message_type, 0)),)
-        return DONE
-
-    def subscribe(self, topic: str) -> Awaitable[None]:
-        """Receive what is published to ``topic``, from the end of this turn on."""
-        return self._subscription(topic, wanted=True)
-
-    def unsubscribe(self, topic: str) -> Awaitable[None]:
-        """No longer receive what is published to ``topic``, from the end of this turn on."""
-        return self._subscription(topic, wanted=False)
-
-    def defer(self) -> ReplyTo:
-        """Answer this ask in a later turn: keep the returned value and ``send`` to it.
-
-        Raises:
-            RuntimeError: the message was not an ask.
-        """
-        effects = self._effects()
-        if self.message.reply_to is None:
-            raise RuntimeError("only an ask can be deferred, and this message was told; send to its sender instead")
-        effects.is_deferred = True
-        return self.message.reply_to
-
-    @property
-    def state(self) -> S:
-        """The agent's own state: a frozen value, replaced and never changed in place."""
-        effects = self.effects
-        state: S = self.seat.state if effects is None or effects.state is NOTHING else effects.state
-        return state
-
-    @state.setter
-    def state(self, value: S) -> None:
-        self._effects().state = value
-
-    @property
-    def shared_state(self) -> Access:
-        """The shared state as this turn sees it; its writes take effect with the turn, its reads are validated then."""
-        effects = self._effects()
-        if effects.transaction is None:
-            effects.transaction = self.runtime.open_state()
-        return effects.transaction
-
     # what happens at once
     @overload
     def ask(self, to: str, content: Request[R], *, timeout: float = 30.0) -> Ask[R]: ...
@@ -238,6 +138,31 @@ class AgentContext(msgspec.Struct, Generic[S]):
         effects.children += (child_id,)
         return child_id
 
+    @overload
+    async def effect(
+        self, name: str, fn: Callable[[str], Coroutine[Any, Any, T]], *, retry: RetryPolicy | None = None
+    ) -> T: ...
+    @overload
+    async def effect(self, name: str, fn: Callable[[str], T], *, retry: RetryPolicy | None = None) -> T: ...
+    async def effect(self, name: str, fn: Callable[[str], Any], *, retry: RetryPolicy | None = None) -> Any:
+        """Do something outside, such as a payment, and record its result: a run again of this turn does not repeat it.
+
+        ``fn`` is given an idempotency key, the same for every run of this turn and this occurrence of ``name``: pass
+        it on, because an effect is repeated if the process dies before its result is recorded. With ``retry`` it is
+        tried again in place for the errors that the policy names.
+        """
+        self._check_open()
+        records = self.records
+        if records is None:
+            records = self.records = Records()
+        target = f"{name}#{records.occurrence('effect', name)}"
+        known, result = records.find("effect", target, None)
+        if not known:
+            key = f"{self.idempotency_key}/{target}"
+            result = await retried(lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}"))
+            records.note("effect", target, None, result)
+        return result
+
     async def run_sync(self, fn: Callable[..., T], /, *args: Any) -> T:
         """Run a blocking function in a thread (in a simulation: in place) and return its result."""
         self._check_open()
@@ -279,42 +204,3 @@ class AgentContext(msgspec.Struct, Generic[S]):
     def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
         """Called when nobody waits for an ask of this turn any more."""
         self.runtime.withdraw(ask, expired=expired)
-
-    def _subscription(self, topic: str, *, wanted: bool) -> Awaitable[None]:
-        self._effects().topics += ((topic, wanted),)
-        return DONE
-
-    def _effects(self) -> Effects:
-        if self.closed:
-            self._check_open()
-        effects = self.effects
-        if effects is None:
-            effects = self.effects = Effects()
-        return effects
-
-    def _envelope(self, to: str, content: Any, message_type: str | None, priority: int) -> AgentMessage:
-        if message_type is None:
-            message_type = message_type_of(content)
-        runtime = self.runtime
-        incoming = self.message
-        return AgentMessage(
-            self.seat.id,
-            to,
-            content,
-            message_type,
-            runtime.next_sequence(),
-            runtime.incarnation,
-            incoming.conversation or incoming.sequence,
-            None,
-            None,
-            (),
-            self.trace,
-            priority,
-        )
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise RuntimeError(
-                f"the turn of {self.seat.id!r} is over, so its context does nothing any more; "
-                "do it before the handler returns, or send the agent a message"
-            )

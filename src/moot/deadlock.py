@@ -27,8 +27,9 @@ from moot.errors import DeadlockError
 
 if TYPE_CHECKING:
     from moot.cell import Cell
-    from moot.flow import Station
+    from moot.flow import Flow, Station
     from moot.message import AgentMessage
+    from moot.runners import Runner
     from moot.turn import Effects
 
 __all__ = ["DeadlockMode", "Deadlocks", "Wait", "awaited", "checked_mode"]
@@ -57,15 +58,15 @@ class Turn(Protocol):
     effects: Effects | None
 
 
-class Tasks(Protocol):
+class Turns(Protocol):
     """Who runs turns; `moot.runners.Runners` is it."""
 
-    def running(self, task: asyncio.Task[Any] | None) -> Cell | None:
-        """The cell whose turn runs in ``task``."""
+    def runner(self, task: asyncio.Task[Any] | None) -> Runner | None:
+        """The runner whose task this is."""
         ...
 
-    def tasks_of(self, cell: Cell) -> list[asyncio.Task[Any]]:
-        """The tasks in which turns of ``cell`` run."""
+    def of(self, cell: Cell) -> list[Runner]:
+        """The runners that run turns of ``cell``."""
         ...
 
 
@@ -100,25 +101,31 @@ _Graph = dict["Wait | Station", list[list[_Edge]]]
 class Deadlocks:
     """Finds circles, and breaks them by failing the ask that was made last: with it the least work is lost.
 
-    ``found`` counts them. With ``breaks=False`` they are only logged, and the asks end with their deadlines.
+    ``found`` counts them. In ``report`` mode they are only logged, and the asks end with their deadlines.
     """
 
-    def __init__(self, asks: AskTable, tasks: Tasks, now: Callable[[], float], *, breaks: bool = True) -> None:
+    def __init__(
+        self, asks: AskTable, turns: Turns, flow: Flow, now: Callable[[], float], mode: DeadlockMode = "break"
+    ) -> None:
         self._asks = asks
+        self._turns = turns
         self._now = now
-        self._tasks = tasks
-        self._breaks = breaks
+        self._breaks = mode == "break"
         self._waits: dict[Station, list[Wait]] = {}
         self._answering: dict[int, Wait] = {}
         self.found = 0
+        if mode != "off":
+            asks.waits = self
+            flow.blocked = self.blocked
 
     # what happens
     def begin(self, asks: Sequence[Ask[Any]]) -> Wait | None:
         """The present task begins to wait for ``asks``, all of them; None if it is not a turn's own task."""
         turn: Any = asks[0].asker
-        cell = self._tasks.running(asyncio.current_task())
+        runner = self._turns.runner(asyncio.current_task())
+        cell = runner.cell if runner is not None else None
         is_own = getattr(turn, "seat", None) is cell  # (a caller from outside has none)
-        if cell is None or not is_own:
+        if runner is None or cell is None or not is_own or (runner.ctx is not None and runner.ctx is not turn):
             return None
         wait = Wait(cell, turn, asks)
         self._waits.setdefault(cell, []).append(wait)
@@ -155,6 +162,8 @@ class Deadlocks:
         """
         if (target is not turn.seat and target.id not in turn.message.chain) or not self._breaks:
             return  # (what is only reported will be, once all of them wait)
+        if target.renewed is not None:
+            return  # it is restarted, and takes messages when it has been
         path = [turn.seat.id]
         held = int(turn.seat is target)
         while held < target.concurrency:
@@ -180,9 +189,8 @@ class Deadlocks:
         reply_to = turn.message.reply_to
         ask = self._asks.get(reply_to) if reply_to is not None and not _is_deferred(turn) else None
         seat = getattr(ask.asker, "seat", None) if ask is not None else None
-        if seat is None or not any(ask in awaited(task) for task in self._tasks.tasks_of(seat)):
-            return None
-        return ask
+        runners = self._turns.of(seat) if seat is not None else ()
+        return ask if any(ask in awaited(runner.task) for runner in runners) else None
 
     def _awaited(self, ask: Ask[Any]) -> Wait | Station | None:
         """What ``ask`` waits for: a turn that waits itself, a cell that is blocked, or nothing that is known."""
@@ -206,11 +214,11 @@ class Deadlocks:
 
     def _groups(self, node: Any) -> list[list[_Edge]]:
         if isinstance(node, Wait):
-            if node.is_over:
-                return []
+            if node.is_over or node.cell.renewed is not None:
+                return []  # (a restart interrupts it)
             return [[_Edge(ask, to)] for ask in node.asks if (to := self._awaited(ask)) is not None]
-        if node.stopping:
-            return []  # what it does not take is refused
+        if node.stopping or node.renewed is not None:
+            return []  # what it does not take is refused, or taken after its restart
         slots = self._slots(node)
         return [[_Edge(None, target)] for target in node.lanes or ()] + ([slots] if slots else [])
 
@@ -272,12 +280,12 @@ class Deadlocks:
             victim.fail(error)
 
 
-def awaited(task: asyncio.Task[Any]) -> Sequence[Ask[Any]]:
+def awaited(task: asyncio.Task[Any] | None) -> Sequence[Ask[Any]]:
     """The asks that a suspended task awaits in its own coroutine, all of them needed; empty if it awaits anything else.
 
     It reads the coroutine's stack, so that nobody has to keep books: for rare questions, and for checking the books.
     """
-    step: Any = task.get_coro()
+    step: Any = task.get_coro() if task is not None else None
     while step is not None:
         if getattr(step, "gi_code", None) is _AWAIT:
             return (step.gi_frame.f_locals["self"],)

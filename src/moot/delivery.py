@@ -78,6 +78,12 @@ class Delivery:
         if source.lanes:
             self._flow.settle_cycles(source)
 
+    def control(self, target: Cell, message: AgentMessage) -> None:
+        """Deliver news of the runtime itself, which no full mailbox keeps out."""
+        if not target.stopping:
+            target.mailbox.force(message)
+            self.arrived(target)
+
     def publish(self, message: AgentMessage) -> int:
         """Deliver to all subscribers of a topic, waiting for none; say how many got it."""
         delivered = 0

@@ -43,6 +43,12 @@ class Mailbox:
         items.append(message)
         return True
 
+    def force(self, message: AgentMessage) -> None:
+        """Put ``message`` last, whether there is room or not."""
+        if self.items is None:
+            self.items = deque()
+        self.items.append(message)
+
     def take(self) -> AgentMessage:
         """The first message. An emptied mailbox gives back what it grew.
 

@@ -7,35 +7,27 @@ system. Its URL chooses the backend; nothing else in a user's code changes with 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-import msgspec
-
 from moot.agent import Agent, agents_of
-from moot.asks import Ask, gather
 from moot.backends import open_backend
 from moot.cell import Cell
 from moot.clock import Clock, LoopClock
-from moot.deadlock import DeadlockMode, checked_mode
 from moot.directory import AgentCard, Directory
 from moot.engine.base import Engine
 from moot.engine.choose import open_engine
 from moot.engine.queue import AdmissionQueue
-from moot.errors import ManagerStopped
+from moot.errors import DeliveryError, ManagerStopped, SupervisionFailed
 from moot.ids import Ids
-from moot.message import AgentMessage, Request, message_type_of
-from moot.outside import OUTSIDE, Outside
-from moot.policies import Policies
-from moot.sender import MessageSender
+from moot.outside import Outside
+from moot.outside_calls import OutsideCalls
+from moot.policies import Policies, check_names
 from moot.signals import StopSignals, stop_signal
-from moot.stream import Stream
-from moot.system import System
+from moot.system import Options, System
 from moot.telemetry import GuardedObserver, ManagerStats, Observer
 
 if TYPE_CHECKING:
-    from moot.runners import ReadyQueue
     from moot.state import SharedState
 
 __all__ = ["AgentManager"]
@@ -44,7 +36,7 @@ A = TypeVar("A", bound=Agent[Any])
 R = TypeVar("R")
 
 
-class AgentManager:
+class AgentManager(OutsideCalls):
     """Registers agents, starts and stops them, and speaks to them from outside.
 
     Args:
@@ -52,12 +44,13 @@ class AgentManager:
         engine: that of ``ctx.engine``: an `Engine`, or a string such as ``"local"``; one opened so is closed with it.
         shared_state: the store of ``ctx.shared_state``; the backend's own by default.
         clock: where the time comes from; the event loop's by default. ``seed`` makes ids and random numbers the same
-            in every run, ``ready`` is the queue of agents that can run: a simulator chooses with it who is next.
-        deadlocks: what happens to asks that wait in a circle: ``break`` fails one of them with `DeadlockError`,
-            ``report`` logs and counts, ``off`` does not look.
+            in every run.
+        options: see `moot.system.Options`; ``supervision=`` is the one that programs use. When more is escalated than
+            it allows, the manager stops, and whoever leaves ``async with`` or waits in `run_until_stopped` is raised
+            `SupervisionFailed`.
     """
 
-    def __init__(  # noqa: PLR0913 - options, each with a default and by keyword
+    def __init__(
         self,
         url: str = "memory://",
         *,
@@ -65,8 +58,7 @@ class AgentManager:
         shared_state: SharedState | None = None,
         clock: Clock | None = None,
         seed: int | None = None,
-        ready: ReadyQueue | None = None,
-        deadlocks: DeadlockMode = "break",
+        **options: Unpack[Options],
     ) -> None:
         self._backend = open_backend(url)
         self._owns_engine = isinstance(engine, str)
@@ -77,11 +69,11 @@ class AgentManager:
         self._ids = Ids(seed)
         self._looked = 0
         self._observer: Observer | None = None
-        self._ready = ready
-        self._deadlocks = checked_mode(deadlocks)
+        check_names(options, Options, "option")
+        self._options = options
+        self._failure: SupervisionFailed | None = None
         self._system: System | None = None
         self._signals: StopSignals | None = None
-        self._outside: Outside | None = None
         self._stopping: asyncio.Task[None] | None = None
         self.shared_state = shared_state if shared_state is not None else self._backend.shared_state
         self.dead_letters = self._backend.dead_letters
@@ -97,10 +89,10 @@ class AgentManager:
         if self._system is not None:
             raise RuntimeError("this manager was started before, and a manager runs once; make a new one")
         clock = self._clock if self._clock is not None else LoopClock(asyncio.get_running_loop())
-        system = System(clock, self._ids, self.directory, self.dead_letters, self.shared_state, self._ready)
+        system = System(clock, self._ids, self.directory, self.dead_letters, self.shared_state, self._options)
+        system.supervisor.given_up = self._give_up
         system.engine = self._engine
         system.worker.observer = self._observer
-        system.look_for_deadlocks(self._deadlocks)
         self._system = system
         self._outside = Outside(system)
         try:
@@ -125,13 +117,7 @@ class AgentManager:
             return
         if (cell := system.running_here()) is not None:
             raise RuntimeError(f"agent {cell.id!r} cannot stop its manager inside its own turn; start a task for it")
-        if self._outside is not None:
-            self._outside.is_open = False
-        if self._signals is not None:
-            self._signals.give_way()
-        if self._stopping is None:
-            self._stopping = asyncio.ensure_future(self._stop(system, drain=drain, timeout=timeout))
-        await asyncio.shield(self._stopping)
+        await asyncio.shield(self._begin_to_stop(system, drain=drain, timeout=timeout))
 
     async def run_until_stopped(self) -> None:
         """Run until Ctrl-C, SIGTERM or a `stop` from elsewhere. A second signal ends the draining."""
@@ -143,6 +129,8 @@ class AgentManager:
             if self._stopping is None:
                 await signals.wait()
             await signals.unless_repeated(self.stop(), lambda: worker.close(0.0))
+        if self._failure is not None:
+            raise self._failure
 
     async def __aenter__(self) -> Self:
         if self._system is None:
@@ -151,6 +139,8 @@ class AgentManager:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         await self.stop(drain=kind is None)
+        if self._failure is not None and (kind is None or issubclass(kind, DeliveryError)):
+            raise self._failure
 
     def observe(self, observer: Observer) -> None:
         """Let ``observer`` see turns begin and end; an error of its own is logged and reaches no agent."""
@@ -176,8 +166,7 @@ class AgentManager:
         Raises:
             DuplicateAgent: the id is taken. TypeError, ValueError: it is no agent. What its ``on_start`` raises.
         """
-        if unknown := policies.keys() - Policies.__annotations__:
-            raise TypeError(f"there is no policy {min(unknown)!r}; there are: {', '.join(Policies.__annotations__)}")
+        check_names(policies, Policies, "policy")
         ids = [await self._add(Cell(one, policies)) for one in agents_of(agent, count)]
         return ids if isinstance(agent, type) else ids[0]
 
@@ -208,100 +197,30 @@ class AgentManager:
             turns=system.worker.turns if system is not None else 0,
             dead_letters=sum(self.dead_letters.counts.values()),
             open_asks=len(system.asks) if system is not None else 0,
-            deadlocks=system.deadlocks.found if system is not None and system.deadlocks is not None else 0,
+            deadlocks=system.deadlocks.found if system is not None else 0,
         )
 
-    # messages from outside
-    @overload
-    def ask(self, to: str, content: Request[R], *, timeout: float = 30.0) -> Ask[R]: ...
-    @overload
-    def ask(self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None) -> Ask[Any]: ...
-    def ask(self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None) -> Ask[Any]:
-        """Ask an agent; await the result. Nothing is sent before it is awaited.
-
-        Raises (when awaited):
-            AskTimeout, UnknownAgent, AgentStopped, MailboxFull, ManagerStopped: no answer can be had.
-            TurnError: the handler failed. InvalidPayload, UnknownMessageType: it cannot handle this.
-        """
-        if not 0 < timeout < math.inf:
-            raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
-        outside = self._outside
-        if outside is None or not outside.is_open:
-            raise ManagerStopped("ask an agent")
-        return Ask(outside, to, content, message_type_of(content, message_type), timeout)
-
-    gather = staticmethod(gather)
-
-    @overload
-    def stream(self, to: str, content: Request[R], *, timeout: float = 30.0) -> Stream[R]: ...
-    @overload
-    def stream(
-        self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None
-    ) -> Stream[Any]: ...
-    def stream(self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None) -> Stream[Any]:
-        """Ask an agent and iterate over what its handler passes to ``ctx.progress``."""
-        return Stream(self.ask(to, content, timeout=timeout, message_type=message_type))
-
-    async def tell(
-        self,
-        to: str,
-        content: Any,
-        *,
-        message_type: str | None = None,
-        timeout: float = 30.0,
-        message_id: str | None = None,
-    ) -> None:
-        """Send a message; waits for room in the mailbox. Of those with one ``message_id`` only the first is handled.
-
-        Raises:
-            UnknownAgent, AgentStopped: nobody will handle it. MailboxFull: there was no room within ``timeout``
-            seconds. ManagerStopped: the manager does not run. TypeError: plain content without ``message_type``.
-        """
-        outside = self._outside
-        if outside is None or not outside.is_open:
-            raise ManagerStopped("tell an agent")
-        message = outside.envelope(to, content, message_type_of(content, message_type))
-        if message_id is not None:
-            await outside.tell(msgspec.structs.replace(message, given_id=message_id), timeout)
-        elif lane := outside.accept(message):
-            await outside.admitted(lane, timeout)
-
-    def tell_nowait(self, to: str, content: Any, *, message_type: str | None = None) -> None:
-        """Send a message if there is room. Raises as `tell`, `MailboxFull` at once."""
-        outside = self._door("tell an agent")
-        outside.tell_nowait(outside.envelope(to, content, message_type_of(content, message_type)))
-
-    async def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> int:
-        """Send to all subscribers of a topic, waiting for none; says how many got it."""
-        return self._door("publish").publish(topic, content, message_type_of(content, message_type))
-
-    def get_message_sender(self, name: str = OUTSIDE) -> MessageSender:
-        """Send whole envelopes, or messages under a name of one's own."""
-        return MessageSender(name, self._post)
-
-    async def requeue(self, letter_id: int) -> str:
-        """Send a dead letter again, as a new message whose ``causation`` names the old one; returns its id.
-
-        Raises:
-            KeyError: no such dead letter is kept. As `tell`, and then the letter stays.
-        """
-        sent = await self._post(self.dead_letters.get(letter_id).again(), 30.0)
-        self.dead_letters.take(letter_id)
-        return sent
-
     # inside
+    def _begin_to_stop(self, system: System, *, drain: bool, timeout: float) -> asyncio.Task[None]:
+        if self._outside is not None:
+            self._outside.is_open = False
+        if self._signals is not None:
+            self._signals.give_way()
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._stop(system, drain=drain, timeout=timeout))
+        return self._stopping
+
+    def _give_up(self, failure: SupervisionFailed) -> None:
+        """The supervisor's call: a failure has reached the top."""
+        if self._failure is None and self._system is not None:
+            self._failure = failure
+            self._begin_to_stop(self._system, drain=False, timeout=10.0)
+
     async def _stop(self, system: System, *, drain: bool, timeout: float) -> None:
         await system.close(drain=drain, timeout=timeout)
         if self._owns_engine and self._engine is not None:
             await self._engine.close()
         await self._backend.close()
-
-    async def _post(self, message: AgentMessage, timeout: float) -> str:
-        outside = self._door("send a message")
-        if not message.incarnation:
-            message = outside.stamped(message)
-        await outside.tell(message, timeout)
-        return message.id
 
     async def _add(self, cell: Cell) -> str:
         if self._system is None:
@@ -315,9 +234,3 @@ class AgentManager:
         if system is None or not system.is_open:
             raise ManagerStopped(what)
         return system
-
-    def _door(self, what: str) -> Outside:
-        outside = self._outside
-        if outside is None or not outside.is_open:
-            raise ManagerStopped(what)
-        return outside

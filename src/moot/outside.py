@@ -19,6 +19,7 @@ from moot.errors import MailboxFull, ManagerStopped
 from moot.flow import Lane
 from moot.ids import TOPIC
 from moot.message import AgentMessage
+from moot.repeats import Repeats
 from moot.system import System
 
 __all__ = ["OUTSIDE", "Outside"]
@@ -35,6 +36,7 @@ class Outside:
         self._cells = system.directory.cells
         self.withdraw = system.withdraw
         self._seen = SeenIds()
+        self._repeats = Repeats(self._send)
         self.is_open = True
         """Whether messages are still accepted."""
 
@@ -90,9 +92,16 @@ class Outside:
         return self._system.flow.offer(self._system.target(message.to), message)
 
     def post(self, ask: Ask[Any]) -> None:
-        """Send the request of an ask."""
+        """Send the request of an ask; one whose id was given before shares the answer of the first."""
         if not self.is_open:
             raise ManagerStopped("ask an agent")
+        if ask.given_id is None:
+            self._send(ask)
+        else:
+            ask.deadline, ask.table = self._system.now() + ask.timeout, self._system.asks
+            self._repeats.post(ask, ask.given_id)
+
+    def _send(self, ask: Ask[Any]) -> None:
         system = self._system
         target = self._cells.get(ask.to)
         if target is None or target.stopping:
@@ -108,6 +117,7 @@ class Outside:
             0,
             system.asks.open(ask, deadline),
             deadline,
+            given_id=ask.given_id,
         )
         if target.mailbox.offer(message):
             ask.target, ask.message = target, message

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import typing
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Literal, TypedDict
 
 import msgspec
@@ -31,6 +31,7 @@ __all__ = [
     "Strategy",
     "Supervision",
     "TimeoutPolicy",
+    "check_names",
 ]
 
 Overflow = Literal["block", "fail", "drop_newest", "drop_oldest", "drop_lowest", "coalesce"]
@@ -208,3 +209,9 @@ class Policies(TypedDict, total=False):
     breaker: BreakerPolicy | None
     supervision: Supervision
     restart: RestartKind
+
+
+def check_names(given: Mapping[str, object], known: type[Any], what: str) -> None:
+    """Refuse keyword arguments that the typed dictionary ``known`` does not have. Raises `TypeError`."""
+    if unknown := given.keys() - known.__annotations__:
+        raise TypeError(f"there is no {what} {min(unknown)!r}; there are: {', '.join(known.__annotations__)}")

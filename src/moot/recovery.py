@@ -3,13 +3,18 @@
 Roll back, then decide: run it again in place if the error is one that may pass, or
 make a dead letter of the message and tell its asker. Retrying in place keeps the
 order of a pair of agents; the agent handles nothing else meanwhile. A turn that
-lost a race for shared state is run again without that counting as an attempt.
+lost a race for shared state is run again without that counting as an attempt, and so
+is one that was interrupted because its agent is restarted.
+
+``hold(cell)`` waits for a restart under way. ``supervise(cell, error, default)`` is told
+of each turn that has failed for good.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 from moot.cell import Cell
@@ -24,10 +29,13 @@ from moot.errors import (
     StateConflict,
     TurnError,
 )
+from moot.interrupts import AskerGone, Restarting
+from moot.policies import Directive
 from moot.turn import Records
 
 if TYPE_CHECKING:
     from moot.clock import Clock
+    from moot.runners import Runner
     from moot.runtime import Runtime
 
 __all__ = ["Recovery", "Verdict"]
@@ -42,29 +50,41 @@ _log = logging.getLogger("moot.recovery")
 class Recovery:
     """Decides what becomes of failed turns."""
 
-    def __init__(self, runtime: Runtime, clock: Clock, delivery: Delivery) -> None:
+    def __init__(
+        self, runtime: Runtime, clock: Clock, delivery: Delivery, hold: Callable[[Cell], Awaitable[None]]
+    ) -> None:
         self._runtime = runtime
         self._clock = clock
         self._delivery = delivery
+        self._hold = hold
+        self.supervise: Callable[[Cell, BaseException, Directive], None] = lambda cell, error, default: None
 
     async def failed(
-        self, cell: Cell, ctx: AgentContext[Any], error: BaseException
+        self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner
     ) -> tuple[Verdict, AgentContext[Any] | None]:
         """Roll the turn back and decide; with the context of its next run, if there is one.
 
         A cancellation is a verdict, too; whether the runner has to end with it, `check_runner` says.
         """
+        error = runner.settle() or error
         try:
             await self.roll_back(ctx)
-            if self._runs_again(cell, ctx, error):
-                await self._wait(cell, ctx, error)
-                return "retried", _next_run(ctx, error)
+            while isinstance(error, Restarting) or self._runs_again(cell, ctx, error):
+                restarting = isinstance(error, Restarting)
+                try:
+                    await (self._hold(cell) if restarting else self._wait(cell, ctx, error))
+                except asyncio.CancelledError as cancelled:
+                    error = runner.settle() or cancelled
+                else:
+                    if cell.stopping:
+                        break
+                    return "retried", _next_run(ctx, error, counts=not restarting)
         except asyncio.CancelledError as cancelled:
-            error = cancelled
-        if _is_unwanted(ctx):
+            error = runner.settle() or cancelled
+        if isinstance(error, AskerGone):
             self._give_up(cell, ctx, Reason.CANCELLED, AgentStopped(cell.id))
             return "cancelled", None
-        if isinstance(error, asyncio.CancelledError) and cell.stopping:
+        if isinstance(error, (asyncio.CancelledError, Restarting)) and cell.stopping:
             self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
             return "cancelled", None
         if isinstance(error, MessageError):
@@ -72,7 +92,21 @@ class Recovery:
         else:
             _log.debug("turn of %s failed", cell.id, exc_info=error)
             self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
+            self.supervise(cell, error, "resume")
         return "failed", None
+
+    def abandoned(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> None:
+        """A turn whose handler does not end is given up as it stands; its agent is to be restarted."""
+        ctx.closed = True
+        if ctx.effects is not None:
+            for ask in tuple(ctx.effects.asks):
+                ask.cancel()
+        _log.error("agent %s swallowed its cancellation and was abandoned in the middle of a turn", cell.id)
+        if cell.stopping:
+            self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
+            return
+        self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
+        self.supervise(cell, error, "restart")
 
     async def roll_back(self, ctx: AgentContext[Any]) -> None:
         """Undo a turn: nothing it collected takes effect, its asks are withdrawn, its children stopped."""
@@ -83,7 +117,7 @@ class Recovery:
             for child in ctx.effects.children:
                 await self._runtime.stop_child(child)
 
-    def check_runner(self, ctx: AgentContext[Any], error: BaseException) -> None:
+    def check_runner(self, error: BaseException) -> None:
         """Called when a failed turn is over.
 
         Raises:
@@ -92,11 +126,15 @@ class Recovery:
         if not isinstance(error, (Exception, asyncio.CancelledError)):
             raise error
         task = asyncio.current_task()
-        if task is not None and task.cancelling() > _is_unwanted(ctx):
+        if task is not None and task.cancelling():
             raise asyncio.CancelledError from None
 
     def _runs_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> bool:
-        if _is_unwanted(ctx) or cell.stopping or (ctx.deadline is not None and ctx.deadline <= self._clock.now()):
+        if (
+            isinstance(error, AskerGone)
+            or cell.stopping
+            or (ctx.deadline is not None and ctx.deadline <= self._clock.now())
+        ):
             return False
         if isinstance(error, StateConflict):
             return ctx.records is None or ctx.records.conflicts < _MOST_CONFLICTS
@@ -122,12 +160,6 @@ class Recovery:
             self._delivery.asks.fail(message.reply_to, error)
 
 
-def _is_unwanted(ctx: AgentContext[Any]) -> bool:
-    """Whether the asker of a turn has cancelled it."""
-    cancellation = ctx.records.cancellation if ctx.records is not None else None
-    return cancellation is not None and cancellation.requested
-
-
 def _turn_error(cell: Cell, ctx: AgentContext[Any], error: BaseException) -> TurnError:
     return TurnError(cell.id, ctx.message.message_type, type(error).__name__, _text(error), ctx.attempt)
 
@@ -139,7 +171,7 @@ def _text(error: BaseException) -> str:
         return f"(its text cannot be had: {type(second).__name__})"
 
 
-def _next_run(ctx: AgentContext[Any], error: BaseException) -> AgentContext[Any]:
+def _next_run(ctx: AgentContext[Any], error: BaseException, *, counts: bool) -> AgentContext[Any]:
     records = ctx.records if ctx.records is not None else Records()
     conflict = isinstance(error, StateConflict)
     records.conflicts += conflict
@@ -147,5 +179,5 @@ def _next_run(ctx: AgentContext[Any], error: BaseException) -> AgentContext[Any]
         records.forget()
     else:
         records.rerun()
-    attempt = ctx.attempt if conflict else ctx.attempt + 1
+    attempt = ctx.attempt + (counts and not conflict)
     return AgentContext(ctx.runtime, ctx.seat, ctx.message, attempt, ctx.message.trace, records)

@@ -21,9 +21,12 @@ import asyncio
 import types
 from collections.abc import Callable, Coroutine, Generator
 from contextvars import copy_context
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from moot.cell import Cell
+
+if TYPE_CHECKING:
+    from moot.context import AgentContext
 
 __all__ = ["ReadyQueue", "Runner", "Runners"]
 
@@ -52,14 +55,27 @@ def _next_pass() -> Generator[None, None, None]:
 
 
 class Runner:
-    """One task of the pool. ``cell`` is the one whose turns it runs; ``gate`` is what it waits for when parked."""
+    """One task of the pool. ``cell`` is the one whose turns it runs; ``gate`` is what it waits for when parked.
 
-    __slots__ = ("cell", "gate", "task")
+    ``ctx`` is that of the turn under way. ``interruption`` is why it is being cancelled, until it has ended.
+    """
+
+    __slots__ = ("abandoned", "cell", "ctx", "gate", "interruption", "task")
 
     def __init__(self) -> None:
         self.cell: Cell | None = None
+        self.ctx: AgentContext[Any] | None = None
+        self.interruption: BaseException | None = None
+        self.abandoned = False
         self.gate: asyncio.Future[None] | None = None
         self.task: asyncio.Task[None] | None = None
+
+    def settle(self) -> BaseException | None:
+        """The interrupted turn has ended: why it was interrupted, if it was. The task goes on uncancelled."""
+        reason, self.interruption = self.interruption, None
+        if reason is not None and self.task is not None:
+            self.task.uncancel()
+        return reason
 
 
 class Runners:
@@ -105,9 +121,22 @@ class Runners:
         runner = self._all.get(task) if task is not None else None
         return runner.cell if runner is not None else None
 
-    def tasks_of(self, cell: Cell) -> list[asyncio.Task[None]]:
-        """The tasks in which turns of ``cell`` run."""
-        return [task for task, runner in self._all.items() if runner.cell is cell]
+    def runner(self, task: asyncio.Task[Any] | None) -> Runner | None:
+        """The runner whose task this is."""
+        return self._all.get(task) if task is not None else None
+
+    def of(self, cell: Cell) -> list[Runner]:
+        """The runners that run turns of ``cell``."""
+        return [runner for runner in self._all.values() if runner.cell is cell]
+
+    def abandon(self, runner: Runner) -> None:
+        """Go on without a runner whose handler does not end; it retires when that does."""
+        runner.abandoned = True
+        if runner.task is not None:
+            self._all.pop(runner.task, None)
+        if self._owner is runner:
+            self._give_up()
+        self._note_idle()
 
     async def wait_idle(self) -> None:
         """Return when `is_idle`."""
@@ -116,12 +145,8 @@ class Runners:
             self._idle_waiters.append(waiter)
             await waiter
 
-    async def close(self, grace: float = 5.0) -> list[str]:
-        """Cancel what runs and end all runners.
-
-        A handler that swallows its cancellation for ``grace`` seconds is abandoned; the ids of those agents are
-        returned.
-        """
+    async def close(self, grace: float = 5.0) -> list[Runner]:
+        """Cancel what runs and end all runners. Those whose handlers do not end in ``grace`` seconds are returned."""
         self._closing = True
         runners = dict(self._all)
         for task in runners:
@@ -132,7 +157,7 @@ class Runners:
         for waiter in self._idle_waiters:
             if not waiter.done():
                 waiter.set_result(None)
-        return sorted(cell.id for task in stuck if (cell := runners[task].cell) is not None)
+        return [runner for task, runner in runners.items() if task in stuck]
 
     def _wake(self) -> None:
         if self._parked:
@@ -164,7 +189,7 @@ class Runners:
                         self._look_soon()
                     turns += await self._run(cell, runner)
                     runner.cell = None
-                    if copy_context() != self._clean or (task is not None and task.cancelling()):
+                    if runner.abandoned or copy_context() != self._clean or (task is not None and task.cancelling()):
                         return
                     if self._owner is None:
                         self._owner = runner

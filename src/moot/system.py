@@ -12,13 +12,14 @@ import random
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from moot.agent import Agent
 from moot.asks import Ask, AskTable
 from moot.cell import Cell
+from moot.commit import Committer
 from moot.context import AgentContext
-from moot.deadlock import DeadlockMode, Deadlocks
+from moot.deadlock import DeadlockMode, Deadlocks, checked_mode
 from moot.delivery import Delivery
 from moot.errors import (
     AgentNotMade,
@@ -27,12 +28,16 @@ from moot.errors import (
     UnknownAgent,
 )
 from moot.flow import Flow
+from moot.interrupts import Interrupts
 from moot.message import AgentMessage, ReplyTo
+from moot.policies import Supervision
 from moot.router import MessageRouter
 from moot.runners import ReadyQueue
 from moot.state import Transaction
+from moot.supervision import Supervisor
 from moot.timers import DeadlineWheel
 from moot.turn_engine import TurnEngine
+from moot.watches import Watches
 from moot.worker import Worker
 
 if TYPE_CHECKING:
@@ -44,7 +49,7 @@ if TYPE_CHECKING:
     from moot.state import SharedState
     from moot.turn import Records
 
-__all__ = ["System"]
+__all__ = ["Options", "System"]
 
 T = TypeVar("T")
 
@@ -53,8 +58,21 @@ _MOST_SUGGESTED = 1000
 _log = logging.getLogger("moot.system")
 
 
+class Options(TypedDict, total=False):
+    """What a system can be told besides, each with a default that is right for most.
+
+    ``supervision``: what is done about failures of the agents that have no parent. ``ready``: the queue of agents that
+    can run; a simulator chooses with it who is next. ``deadlocks``: what happens to asks that wait in a circle:
+    ``break`` fails one of them with `DeadlockError`, ``report`` logs and counts, ``off`` does not look.
+    """
+
+    supervision: Supervision
+    ready: ReadyQueue
+    deadlocks: DeadlockMode
+
+
 class System:
-    """All parts at work. ``ready`` is the queue of cells that can run; a simulator puts its own there."""
+    """All parts at work."""
 
     def __init__(
         self,
@@ -63,8 +81,9 @@ class System:
         directory: Directory,
         dead_letters: DeadLetters,
         shared_state: SharedState,
-        ready: ReadyQueue | None = None,
+        options: Options | None = None,
     ) -> None:
+        options = options or {}
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._ids = ids
@@ -82,18 +101,19 @@ class System:
         self.router = MessageRouter(directory)
         self.router.activate = self.activate
         self.delivery = Delivery(clock, self.router, self.flow, self.asks, dead_letters)
-        self.worker = Worker(self, clock, directory, self.delivery, self.flow)
-        runners = self.worker.open(loop, ready if ready is not None else deque())
-        self._runners = runners
-        self.tasks_of = runners.tasks_of
+        self.watches = Watches(directory, ids.next_sequence, ids.incarnation)
+        self.watches.deliver = self.delivery.control
+        self.committer = Committer(loop, directory, self.delivery, self.flow, self.watches)
+        interrupts = Interrupts(self.wheel, clock, self.asks)
+        self.worker = Worker(self, clock, directory, self.flow, self.committer, interrupts)
+        self.supervisor = Supervisor(
+            options.get("supervision", Supervision()), clock, self, directory, self.worker, self._remove_quietly
+        )
+        self.committer.stop_requested = self.supervisor.stopped_itself
+        runners = self.worker.open(loop, options.get("ready") or deque())
         self._turn_waits = runners.suspending
-        self.deadlocks: Deadlocks | None = None
-
-    def look_for_deadlocks(self, mode: DeadlockMode) -> None:
-        """Look for asks that wait in a circle from now on, unless ``mode`` is ``off``."""
-        if mode != "off":
-            self.deadlocks = self.asks.waits = Deadlocks(self.asks, self._runners, self.now, breaks=mode == "break")
-            self.flow.blocked = self.deadlocks.blocked
+        mode = checked_mode(options.get("deadlocks", "break"))
+        self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, mode)
 
     # the Runtime that contexts see
     def random_for(self, name: str) -> random.Random:
@@ -109,7 +129,7 @@ class System:
         if incoming.deadline is not None and incoming.deadline < deadline:
             deadline = incoming.deadline
         sender = ctx.seat.id
-        if target.running >= target.concurrency and self.deadlocks is not None:
+        if target.running >= target.concurrency:
             self.deadlocks.check_chain(ctx, target)
         message = AgentMessage(
             sender,
@@ -162,7 +182,7 @@ class System:
     async def stop_child(self, child_id: str) -> None:
         cell = self.directory.cells.get(child_id)
         if cell is not None:
-            await self._remove_quietly(cell)
+            await self._remove_quietly(cell, None)
 
     async def run_sync(self, fn: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(None, fn)
@@ -212,7 +232,7 @@ class System:
             await self.worker.start(cell)
         except BaseException:
             if self.directory.cells.get(cell.id) is cell:
-                await self._remove_quietly(cell)
+                await self._remove_quietly(cell, None)
             elif cell.parent is not None and cell.parent.children is not None:
                 cell.parent.children.pop(cell, None)
             raise
@@ -233,8 +253,8 @@ class System:
         self.worker.notice(cell)
         return cell
 
-    async def remove(self, cell: Cell) -> None:
-        """Stop an agent, its children first.
+    async def remove(self, cell: Cell, error: BaseException | None = None) -> None:
+        """Stop an agent for good, its children first; ``error`` is what it failed of, if it did.
 
         Raises:
             RuntimeError: called from a turn of this very agent or of a child, which would wait for itself.
@@ -251,48 +271,50 @@ class System:
         self.directory.remove(cell)
         try:
             for child in reversed(children or {}):
-                await self._remove_quietly(child)
+                await self._remove_quietly(child, None)
             await self.worker.stop(cell)
         finally:
             self.worker.bury_mail(cell)
+            self.supervisor.forget(cell)
+            self.watches.ended(cell, error)
 
     def running_here(self) -> Cell | None:
         """The cell in whose turn this is called, if it is called in one."""
         return self.worker.runners.running(asyncio.current_task()) if self.worker.runners is not None else None
 
-    async def _remove_quietly(self, cell: Cell) -> None:
+    async def _remove_quietly(self, cell: Cell, error: BaseException | None) -> None:
         try:
-            await self.remove(cell)
+            await self.remove(cell, error)
         except Exception:
             _log.exception("agent %s failed in on_stop", cell.id)
 
     # the end
     async def settle(self) -> None:
         """Return when no message waits for a turn and no turn is under way. Timers do not count."""
-        if self.worker.runners is not None:
+        while self.worker.runners is not None:
             await self.worker.runners.wait_idle()
+            if not self.supervisor.is_busy:
+                return
+            await self.supervisor.wait_idle()
 
     async def close(self, *, drain: bool, timeout: float) -> None:
         """Stop all agents and end every ask; see `AgentManager.stop`."""
         grace = min(timeout, 5.0)
         drained = drain and await self._drained(timeout)
         self.is_open = False
+        await self.supervisor.close()
         if not drained:
-            await self._cancel_turns(grace)
+            await self.worker.close(grace)
         for cell in reversed(tuple(self.directory.cells.values())):
             try:
                 async with asyncio.timeout(grace):
-                    await self._remove_quietly(cell)
+                    await self._remove_quietly(cell, None)
             except TimeoutError:
                 _log.error("agent %s did not stop within %g s", cell.id, grace)
-                await self._cancel_turns(grace)
-        await self._cancel_turns(grace)
+                await self.worker.close(grace)
+        await self.worker.close(grace)
         self.asks.fail_all(lambda: ManagerStopped("finish an ask"))
         self.wheel.close()
-
-    async def _cancel_turns(self, grace: float) -> None:
-        for agent_id in await self.worker.close(grace):
-            _log.error("agent %s does not end when cancelled and was abandoned", agent_id)
 
     async def _drained(self, timeout: float) -> bool:
         try:

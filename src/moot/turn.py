@@ -13,7 +13,6 @@ recorded. The first run, which most turns never repeat, pays no digest for it.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from moot.message import AgentMessage, ReplyTo
     from moot.state import Transaction
 
-__all__ = ["NOTHING", "Cancellation", "Effects", "Records", "digest"]
+__all__ = ["NOTHING", "Effects", "Records", "digest"]
 
 NOTHING: Any = object()
 """Stands for "no value", where None is one."""
@@ -44,6 +43,8 @@ class Effects(msgspec.Struct, eq=False):
     timers: tuple[tuple[float, AgentMessage], ...] = ()
     topics: tuple[tuple[str, bool], ...] = ()
     children: tuple[str, ...] = ()
+    watches: tuple[tuple[str, bool], ...] = ()
+    stops: bool = False
     answer: Any = NOTHING
     state: Any = NOTHING
     transaction: Transaction | None = None
@@ -61,28 +62,6 @@ class Effects(msgspec.Struct, eq=False):
         return NOTHING if self.is_deferred else returned
 
 
-class Cancellation:
-    """How the asker of a running turn can cancel it, if the agent wants that."""
-
-    __slots__ = ("_task", "requested")
-
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self._task: asyncio.Task[Any] | None = task
-        self.requested = False
-
-    def cancel(self) -> None:
-        """Cancel the turn, once, unless it is over."""
-        if self._task is not None and not self.requested:
-            self.requested = True
-            self._task.cancel("the asker of this turn no longer waits")
-
-    def close(self) -> None:
-        """The turn is over; the runner's task goes on uncancelled."""
-        if self.requested and self._task is not None:
-            self._task.uncancel()
-        self._task = None
-
-
 class Records:
     """What a turn keeps over all its runs.
 
@@ -90,11 +69,10 @@ class Records:
     addresses were pinned to, and how often it lost a race for shared state.
     """
 
-    __slots__ = ("_answers", "_asked", "_pins", "cancellation", "conflicts", "is_rerun", "made")
+    __slots__ = ("_answers", "_asked", "_pins", "conflicts", "is_rerun", "made")
 
     def __init__(self) -> None:
         self.is_rerun = False
-        self.cancellation: Cancellation | None = None
         self.conflicts = 0
         self._pins: dict[str, list[str]] = {}
         self.made: list[Any] = []  # flat, four items a record: the collector need not look at each
@@ -140,6 +118,10 @@ class Records:
         key = (kind, target, digest(request))
         answer = self._answers.get((*key, self._next_occurrence(key)), NOTHING)
         return (False, None) if answer is NOTHING else (True, answer)
+
+    def occurrence(self, kind: str, name: str) -> int:
+        """Which occurrence of ``name`` in this run this is, from 1."""
+        return self._next_occurrence((kind, name, b"")) + 1
 
     def _next_occurrence(self, key: tuple[str, str, bytes]) -> int:
         occurrence = self._asked.get(key, 0)

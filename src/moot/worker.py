@@ -1,29 +1,32 @@
 """The worker: runs turns.
 
 Take a message, run its handler, and make what it did come true, or nothing of it.
-That is the whole of a turn; what follows a failure is in `moot.recovery`. Committing
-never waits for anyone: what does not fit into a mailbox waits in the sender's
-outbox, and an agent whose outbox is not empty starts no new turn.
+That is the whole of a turn; what follows a failure is in `moot.recovery`, how its
+effects come true in `moot.commit`. Committing never waits for anyone: what does not
+fit into a mailbox waits in the sender's outbox, and an agent whose outbox is not
+empty starts no new turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import warnings
+from collections.abc import Callable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from moot.agent import Agent
 from moot.cell import Cell
+from moot.commit import Committer, end_asks
 from moot.context import AgentContext
 from moot.deadletters import Reason
-from moot.delivery import Delivery
+from moot.dedup import SeenIds
 from moot.errors import AgentStopped, UnknownMessageType
-from moot.message import AgentMessage
+from moot.hooks import Hooks
+from moot.interrupts import Guard, Interrupts, Restarting
+from moot.message import AgentMessage, ReplyTo
 from moot.recovery import Recovery
 from moot.runners import ReadyQueue, Runner, Runners
-from moot.turn import NOTHING, Cancellation, Effects, Records
+from moot.turn import NOTHING, Effects
 
 if TYPE_CHECKING:
     from moot.clock import Clock
@@ -42,21 +45,34 @@ _TURNS_PER_VISIT = 64
 class Worker:
     """Runs the turns of all agents of one manager."""
 
-    def __init__(self, runtime: Runtime, clock: Clock, directory: Directory, delivery: Delivery, flow: Flow) -> None:
+    def __init__(
+        self,
+        runtime: Runtime,
+        clock: Clock,
+        directory: Directory,
+        flow: Flow,
+        committer: Committer,
+        interrupts: Interrupts,
+    ) -> None:
         self._runtime = runtime
         self._clock = clock
         self._directory = directory
-        self._delivery = delivery
+        self._delivery = delivery = committer.delivery
         self._asks = delivery.asks
         self._flow = flow
-        self._recovery = Recovery(runtime, clock, delivery)
-        self._timers: dict[int, tuple[asyncio.TimerHandle, AgentMessage]] = {}
-        self._leaving: dict[Cell, asyncio.Future[None]] = {}
+        self._committer = committer
+        self._commit = committer.commit
+        self._interrupts = interrupts
+        self.recovery = Recovery(runtime, clock, delivery, self.hold)
+        self._hooks = Hooks(runtime, self.recovery, committer)
+        self._changes: dict[Cell, asyncio.Future[None]] = {}
         self.observer: Observer | None = None
         self.turns = 0
+        self.may_repeat = False  # inside one process nothing delivers a message twice; a link between may
         self._closed = False
         self.runners: Runners | None = None
         delivery.arrived = flow.arrived = flow.unblocked = self.notice
+        interrupts.abandon = self._abandon
 
     # starting and stopping
     def open(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue) -> Runners:
@@ -92,32 +108,51 @@ class Worker:
     async def stop(self, cell: Cell) -> None:
         """Let an agent finish its turn, then run its ``on_stop``; one that has not begun to start never does."""
         cell.stopping = True
+        cell.release()
+        if cell.starting and cell.started is not None and not cell.started.done():
+            cell.started.set_exception(AgentStopped(cell.id))
+        await self._until(cell, lambda: cell.running == 0)
+        if not cell.starting and not cell.running:
+            await self._hooks.on_stop(cell)
+        cell.starting = False
+
+    async def halt(self, cell: Cell) -> None:
+        """Let no turn of a paused agent run on: what is under way is rolled back, to be run again after the restart."""
+        for runner in self.runners.of(cell) if self.runners is not None else ():
+            self._interrupts.interrupt(runner, Restarting(cell.id))
+        await self._until(cell, lambda: cell.running == cell.held)
+        if not cell.starting:
+            await self._hooks.on_stop(cell)
+
+    async def hold(self, cell: Cell) -> None:
+        """Wait, with a turn that was rolled back, until a restart is over."""
+        cell.held += 1
+        self._note_change(cell)
+        try:
+            if cell.renewed is not None:
+                await asyncio.shield(cell.renewed)
+        finally:
+            cell.held -= 1
+
+    async def begin_again(self, cell: Cell) -> None:
+        """Run the ``on_start`` of an agent that was made anew. Raises what that raises."""
         if cell.starting:
+            await self._hooks.on_start(cell)
             cell.starting = False
-            if cell.started is not None and not cell.started.done():
-                cell.started.set_exception(AgentStopped(cell.id))
-            return
-        if cell.running and not self._closed:
-            vacated = self._leaving.setdefault(cell, self._loop.create_future())
-            await vacated
-        if type(cell.agent).on_stop is not Agent.on_stop and not cell.running:
-            await self._hook(cell, "stop")
 
     def bury_mail(self, cell: Cell) -> None:
         """Make dead letters of what a stopped agent will not handle; their askers are told."""
         for message in self._flow.close(cell):
             self._delivery.refuse(message, Reason.STOPPED, AgentStopped(cell.id), receiver=cell)
 
-    async def close(self, grace: float) -> list[str]:
-        """Cancel running turns and timers; the ids of agents whose handlers would not end and are abandoned."""
+    async def close(self, grace: float) -> None:
+        """Cancel running turns and timers. Handlers that would not end are abandoned."""
         self._closed = True
         for cell in self._directory.cells.values():
             cell.stopping = True  # so that a handler that swallows its cancellation is not given another message
-        for timer, message in self._timers.values():
-            timer.cancel()
-            self._delivery.bury(message, Reason.STOPPED, "it was scheduled for after the stop")
-        self._timers.clear()
-        return await self.runners.close(grace) if self.runners is not None else []
+        self._committer.close()
+        for runner in await self.runners.close(grace) if self.runners is not None else ():
+            self._abandon(runner, AgentStopped(runner.cell.id if runner.cell is not None else "?"))
 
     # turns
     async def _visit(self, cell: Cell, runner: Runner) -> int:
@@ -135,48 +170,69 @@ class Worker:
                 if cell.queue or cell.concurrency > 1:
                     self._flow.admit(cell)
                     self.notice(cell)
-                if message.deadline is not None and message.reply_to is None and self._is_late(message):
-                    continue  # (the deadline of an ask is its asker's business, who withdraws it)
+                if (self.may_repeat and self._is_repeat(cell, message)) or (
+                    message.deadline is not None and self._is_late(message)
+                ):
+                    continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
-                cancellation = self._let_asker_cancel(ctx, runner) if cell.cancels else None
+                runner.ctx = ctx
+                guard = self._guard(cell, ctx, runner) if cell.guarded else None
                 try:
                     await self._attempt(cell, ctx)
                 except BaseException as error:
-                    await self._run_again(cell, ctx, error)
-                if cancellation is not None:
-                    cancellation.close()
+                    await self._run_again(cell, ctx, error, runner, guard)
+                if guard is not None:
+                    guard.close()
+                if runner.interruption is not None:
+                    runner.settle()  # the handler has finished in spite of it
+                if cell.renewed is not None:
+                    break  # it is to be restarted before the next
         finally:
             self.turns += turns
-            cell.running -= 1
-            if cell.stopping:
-                self._vacate(cell)
-            elif mailbox.items:
-                self.notice(cell)
+            if not runner.abandoned:
+                runner.ctx = None
+                self._leave(cell)
         return turns
+
+    def _guard(self, cell: Cell, ctx: AgentContext[Any], runner: Runner) -> Guard:
+        return self._interrupts.guard(ctx, runner, cancels=cell.cancels, run_timeout=cell.timeouts.run_timeout)
+
+    def _is_repeat(self, cell: Cell, message: AgentMessage) -> bool:
+        """Whether the agent has been given this message before."""
+        if cell.seen is None:
+            cell.seen = SeenIds()
+        key = (message.incarnation, message.sequence)
+        if key in cell.seen:
+            return True
+        cell.seen.add(key)
+        return False
 
     def _is_late(self, message: AgentMessage) -> bool:
         """Whether a message's deadline passed in the mailbox; it is a dead letter then."""
+        if message.reply_to is not None:
+            return False  # (the deadline of an ask is its asker's business, who withdraws it)
         late = message.deadline is not None and message.deadline < self._clock.now()
         if late:
             self._delivery.bury(message, Reason.EXPIRED, "its deadline passed before it was handled")
         return late
 
-    def _let_asker_cancel(self, ctx: AgentContext[Any], runner: Runner) -> Cancellation | None:
-        """Tie a turn to its asker's patience."""
-        reply_to = ctx.message.reply_to
-        ask = self._asks.get(reply_to) if reply_to is not None else None
-        if ask is None or runner.task is None:
-            return None
-        ctx.records = Records()
-        ask.turn = ctx.records.cancellation = Cancellation(runner.task)
-        return ctx.records.cancellation
+    def _leave(self, cell: Cell) -> None:
+        """A visit has ended."""
+        cell.running -= 1
+        if cell in self._changes:
+            self._note_change(cell)
+        if cell.mailbox.items:
+            self.notice(cell)
 
-    def _vacate(self, cell: Cell) -> None:
-        """A visit to a cell that is stopping has ended."""
-        if not cell.running and cell in self._leaving:
-            vacated = self._leaving.pop(cell)
-            if not vacated.done():
-                vacated.set_result(None)
+    async def _until(self, cell: Cell, is_met: Callable[[], bool]) -> None:
+        """Return when a condition on the turns of ``cell`` is met, or the worker is closed."""
+        while not is_met() and not self._closed:
+            change = self._changes.setdefault(cell, self._loop.create_future())
+            await asyncio.shield(change)
+
+    def _note_change(self, cell: Cell) -> None:
+        if cell in self._changes:
+            self._changes.pop(cell).set_result(None)
 
     async def _attempt(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """One run of the handler, and its commit."""
@@ -194,61 +250,70 @@ class Worker:
         answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
         if handler.is_async or answer.__class__ is CoroutineType:
             answer = await answer
+            if ctx.closed:
+                raise AgentStopped(cell.id)  # it was abandoned meanwhile
         effects = ctx.effects
         if effects is not None:
             if effects.asks:
-                _end_asks(ctx, effects)
+                end_asks(ctx, effects)
             if effects.transaction is not None:
                 await effects.transaction.commit()
             self._commit(cell, ctx, effects)
         ctx.closed = True
         if message.reply_to is not None:
-            if effects is not None:
-                answer = effects.answer_or(answer)
-            if answer is not NOTHING:
-                self._asks.resolve(message.reply_to, answer)
+            self._reply(message.reply_to, answer, effects)
         if self.observer is not None:
             self.observer.turn_ended(cell.id, message, ctx.attempt, "committed")
 
-    async def _run_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> None:
+    def _reply(self, reply_to: ReplyTo, returned: Any, effects: Effects | None) -> None:
+        answer = returned if effects is None else effects.answer_or(returned)
+        if answer is not NOTHING:
+            self._asks.resolve(reply_to, answer)
+
+    async def _run_again(
+        self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner, guard: Guard | None
+    ) -> None:
         """A run has failed: run the turn again as long as recovery says so."""
         failed: AgentContext[Any] | None = ctx
-        while failed is not None:
-            verdict, again = await self._recovery.failed(cell, failed, error)
+        while failed is not None and not runner.abandoned:
+            if guard is not None:
+                guard.close()
+            verdict, again = await self.recovery.failed(cell, failed, error, runner)
             if self.observer is not None:
                 self.observer.turn_ended(cell.id, failed.message, failed.attempt, verdict)
             failed = None
             if again is None:
-                self._recovery.check_runner(ctx, error)
+                self.recovery.check_runner(error)
             else:
+                runner.ctx = again
+                guard = self._guard(cell, again, runner) if cell.guarded else None
                 try:
                     await self._attempt(cell, again)
                 except BaseException as next_error:
                     failed, error = again, next_error
+                else:
+                    runner.settle()
+        if guard is not None:
+            guard.close()
 
-    def _commit(self, cell: Cell, ctx: AgentContext[Any], effects: Effects) -> None:
-        """Make the effects of a turn come true. Nothing here waits, and nothing fails once it has begun."""
-        ctx.closed = True
-        if effects.state is not NOTHING:
-            cell.state = effects.state
-        for topic, wanted in () if cell.stopping else effects.topics:
-            (self._directory.subscribe if wanted else self._directory.unsubscribe)(cell, topic)
-        for delay, message in effects.timers:
-            self._timers[message.sequence] = self._loop.call_later(delay, self._due, cell, message), message
-        if effects.outputs:
-            for message in effects.outputs:
-                self._delivery.send(cell, message)
-            if cell.lanes is not None:
-                self._flow.settle_cycles(cell)
-        for reply_to, answer in effects.answers:
-            self._asks.resolve(reply_to, answer)
+    def _abandon(self, runner: Runner, reason: BaseException) -> None:
+        """Go on without a handler that does not end."""
+        cell, ctx = runner.cell, runner.ctx
+        if cell is None or runner.abandoned or self.runners is None:
+            return
+        self.runners.abandon(runner)
+        if ctx is not None:
+            self.recovery.abandoned(cell, ctx, reason)
+        if self.observer is not None and ctx is not None:
+            self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, "failed")
+        self._leave(cell)
 
     async def _start_hook(self, cell: Cell) -> None:
         """Run ``on_start``; an agent that cannot start is taken out again, and whoever waits is told why."""
         cell.starting = False
         started = cell.started if cell.started is not None else self._loop.create_future()
         try:
-            await self._hook(cell, "start")
+            await self._hooks.on_start(cell)
         except BaseException as error:
             cell.stopping = True
             self._directory.remove(cell)
@@ -260,45 +325,5 @@ class Worker:
             if not isinstance(error, Exception):
                 raise
         else:
-            cell.concurrency = cell.agent.concurrency
             if not started.done():
                 started.set_result(None)
-
-    async def _hook(self, cell: Cell, name: str) -> None:
-        """Run ``on_start`` or ``on_stop`` as a turn of its own."""
-        message = AgentMessage(
-            cell.id, cell.id, None, f"moot.{name}", self._runtime.next_sequence(), self._runtime.incarnation
-        )
-        ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message)
-        try:
-            waiting = cell.agent.on_start(ctx) if name == "start" else cell.agent.on_stop(ctx)
-            if waiting.__class__ is CoroutineType:  # a plain function has done it all
-                await waiting
-            if ctx.effects is not None:
-                if ctx.effects.asks:
-                    _end_asks(ctx, ctx.effects)
-                if ctx.effects.transaction is not None:
-                    await ctx.effects.transaction.commit()
-                self._commit(cell, ctx, ctx.effects)
-            ctx.closed = True
-        except BaseException:
-            await self._recovery.roll_back(ctx)
-            raise
-
-    def _due(self, cell: Cell, message: AgentMessage) -> None:
-        del self._timers[message.sequence]
-        self._delivery.send_now(cell, message)
-
-
-def _end_asks(ctx: AgentContext[Any], effects: Effects) -> None:
-    """Withdraw what the turn asked and did not wait for; an ask that was never awaited is most likely a mistake."""
-    never_sent = [ask for ask in effects.asks if not ask.started]
-    for ask in tuple(effects.asks):
-        ask.cancel()
-    if never_sent:
-        asked = ", ".join(f"{ask.message_type!r} to {ask.to!r}" for ask in never_sent)
-        warnings.warn(
-            f"agent {ctx.agent_id!r} made asks that it never awaited, so they were not sent: {asked}; await them",
-            RuntimeWarning,
-            stacklevel=2,
-        )

@@ -34,8 +34,9 @@ _Turn = tuple[Any, Any, Any]
 
 
 def _stuck_turns(system: System) -> list[_Turn]:
-    running = [(task, cell) for cell in _cells(system) for task in system.tasks_of(cell)]
-    turns: list[_Turn] = [(task, cell, asks) for task, cell in running if (asks := awaited(task))]
+    runners = system.worker.runners
+    running = [runner for cell in _cells(system) for runner in (runners.of(cell) if runners is not None else ())]
+    turns: list[_Turn] = [(one.task, one.cell, asks) for one in running if (asks := awaited(one.task))]
     now = system.now()
     blocked = {cell for cell in _cells(system) if cell.lanes}
     while True:
@@ -53,7 +54,7 @@ def _cells(system: System) -> list[Any]:
 
 def _may_take(cell: Any, turns: list[_Turn], blocked: set[Any]) -> bool:
     held = sum(other is cell for _, other, _ in turns)
-    return cell.stopping or (cell not in blocked and held < cell.concurrency)
+    return cell.stopping or cell.renewed is not None or (cell not in blocked and held < cell.concurrency)
 
 
 def _waits(ask: Ask[Any], turns: list[_Turn], may_take: set[Any], now: float) -> bool:

@@ -1,0 +1,147 @@
+"""What is done once: effects on the outside, an ask repeated from outside, a message that a link delivers twice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from moot import Agent, AgentContext, AgentManager, Backoff, Request, Retry, RetryPolicy, TurnError, handles
+from moot.testing import FakeContext
+
+AT_ONCE = Backoff(first=0, limit=0)
+
+
+class Pay(Request[str]):
+    amount: int
+    failures: int = 0
+
+
+class Till(Agent):
+    """Pays through an outside bank, then fails as often as it is told."""
+
+    retry = RetryPolicy(max_attempts=5, backoff=AT_ONCE)
+
+    def __init__(self, agent_id: str) -> None:
+        super().__init__(agent_id)
+        self.paid: list[tuple[str, int]] = []
+        self.runs = 0
+
+    @handles
+    async def on_pay(self, message: Pay, ctx: AgentContext) -> str:
+        self.runs += 1
+
+        async def pay(key: str) -> str:
+            self.paid.append((key, message.amount))
+            return f"receipt {len(self.paid)}"
+
+        first = await ctx.effect("pay", pay)
+        second = await ctx.effect("pay", pay)
+        if ctx.attempt <= message.failures:
+            raise Retry
+        return f"{first}, {second}"
+
+
+async def test_an_effect_is_done_once_however_often_its_turn_is_run() -> None:
+    async with AgentManager() as manager:
+        till = Till("till")
+        await manager.register(till)
+
+        assert await manager.ask("till", Pay(amount=7, failures=3)) == "receipt 1, receipt 2"
+
+        assert till.runs == 4
+        assert len(till.paid) == len({key for key, _ in till.paid}) == 2
+
+
+async def test_an_effect_that_fails_is_not_recorded_and_has_the_same_key_when_it_is_tried_again() -> None:
+    keys: list[str] = []
+
+    def pay(key: str) -> str:
+        keys.append(key)
+        if len(keys) < 3:
+            raise OSError("the line is dead")
+        return "paid"
+
+    ctx = FakeContext.of(message=Pay(amount=1))
+
+    assert await ctx.effect("pay", pay, retry=RetryPolicy(max_attempts=3, backoff=AT_ONCE)) == "paid"
+    assert len(set(keys)) == 1
+    keys.clear()
+    with pytest.raises(OSError, match="dead"):
+        await ctx.effect("pay", pay, retry=RetryPolicy(max_attempts=2, backoff=AT_ONCE))
+
+
+async def test_a_fresh_retry_does_the_effect_again() -> None:
+    done: list[str] = []
+
+    class Fresh(Agent):
+        @handles
+        async def on_pay(self, message: Pay, ctx: AgentContext) -> str:
+            await ctx.effect("pay", done.append)
+            if ctx.attempt == 1:
+                raise Retry(fresh=True, after=0)
+            return "ok"
+
+    async with AgentManager() as manager:
+        await manager.register(Fresh("fresh"))
+        await manager.ask("fresh", Pay(amount=1))
+
+    assert len(done) == 2
+
+
+async def test_an_ask_repeated_from_outside_is_answered_from_its_record() -> None:
+    async with AgentManager() as manager:
+        till = Till("till")
+        await manager.register(till)
+        ask = [manager.ask("till", Pay(amount=1), message_id="order 7") for _ in range(3)]
+
+        first = await asyncio.gather(*ask)
+        later = await manager.ask("till", Pay(amount=1), message_id="order 7")
+        other = await manager.ask("till", Pay(amount=1), message_id="order 8")
+
+        assert {*first, later} == {"receipt 1, receipt 2"}
+        assert other == "receipt 3, receipt 4"
+        assert till.runs == 2
+
+
+async def test_a_repeated_ask_goes_out_anew_when_the_first_one_failed_or_was_given_up() -> None:
+    class Slow(Agent):
+        runs = 0
+
+        @handles
+        async def on_pay(self, message: Pay) -> str:
+            type(self).runs += 1
+            await asyncio.sleep(10)
+            if self.runs == 1:
+                raise ValueError("no")
+            return "yes"
+
+    async with AgentManager() as manager:
+        await manager.register(Slow("slow"))
+        first = asyncio.ensure_future(_result(manager.ask("slow", Pay(amount=1), message_id="a")))
+        second = asyncio.ensure_future(_result(manager.ask("slow", Pay(amount=1), message_id="a")))
+
+        assert isinstance(await first, TurnError)
+        assert await second == "yes"
+
+        Slow.runs = 1
+        hasty = asyncio.ensure_future(_result(manager.ask("slow", Pay(amount=1), message_id="b", timeout=5)))
+        patient = asyncio.ensure_future(_result(manager.ask("slow", Pay(amount=1), message_id="b")))
+        assert isinstance(await hasty, TimeoutError)
+        assert await patient == "yes"
+        assert manager.stats().open_asks == 0
+
+
+async def test_a_key_outside_is_that_of_the_given_id() -> None:
+    async with AgentManager() as manager:
+        till = Till("till")
+        await manager.register(till)
+
+        await manager.ask("till", Pay(amount=1), message_id="order 7")
+
+        assert till.paid[0][0].startswith("order 7@till/")
+
+
+async def _result(ask: Any) -> Any:
+    return (await asyncio.gather(ask, return_exceptions=True))[0]
