@@ -19,8 +19,8 @@ import asyncio
 import logging
 import typing
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from moot.asks import Ask, AskTable, gather
 from moot.errors import DeadlockError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from moot.runners import Runner
     from moot.turn import Effects
 
-__all__ = ["DeadlockMode", "Deadlocks", "Wait", "awaited", "checked_mode"]
+__all__ = ["DeadlockMode", "Deadlocks", "Wait", "awaited"]
 
 DeadlockMode = Literal["break", "report", "off"]
 
@@ -40,14 +40,6 @@ _AWAIT = Ask.__await__.__code__
 _GATHER = gather.__code__
 
 _log = logging.getLogger("moot.deadlock")
-
-
-def checked_mode(mode: str) -> DeadlockMode:
-    """``mode``, if it is one. Raises `ValueError`."""
-    for known in typing.get_args(DeadlockMode):
-        if mode == known:
-            return cast(DeadlockMode, known)
-    raise ValueError(f"deadlocks is one of {', '.join(typing.get_args(DeadlockMode))}, not {mode!r}")
 
 
 class Turn(Protocol):
@@ -110,6 +102,8 @@ class Deadlocks:
         self._asks = asks
         self._turns = turns
         self._now = now
+        if mode not in typing.get_args(DeadlockMode):
+            raise ValueError(f"deadlocks is one of {', '.join(typing.get_args(DeadlockMode))}, not {mode!r}")
         self._breaks = mode == "break"
         self._waits: dict[Station, list[Wait]] = {}
         self._answering: dict[int, Wait] = {}
@@ -178,10 +172,6 @@ class Deadlocks:
         error = DeadlockError(path[::-1])
         _log.warning("%s: the last ask is not sent", error)
         raise error
-
-    def waits_of(self, cell: Station) -> Iterable[Wait]:
-        """The turns of ``cell`` that are known to wait for asks."""
-        return self._waits.get(cell, ())
 
     # the graph
     def _asker_of(self, turn: Turn) -> Ask[Any] | None:

@@ -19,16 +19,12 @@ from moot.asks import Ask, AskTable
 from moot.cell import Cell
 from moot.commit import Committer
 from moot.context import AgentContext
-from moot.deadlock import DeadlockMode, Deadlocks, checked_mode
+from moot.deadlock import DeadlockMode, Deadlocks
 from moot.delivery import Delivery
-from moot.errors import (
-    AgentNotMade,
-    AgentStopped,
-    ManagerStopped,
-    UnknownAgent,
-)
+from moot.errors import AgentNotMade, AgentStopped, ManagerStopped, UnknownAgent
 from moot.flow import Flow
 from moot.interrupts import Interrupts
+from moot.liveness import Liveness
 from moot.message import AgentMessage, ReplyTo
 from moot.policies import Supervision
 from moot.router import MessageRouter
@@ -64,11 +60,13 @@ class Options(TypedDict, total=False):
     ``supervision``: what is done about failures of the agents that have no parent. ``ready``: the queue of agents that
     can run; a simulator chooses with it who is next. ``deadlocks``: what happens to asks that wait in a circle:
     ``break`` fails one of them with `DeadlockError`, ``report`` logs and counts, ``off`` does not look.
+    ``watchdog``: after how many seconds a blocked event loop is reported; None is never.
     """
 
     supervision: Supervision
     ready: ReadyQueue
     deadlocks: DeadlockMode
+    watchdog: float | None
 
 
 class System:
@@ -112,8 +110,8 @@ class System:
         self.committer.stop_requested = self.supervisor.stopped_itself
         runners = self.worker.open(loop, options.get("ready") or deque())
         self._turn_waits = runners.suspending
-        mode = checked_mode(options.get("deadlocks", "break"))
-        self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, mode)
+        self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, options.get("deadlocks", "break"))
+        self.liveness = Liveness(loop, clock, directory.cells, runners, options.get("watchdog", 1.0))
 
     # the Runtime that contexts see
     def random_for(self, name: str) -> random.Random:
@@ -315,6 +313,7 @@ class System:
         await self.worker.close(grace)
         self.asks.fail_all(lambda: ManagerStopped("finish an ask"))
         self.wheel.close()
+        self.liveness.close()
 
     async def _drained(self, timeout: float) -> bool:
         try:
