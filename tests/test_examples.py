@@ -19,6 +19,7 @@ EXPECTED = {
     "05_deferred_reply": ["100 orders served; the last: soup, order 100"],
     "06_shared_state": ["20 deposits by 4 tellers: balance 200, version 20"],
     "07_function_agents": ["HELLO, MOOT!"],
+    "12_deadlock": ["deadlock: alice -> bob -> carol -> alice", "2 of 3 were answered"],
     "13_supervision": ["2 readings kept, connection 1", "the line is dead", "3 readings kept, connection 2"],
 }
 
