@@ -337,6 +337,37 @@ async def test_the_breakers_that_are_remembered_are_bounded() -> None:
     assert [one.target for one in breakers.status()] == [f"agent_{number}" for number in range(990, 1000)]
 
 
+async def test_calls_under_way_at_once_share_one_breaker_whatever_they_come_to() -> None:
+    breakers = Breakers(LoopClock(asyncio.get_running_loop()))
+
+    def ask() -> Ask[Any]:
+        made: Ask[Any] = Ask(None, "b", None, "question", 1.0)  # type: ignore[arg-type]
+        breakers.guard("a", BreakerPolicy(failures=2), made)
+        return made
+
+    def known() -> list[tuple[str, int]]:
+        return [(one.state, one.failures) for one in breakers.status()]
+
+    first, second, third = ask(), ask(), ask()
+    first.fail(UnknownAgent("b"))
+    assert known() == [("closed", 1)]
+    second.resolve("fine")
+    fourth = ask()
+    third.fail(UnknownAgent("b"))
+    assert known() == [("closed", 1)]
+    fourth.fail(UnknownAgent("b"))
+    assert known() == [("open", 2)]
+    with pytest.raises(BreakerOpen):
+        ask()
+    assert len(breakers) == 1
+
+    breakers.forget("a")
+
+    assert len(breakers) == 0
+    ask().resolve("fine")
+    assert len(breakers) == 0
+
+
 async def test_a_breaker_that_knows_of_no_failure_is_not_kept() -> None:
     async with AgentManager() as manager:
         flaky, _ = await running(manager)

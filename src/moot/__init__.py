@@ -46,6 +46,7 @@ from moot.errors import (
     UnknownMessageType,
 )
 from moot.handlers import handles
+from moot.liveness import AgentHealth, Health
 from moot.manager import AgentManager
 from moot.message import AgentMessage, Payload, ReplyTo, Request
 from moot.policies import (
@@ -70,6 +71,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Agent",
     "AgentCard",
+    "AgentHealth",
+    "Health",
     "AgentContext",
     "AgentManager",
     "AgentMessage",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from moot.link import Link
     from moot.turn import Records
 
-__all__ = ["Ask", "AskTable", "Asker", "Guard", "gather"]
+__all__ = ["Ask", "AskTable", "Asker", "Guard", "WaitWatch", "gather"]
 
 R = TypeVar("R")
 
@@ -48,6 +48,18 @@ class Guard(Protocol):
         ...
 
 
+class WaitWatch(Protocol):
+    """Is told who waits for asks that are not answered at once; it may fail one of them."""
+
+    def begin(self, asks: Sequence[Ask[Any]]) -> Any:
+        """The present task begins to wait for all of ``asks``; what `end` is to be called with, or None."""
+        ...
+
+    def end(self, wait: Any) -> None:
+        """It waits no more."""
+        ...
+
+
 class Ask(msgspec.Struct, Generic[R], eq=False):
     """One request and, later, its answer. Await it once, or pass it to `gather`.
 
@@ -67,7 +79,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     """Why it failed, once it is done."""
     deadline: float = 0.0
     key: int = 0
-    wheel: DeadlineWheel | None = None
+    table: AskTable | None = None
     expiring: dict[Expiring, None] | None = None
     """The entries of its slot on the wheel, once it is there."""
     target: Station | None = None
@@ -96,10 +108,18 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
                 yield  # a pass of the loop costs less than a future and a deadline, and most answers come within one
                 if not self.done:
                     waiter = self._waiter
-                    if waiter is None:
+                    if waiter is not None:
+                        yield from waiter
+                    else:
                         waiter = self._waiter = asyncio.get_running_loop().create_future()
                         self._watch()
-                    yield from waiter
+                        watch = self.table.waits if self.table is not None else None
+                        wait = watch.begin((self,)) if watch is not None else None
+                        try:
+                            yield from waiter
+                        finally:
+                            if watch is not None and wait is not None:
+                                watch.end(wait)
             except BaseException:
                 self.cancel()
                 raise
@@ -171,20 +191,21 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
 
     def _watch(self) -> None:
         """From now on the deadline counts."""
-        if self.wheel is not None and self.expiring is None and not self.done:
-            self.expiring = self.wheel.entries(self.deadline)
+        if self.table is not None and self.expiring is None and not self.done:
+            self.expiring = self.table.wheel.entries(self.deadline)
             self.expiring[self] = None
 
 
 class AskTable:
     """The asks under way, by the key that their `ReplyTo` carries. Their deadlines are on the wheel."""
 
-    __slots__ = ("_next_key", "_pending", "_wheel", "inbox", "link")
+    __slots__ = ("_next_key", "_pending", "inbox", "link", "waits", "wheel")
 
     def __init__(self, inbox: str, next_key: Callable[[], int], wheel: DeadlineWheel) -> None:
         self.inbox = inbox
         self._next_key = next_key
-        self._wheel = wheel
+        self.wheel = wheel
+        self.waits: WaitWatch | None = None
         self._pending: dict[int, Ask[Any]] = {}
         self.link: Link | None = None
 
@@ -196,7 +217,7 @@ class AskTable:
         key = ask.key = self._next_key()
         ask.deadline = deadline
         self._pending[key] = ask
-        ask.wheel = self._wheel
+        ask.table = self
         return ReplyTo(self.inbox, key, deadline)
 
     def get(self, reply_to: ReplyTo) -> Ask[Any] | None:
@@ -276,7 +297,7 @@ async def gather(asks: Sequence[Ask[R]], quorum: int | None = None) -> list[R]:
                 ask.start()
             ask.when_done(done)
         if needed and not finished.done():
-            await finished
+            await _all_done(asks, finished) if needed == len(asks) else await finished
     finally:
         for ask in asks:
             if not ask.done:
@@ -285,3 +306,18 @@ async def gather(asks: Sequence[Ask[R]], quorum: int | None = None) -> list[R]:
         errors = [ask.error for ask in failed if ask.error is not None]
         raise errors[0] if quorum is None else QuorumFailed(quorum, len(asks), errors)
     return [ask.answer for ask in asks if ask.error is None]
+
+
+async def _all_done(asks: Sequence[Ask[Any]], finished: asyncio.Future[None]) -> None:
+    """Wait for all asks, and say so if that takes longer than a pass of the loop."""
+    await asyncio.sleep(0)
+    if finished.done():
+        return
+    table = next((ask.table for ask in asks if ask.table is not None), None)
+    watch = table.waits if table is not None else None
+    wait = watch.begin(asks) if watch is not None else None
+    try:
+        await finished
+    finally:
+        if watch is not None and wait is not None:
+            watch.end(wait)

@@ -13,6 +13,7 @@ each call carries the number of the round it began in, and only the present roun
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Breaker", "BreakerState", "BreakerStatus", "Breakers"]
 
 BreakerState = Literal["closed", "open", "half_open"]
+
+_Key = tuple[str, str]
 
 _FAILURES = (AskTimeout, MailboxFull, TurnError, AgentStopped, UnknownAgent)
 
@@ -55,9 +58,9 @@ class Breaker:
         self._round = 0
 
     @property
-    def is_pristine(self) -> bool:
-        """Whether it knows nothing that a new one would not."""
-        return self.state == "closed" and not self.failures and not self.calls
+    def knows_of_failure(self) -> bool:
+        """Whether it is more than a new one would be."""
+        return self.failures > 0 or self.state != "closed"
 
     def retry_after(self, now: float) -> float:
         """Seconds until a call may pass; 0.0 if one may now. While probes are out, nobody knows: a whole period."""
@@ -128,17 +131,18 @@ class BreakerStatus(msgspec.Struct, frozen=True):
 class Breakers:
     """The breakers of all agents that have a policy, by caller and by the address that it asks.
 
-    Only those that know something are kept, and of them ``most``: then the oldest that is closed is forgotten, or the
-    oldest of all.
+    Those that know of a failure are kept, ``most`` of them; then the one whose last failure is longest ago is
+    forgotten. Those that know of none are there only as long as a call is under way.
     """
 
     def __init__(self, clock: Clock, *, most: int = 10_000) -> None:
         self._clock = clock
         self._most = most
-        self._breakers: dict[tuple[str, str], Breaker] = {}
+        self._failing: OrderedDict[_Key, Breaker] = OrderedDict()
+        self._calling: dict[_Key, Breaker] = {}
 
     def __len__(self) -> int:
-        return len(self._breakers)
+        return len(self._failing) + len(self._calling)
 
     def guard(self, caller: str, policy: BreakerPolicy, ask: Ask[Any]) -> None:
         """Let an ask pass, and hear from it how it ends.
@@ -147,44 +151,46 @@ class Breakers:
             BreakerOpen: it may not pass now.
         """
         key = (caller, ask.to)
-        breaker = self._breakers.get(key)
+        breaker = self._failing.get(key) or self._calling.get(key)
         if breaker is None:
-            breaker = self._breakers[key] = Breaker(policy, f"of {caller!r} to {ask.to!r}")
-            if len(self._breakers) > self._most:
-                self._forget_one(key)
-        wait = breaker.retry_after(self._clock.now())
-        if wait:
+            breaker = self._calling[key] = Breaker(policy, f"of {caller!r} to {ask.to!r}")
+        elif wait := breaker.retry_after(self._clock.now()):
             raise BreakerOpen(ask.to, wait)
         ask.guard = _Call(self, key, breaker, breaker.admit())
 
-    def settled(self, key: tuple[str, str], breaker: Breaker) -> None:
-        """A call has ended; a breaker that knows nothing any more is forgotten."""
-        if breaker.is_pristine and self._breakers.get(key) is breaker:
-            del self._breakers[key]
+    def ended(self, key: _Key, breaker: Breaker, in_round: int, error: BaseException | None) -> None:
+        """A call has ended so: tell its breaker, and remember or forget that."""
+        if error is None or isinstance(error, MessageError):  # one that refuses a message is there and well
+            breaker.succeeded(in_round)
+        elif isinstance(error, _FAILURES):
+            breaker.failed(in_round, self._clock.now())
+            self._failing.pop(key, None)  # to stand last again
+        else:
+            breaker.abandoned(in_round)
+        here = self._failing if breaker.knows_of_failure else self._calling
+        for table in (self._failing, self._calling):
+            if table is not here and table.get(key) is breaker:
+                del table[key]
+        if breaker.knows_of_failure or breaker.calls:
+            here[key] = breaker
+        elif here.get(key) is breaker:
+            del here[key]
+        if len(self._failing) > self._most:
+            self._failing.popitem(last=False)
 
     def forget(self, caller: str) -> None:
         """An agent is gone: forget its breakers."""
-        for key in [key for key in self._breakers if key[0] == caller]:
-            del self._breakers[key]
+        for table in (self._failing, self._calling):
+            for key in [key for key in table if key[0] == caller]:
+                del table[key]
 
     def status(self) -> list[BreakerStatus]:
-        """Those that know of a failure, in the order in which they were made."""
+        """Those that know of a failure; that of the latest comes last."""
         now = self._clock.now()
         return [
             BreakerStatus(caller, target, breaker.state, breaker.failures, breaker.retry_after(now))
-            for (caller, target), breaker in self._breakers.items()
-            if breaker.failures or breaker.state != "closed"
+            for (caller, target), breaker in self._failing.items()
         ]
-
-    @property
-    def now(self) -> float:
-        """The clock's reading."""
-        return self._clock.now()
-
-    def _forget_one(self, newest: tuple[str, str]) -> None:
-        others = [key for key in self._breakers if key != newest]
-        oldest = next((key for key in others if self._breakers[key].state == "closed"), others[0])
-        del self._breakers[oldest]
 
 
 class _Call:
@@ -192,17 +198,11 @@ class _Call:
 
     __slots__ = ("_breaker", "_breakers", "_key", "_round")
 
-    def __init__(self, breakers: Breakers, key: tuple[str, str], breaker: Breaker, in_round: int) -> None:
+    def __init__(self, breakers: Breakers, key: _Key, breaker: Breaker, in_round: int) -> None:
         self._breakers = breakers
         self._key = key
         self._breaker = breaker
         self._round = in_round
 
     def settled(self, error: BaseException | None) -> None:
-        if error is None or isinstance(error, MessageError):  # one that refuses a message is there and well
-            self._breaker.succeeded(self._round)
-        elif isinstance(error, _FAILURES):
-            self._breaker.failed(self._round, self._breakers.now)
-        else:
-            self._breaker.abandoned(self._round)
-        self._breakers.settled(self._key, self._breaker)
+        self._breakers.ended(self._key, self._breaker, self._round, error)

@@ -90,7 +90,8 @@ class Flow:
     """Moves messages between stations.
 
     ``arrived(station)`` is called for each message that enters a mailbox, ``unblocked(station)`` when the last
-    lane of a station is gone, ``lost(station, message)`` when one for it has become a dead letter.
+    lane of a station is gone, ``lost(station, message)`` when one for it has become a dead letter,
+    ``blocked(station)`` when one has got lanes that are on no circle of lanes.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class Flow:
         self.arrived: Callable[[Any], None] = lambda station: None
         self.unblocked: Callable[[Any], None] = lambda station: None
         self.lost: Callable[[Station, AgentMessage], None] = lambda target, message: None
+        self.blocked: Callable[[Station], None] = lambda station: None
 
     def put(self, source: Station, target: Station, message: AgentMessage) -> None:
         """Deliver what a turn of ``source`` sent: at once, or through its outbox."""
@@ -171,6 +173,8 @@ class Flow:
                 )
                 if not smallest.messages:
                     self._drop(smallest)
+        if source.lanes:
+            self.blocked(source)
 
     def abandon(self, lane: Lane, error: str) -> None:
         """Give a lane up: its messages become dead letters and its source goes on."""

@@ -117,12 +117,12 @@ def handles(*args: Any, batch: BatchPolicy | None = None, rate: RateLimit | None
     returns a list with an answer for each, or None if none was asked. ``rate`` limits how many messages of the type
     are handled in a time.
     """
-    if len(args) == 1 and isinstance(args[0], types.FunctionType):
-        return _mark(args[0], _Mark((), batch, rate))
     if batch is not None and not isinstance(batch, BatchPolicy):
         raise TypeError(f"batch= takes a BatchPolicy, not {batch!r}")
     if rate is not None and not isinstance(rate, RateLimit):
         raise TypeError(f"rate= takes a RateLimit, not {rate!r}")
+    if len(args) == 1 and isinstance(args[0], types.FunctionType):
+        return _mark(args[0], _Mark((), batch, rate))
     nothing = not args and batch is None and rate is None
     if nothing or not all(isinstance(arg, str) or _is_payload(arg) for arg in args):
         raise TypeError(f"@handles takes a method, Payload classes or message types, not {args!r}")

@@ -21,6 +21,7 @@ from moot.engine.choose import open_engine
 from moot.engine.queue import AdmissionQueue
 from moot.errors import DeliveryError, ManagerStopped, SupervisionFailed
 from moot.ids import Ids
+from moot.liveness import Health
 from moot.outside import Outside
 from moot.outside_calls import OutsideCalls
 from moot.policies import Policies, check_names
@@ -188,6 +189,15 @@ class AgentManager(OutsideCalls):
         """What an agent tells about itself, with JSON schemas of what it handles. Raises `UnknownAgent`."""
         return self.directory.card(agent_id)
 
+    def health(self) -> Health:
+        """How the agents and the event loop get on: who has mail, since when, and what it waits for.
+
+        Raises:
+            ManagerStopped: the manager does not run.
+        """
+        system = self._running("look at its health")
+        return system.liveness.health(len(system.asks))
+
     def stats(self) -> ManagerStats:
         """Counts since the start."""
         system = self._system
@@ -198,6 +208,7 @@ class AgentManager(OutsideCalls):
             turns=system.worker.turns if system is not None else 0,
             dead_letters=sum(self.dead_letters.counts.values()),
             open_asks=len(system.asks) if system is not None else 0,
+            deadlocks=system.deadlocks.found if system is not None else 0,
         )
 
     def breakers(self) -> list[BreakerStatus]:

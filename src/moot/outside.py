@@ -95,7 +95,7 @@ class Outside:
         if ask.given_id is None:
             self._send(ask)
         else:
-            ask.deadline, ask.wheel = self._system.now() + ask.timeout, self._system.wheel
+            ask.deadline, ask.table = self._system.now() + ask.timeout, self._system.asks
             self._repeats.post(ask, ask.given_id)
 
     def _send(self, ask: Ask[Any]) -> None:

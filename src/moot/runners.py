@@ -101,6 +101,7 @@ class Runners:
         self._clean = copy_context()  # what every turn begins with: the context in which the system was started
         self._looking = False
         self._closing = False
+        self.woken: Callable[[], None] | None = None  # told once that there is something to run; see `moot.liveness`
 
     @property
     def is_idle(self) -> bool:
@@ -137,9 +138,22 @@ class Runners:
         runner = self._all.get(task) if task is not None else None
         return runner.cell if runner is not None else None
 
-    def at_work(self) -> list[Runner]:
+    def agent_now(self) -> str | None:
+        """The id of the agent in whose turn the loop is at this moment; may be asked from another thread."""
+        cell = self.running(asyncio.current_task(self._loop))
+        return cell.id if cell is not None else None
+
+    def runner(self, task: asyncio.Task[Any] | None) -> Runner | None:
+        """The runner whose task this is."""
+        return self._all.get(task) if task is not None else None
+
+    def busy(self) -> list[Runner]:
         """The runners that run turns."""
         return [runner for runner in self._all.values() if runner.cell is not None]
+
+    def of(self, cell: Cell) -> list[Runner]:
+        """The runners that run turns of ``cell``."""
+        return [runner for runner in self._all.values() if runner.cell is cell]
 
     def abandon(self, runner: Runner) -> None:
         """Go on without a runner whose handler does not end; it retires when that does."""
@@ -172,6 +186,8 @@ class Runners:
         return [runner for task, runner in runners.items() if task in stuck]
 
     def _wake(self) -> None:
+        if self.woken is not None:
+            self.woken()
         if self._parked:
             runner = self._parked.pop()
             gate = runner.gate

@@ -20,15 +20,12 @@ from moot.breaker import Breakers
 from moot.cell import Cell
 from moot.commit import Committer
 from moot.context import AgentContext
+from moot.deadlock import DeadlockMode, Deadlocks
 from moot.delivery import Delivery
-from moot.errors import (
-    AgentNotMade,
-    AgentStopped,
-    ManagerStopped,
-    UnknownAgent,
-)
+from moot.errors import AgentNotMade, AgentStopped, ManagerStopped, UnknownAgent
 from moot.flow import Flow
 from moot.interrupts import Interrupts
+from moot.liveness import Liveness
 from moot.message import AgentMessage, ReplyTo
 from moot.policies import Supervision
 from moot.router import MessageRouter
@@ -63,11 +60,15 @@ class Options(TypedDict, total=False):
     """What a system can be told besides, each with a default that is right for most.
 
     ``supervision``: what is done about failures of the agents that have no parent. ``ready``: the queue of agents that
-    can run; a simulator chooses with it who is next.
+    can run; a simulator chooses with it who is next. ``deadlocks``: what happens to asks that wait in a circle:
+    ``break`` fails one of them with `DeadlockError`, ``report`` logs and counts, ``off`` does not look.
+    ``watchdog``: after how many seconds a blocked event loop is reported; None is never.
     """
 
     supervision: Supervision
     ready: ReadyQueue
+    deadlocks: DeadlockMode
+    watchdog: float | None
 
 
 class System:
@@ -113,6 +114,8 @@ class System:
         self.committer.stop_requested = self.supervisor.stopped_itself
         runners = self.worker.open(loop, options["ready"] if "ready" in options else deque())
         self._turn_waits = runners.suspending
+        self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, options.get("deadlocks", "break"))
+        self.liveness = Liveness(loop, clock, directory.cells, runners, options.get("watchdog", 1.0))
 
     def put_link(self, link: Link) -> None:
         """Let ``link`` carry from now on what agents send each other, and run their handlers. For a simulator."""
@@ -136,6 +139,8 @@ class System:
         if incoming.deadline is not None and incoming.deadline < deadline:
             deadline = incoming.deadline
         sender = ctx.seat.id
+        if target.running >= target.concurrency:
+            self.deadlocks.check_chain(ctx, target)
         message = AgentMessage(
             sender,
             target.id,
@@ -324,6 +329,7 @@ class System:
         await self.worker.close(grace)
         self.asks.fail_all(lambda: ManagerStopped("finish an ask"))
         self.wheel.close()
+        self.liveness.close()
 
     async def _drained(self, timeout: float) -> bool:
         try:

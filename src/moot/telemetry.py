@@ -84,10 +84,14 @@ class TurnTimes:
 
 
 class ManagerStats(msgspec.Struct, frozen=True):
-    """Counts since the start: ``messages`` numbered, ``turns`` run, ``dead_letters`` made; and what is open now."""
+    """Counts since the start: ``messages`` numbered, ``turns`` run, ``dead_letters`` made, ``deadlocks`` found.
+
+    And what is there now: ``agents``, ``open_asks``.
+    """
 
     agents: int
     messages: int
     turns: int
     dead_letters: int
     open_asks: int
+    deadlocks: int = 0

@@ -84,7 +84,7 @@ class Worker:
         self._loop = loop
         self._turns_per_visit = getattr(ready, "turns_per_visit", _TURNS_PER_VISIT)
         self.runners = Runners(loop, self._visit, ready)
-        self._interrupts.runners = self.runners.at_work
+        self._interrupts.runners = self.runners.busy
         self._pacing.open(loop, self.runners)
         return self.runners
 
@@ -125,7 +125,7 @@ class Worker:
 
     async def halt(self, cell: Cell) -> None:
         """Let no turn of a paused agent run on: what is under way is rolled back, to be run again after the restart."""
-        for runner in self.runners.at_work() if self.runners is not None else ():
+        for runner in self.runners.busy() if self.runners is not None else ():
             if runner.cell is cell:
                 self._interrupts.interrupt(runner, Restarting(cell.id))
         await self._until(cell, lambda: cell.running == cell.held)

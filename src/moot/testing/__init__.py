@@ -7,6 +7,7 @@ function; ``ScriptedEngine`` answers from a list and can assert that it was used
 
 from moot.engine.scripted import ScriptedEngine
 from moot.manager import AgentManager
+from moot.testing.deadlocks import stuck
 from moot.testing.fake_context import FakeContext
 from moot.testing.faults import Crashed, Fault, Faults
 from moot.testing.invariants import Invariant, Violation
@@ -40,6 +41,7 @@ __all__ = [
     "search",
     "settle",
     "simulate",
+    "stuck",
 ]
 
 
