@@ -153,6 +153,7 @@ class FaultyLink:
             else:
                 if ask is not None and not is_copy:
                     ask.lane = lane
+                    self._flow.blocked(target)  # a circle may close where a request arrives late
 
     def _arrive_answer(self, reply_to: ReplyTo, answer: Any, error: BaseException | None) -> bool:
         asks = self._asks
