@@ -23,6 +23,7 @@ from moot import (
     MailboxPolicy,
     MootError,
     Payload,
+    ReplyTo,
     Request,
     RetryPolicy,
     TurnError,
@@ -359,6 +360,35 @@ async def test_a_forwarded_ask_is_followed_to_the_turn_that_handles_it() -> None
         (failure,) = errors(members)
         assert "deadlock: client -> clerk -> client" in str(failure)
         assert loop.time() == began
+
+
+async def test_an_answer_that_was_deferred_may_come_from_another_turn() -> None:
+    class Desk(Agent):
+        concurrency = 2
+        kept: ReplyTo
+
+        @handles
+        async def quick(self, message: Quick, ctx: AgentContext) -> None:
+            self.kept = ctx.defer()
+            await ctx.ask("client", Quick(), timeout=TIMEOUT)
+
+        @handles
+        async def fill(self, message: Fill, ctx: AgentContext) -> None:
+            ctx.send(self.kept, "from another turn")
+
+    client = Member("client", "desk", Barrier(1))
+    async with AgentManager() as manager:
+        await registered(manager, [client])
+        await manager.register(Desk("desk"))
+        await manager.tell("client", Begin())
+        await asyncio.sleep(1)
+        assert manager.stats().deadlocks == 0
+        await manager.tell("desk", Fill())
+        await manager.settle()
+
+        assert client.outcomes == ["from another turn"]
+        assert client.answered == 1
+        assert manager.stats().deadlocks == 0
 
 
 async def test_attempts_end_a_deadlock_that_each_retry_makes_anew() -> None:

@@ -7,6 +7,7 @@ watch: when nothing can happen any more, the loop still says so.
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from moot import (
     Agent,
     AgentContext,
     AgentManager,
+    Ask,
     MailboxPolicy,
     ManagerStopped,
     Payload,
@@ -97,6 +99,25 @@ async def test_whoever_makes_progress_is_not_reported(caplog: pytest.LogCaptureF
         assert texts(caplog) == []
 
 
+async def test_mail_that_is_withdrawn_is_no_progress(caplog: pytest.LogCaptureFixture) -> None:
+    async with AgentManager() as manager:
+        await manager.register(Worker("worker"))
+        await manager.tell("worker", Job(seconds=HOUR))
+        callers = [manager.ask("worker", Job(), timeout=seconds) for seconds in (20, 40)]
+        asked = asyncio.gather(*(_awaited(ask) for ask in callers), return_exceptions=True)
+        await asyncio.sleep(1)
+        await manager.tell("worker", Job())
+        await asyncio.sleep(65)
+
+        assert len(texts(caplog)) == 1
+        await asked
+        await manager.stop(drain=False)
+
+
+async def _awaited(ask: Ask[Any]) -> Any:
+    return await ask
+
+
 async def test_a_long_turn_without_mail_is_nobody_s_concern(caplog: pytest.LogCaptureFixture) -> None:
     async with AgentManager() as manager:
         await manager.register(Worker("worker"))
@@ -174,14 +195,14 @@ async def test_who_gets_on_and_is_stuck_again_is_reported_again(caplog: pytest.L
 def test_when_nothing_can_happen_any_more_the_loop_says_so() -> None:
     async def main() -> None:
         async def waits(message: Job) -> None:
-            await asyncio.Event().wait()
+            if message.seconds:
+                await asyncio.Event().wait()
 
-        manager = AgentManager()
-        await manager.register(waits)
-        await manager.start()
-        await manager.tell("waits", Job())
-        await manager.tell("waits", Job())
-        await manager.settle()
+        async with AgentManager() as manager:
+            await manager.register(waits)
+            await manager.tell("waits", Job(seconds=1))
+            await manager.tell("waits", Job())
+            await manager.settle()
 
     with pytest.raises(Stalled):
         run(main())

@@ -158,7 +158,7 @@ class Deadlocks:
         """
         if (target is not turn.seat and target.id not in turn.message.chain) or not self._breaks:
             return  # (what is only reported will be, once all of them wait)
-        if target.renewed is not None:
+        if target.renewed is not None and target is not turn.seat:
             return  # it is restarted, and takes messages when it has been
         path = [turn.seat.id]
         held = int(turn.seat is target)

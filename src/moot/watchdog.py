@@ -11,16 +11,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import sysconfig
 import threading
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 __all__ = ["Watchdog"]
 
 _SETTLING = 0.05
 _FRAMES = 8
-_STDLIB = sysconfig.get_path("stdlib")
+_STDLIB = str(Path(threading.__file__).parent)
 
 _log = logging.getLogger("moot.watchdog")
 
@@ -77,7 +77,7 @@ class Watchdog:
         stack = traceback.StackSummary.extract(traceback.walk_stack(frame), limit=_FRAMES) if frame else []
         agent = self._agent()
         who = f"agent {agent}" if agent is not None else "something that is no agent"
-        culprit = next((step for step in stack if not step.filename.startswith(_STDLIB)), stack[0] if stack else None)
+        culprit = next((step for step in stack if not _is_stdlib(step.filename)), stack[0] if stack else None)
         where = f"{culprit.filename}:{culprit.lineno} in {culprit.name}" if culprit is not None else "an unknown place"
         self.blocks += 1
         _log.warning(
@@ -87,3 +87,7 @@ class Watchdog:
         while not answered.wait(self._threshold) and not self._ended.is_set():
             pass
         _log.warning("the event loop turns again, %.3g s after %s blocked it", self._loop.time() - sent, who)
+
+
+def _is_stdlib(filename: str) -> bool:
+    return filename.startswith(_STDLIB) and "site-packages" not in filename

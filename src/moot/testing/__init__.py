@@ -13,13 +13,14 @@ from moot.testing.faults import Crashed, Fault, Faults
 from moot.testing.invariants import Invariant, Violation
 from moot.testing.laws import LAWS
 from moot.testing.report import Search, SimulationFailed, report, search
-from moot.testing.simulate import Simulation, simulate
+from moot.testing.simulate import Build, Simulation, simulate
 from moot.testing.simulated_loop import Livelock, SimulatedLoop
 from moot.testing.virtual_loop import Stalled, VirtualClockLoop, run
 from moot.testing.world import SimulatedManager
 
 __all__ = [
     "LAWS",
+    "Build",
     "Crashed",
     "FakeContext",
     "Fault",

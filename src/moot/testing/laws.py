@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from moot.ids import TOPIC
+from moot.testing.deadlock_law import DeadlocksFound
 from moot.testing.invariants import Invariant
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "LAWS",
     "BoundedMailboxes",
+    "DeadlocksFound",
     "EffectsOnce",
     "EveryAskEnds",
     "NothingLost",
@@ -260,6 +262,7 @@ LAWS: tuple[type[Invariant], ...] = (
     EveryAskEnds,
     NothingStranded,
     PayloadsUnchanged,
+    DeadlocksFound,
 )
 """The invariants that a simulation checks unless it is told otherwise."""
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import heapq
+import math
 import random
 import threading
 from collections import deque
@@ -104,6 +105,11 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def steps(self) -> int:
         """Steps made so far."""
         return self._made
+
+    @property
+    def next_timer(self) -> float:
+        """When the next timer is due, or a cancelled one would have been."""
+        return self._scheduled[0].when() if self._scheduled else math.inf
 
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
