@@ -60,7 +60,7 @@ def circle(system: System, asks: Sequence[Ask[Any]]) -> list[str]:
     To be asked when nothing in the event loop can go on before time passes.
     """
     at_work: dict[Cell, list[Runner]] = {}
-    for runner in system.worker.runners.at_work() if system.worker.runners is not None else ():
+    for runner in system.worker.runners.busy() if system.worker.runners is not None else ():
         if runner.cell is not None:
             at_work.setdefault(runner.cell, []).append(runner)
     waits_for: dict[Cell, Cell] = {}
