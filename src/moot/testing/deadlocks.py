@@ -68,4 +68,6 @@ def _waits(ask: Ask[Any], turns: list[_Turn], may_take: set[Any], now: float) ->
         if reply_to is not None and reply_to.key == ask.key:
             return turn.effects is None or not turn.effects.is_deferred
     queued = [*(target.mailbox.items or ()), *(message for lane in target.queue or () for message in lane.messages)]
+    if target.stopping:
+        return False  # what it does not take is refused, also when it is in the directory no more
     return target not in may_take and any(message is ask.message for message in queued)

@@ -15,7 +15,7 @@ from moot.testing.simulate import Simulation
 
 __all__ = ["shrink"]
 
-_MOST_RUNS = 200
+_MOST_RUNS = 400
 
 
 def shrink(

@@ -13,7 +13,6 @@ from collections.abc import Callable, Coroutine, Generator
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from moot.aggregation import members_of
 from moot.cell import Cell
 from moot.errors import AgentStopped
 from moot.message import AgentMessage
@@ -51,9 +50,7 @@ class FaultyTurns:
         message = ctx.message
         effects = ctx.effects = Effects(outputs=_Outputs(witness.sending) if witness.sending else [])
         self._running[cell.id, message.sequence] = cell
-        for listener in witness.taken:
-            for member in members_of(message):
-                listener(cell, member, ctx.attempt)
+        self._world.taken(cell, ctx)
         if self._draw() < _PASSES:
             await asyncio.sleep(0)
         struck = self._place_of(cell).next() if self._kinds else None
