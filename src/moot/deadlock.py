@@ -105,7 +105,7 @@ class Deadlocks:
         self._now = now
         if mode not in typing.get_args(DeadlockMode):
             raise ValueError(f"deadlocks is one of {', '.join(typing.get_args(DeadlockMode))}, not {mode!r}")
-        self._breaks = mode == "break"
+        self.breaks = mode == "break"
         self._waits: dict[Station, list[Wait]] = {}
         self._answering: dict[int, Wait] = {}
         self.found = 0
@@ -156,7 +156,7 @@ class Deadlocks:
         Raises:
             DeadlockError: so it is.
         """
-        if (target is not turn.seat and target.id not in turn.message.chain) or not self._breaks:
+        if (target is not turn.seat and target.id not in turn.message.chain) or not self.breaks:
             return  # (what is only reported will be, once all of them wait)
         if target.renewed is not None and target is not turn.seat:
             return  # it is restarted, and takes messages when it has been
@@ -264,9 +264,9 @@ class Deadlocks:
             wait.is_reported = True
             self.found += 1
             error = DeadlockError(_ids([node for node, _ in circle]))
-            what = "fails" if self._breaks else "is left to its deadline"
+            what = "fails" if self.breaks else "is left to its deadline"
             _log.warning("%s: the ask %r to %r %s", error, victim.message_type, victim.to, what)
-            if not self._breaks:
+            if not self.breaks:
                 return
             victim.asker.withdraw(victim, expired=False)
             victim.fail(error)

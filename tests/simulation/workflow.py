@@ -2,7 +2,8 @@
 
 Desks take orders: they gather quotes, reserve stock, ship, publish, count in the shared state and follow up by a timer.
 Brokers answer in a later turn, the foreman spawns a helper for each job, auditors check that the notes of each agent
-come in order. `build` drives it from outside and minds no failure: what must hold anyway, the simulation checks.
+come in order and file what is done by the batch. Stores take so many messages a second, and lose what is oldest.
+`build` drives it from outside and minds no failure: what must hold anyway, the simulation checks.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from moot import (
     Agent,
     AgentContext,
     Backoff,
+    BatchPolicy,
+    BreakerPolicy,
     MailboxPolicy,
     MootError,
     Payload,
+    RateLimit,
     ReplyTo,
     Request,
     RetryPolicy,
@@ -137,6 +141,9 @@ class Worker(Noting):
 
 
 class Store(Noting):
+    mailbox = MailboxPolicy(4, "drop_oldest")
+    rate_limit = RateLimit(20, burst=5)
+
     @handles
     async def reserve(self, message: Reserve, ctx: AgentContext[Counted]) -> int:
         self.note(ctx)
@@ -167,9 +174,11 @@ class Auditor(Agent):
             raise AssertionError(f"note {message.number} of {pair} came after note {self.last[pair]}")
         self.last[pair] = message.number
 
-    @handles
-    def done(self, message: Done) -> None:
-        pass
+    @handles(batch=BatchPolicy(max_size=3, max_wait=0.2))
+    async def done(self, messages: list[Done], ctx: AgentContext) -> None:
+        await asyncio.sleep(0)
+        if ctx.random.random() < 0.1:
+            raise ValueError("one of them cannot be filed")
 
 
 class BrokerAgent(Agent[tuple[ReplyTo, ...]]):
@@ -195,6 +204,7 @@ class Helper(Agent):
 
 
 class Foreman(Agent):
+    breaker = BreakerPolicy(failures=3, reset_after=5)
     concurrency = 2
 
     @handles

@@ -1,5 +1,7 @@
-"""Tools for testing agents: a virtual clock, a context without a system, an engine with a script.
+"""Tools for testing agents: simulation, a virtual clock, a context without a system, an engine with a script.
 
+``simulate(build, seed=)`` runs a whole system in an order that the seed picks, with faults,
+and checks the laws of the runtime; ``search`` does it for many seeds and shrinks what fails;
 ``run(coroutine)`` runs on a virtual clock; ``FakeContext`` tests one handler as a
 function; ``ScriptedEngine`` answers from a list and can assert that it was used up;
 ``settle(manager)`` waits until nothing is left to do.

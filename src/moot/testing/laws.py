@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from moot.ids import TOPIC
-from moot.testing.deadlock_law import DeadlocksFound
+from moot.testing.deadlocks import stuck
 from moot.testing.invariants import Invariant
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ __all__ = [
     "PayloadsUnchanged",
 ]
 
+_LOOK_AFTER = 0.25
 _SLACK = 1 / 16  # deadlines fire at the end of their slot on the wheel
 
 
@@ -59,20 +61,19 @@ class PairOrder(Invariant):
     def duplicated(self, target: Cell, message: AgentMessage) -> None:
         self._numbers.pop(message.sequence, None)  # should the first be withdrawn or lost, its copy comes out of order
 
-    def taken(self, cell: Cell, message: AgentMessage, attempt: int) -> None:
+    def ended(self, cell: Cell, message: AgentMessage, outcome: TurnOutcome) -> None:
+        """Turns of such an agent end in the order in which they began; a batch that fails begins again, in parts."""
         number = self._numbers.get(message.sequence)
-        if number is None or attempt > 1 or cell.concurrency > 1:
+        if number is None or outcome == "retried" or cell.concurrency > 1:
             return
+        if not message.to.startswith(TOPIC):
+            del self._numbers[message.sequence]
         pair = (message.sender, cell.id)
         before = self._last.get(pair)
         if before is None or before[0] < number:
             self._last[pair] = (number, message)
         elif before[0] > number and not self.world.was_handled(cell, message):
             self.violated(f"{_name(message)} was handled after {_name(before[1])}, which was sent later")
-
-    def ended(self, cell: Cell, message: AgentMessage, outcome: TurnOutcome) -> None:
-        if not message.to.startswith(TOPIC):
-            self._numbers.pop(message.sequence, None)
 
 
 class EffectsOnce(Invariant):
@@ -252,6 +253,34 @@ class PayloadsUnchanged(Invariant):
             return hash(self._encode(content))
         except (TypeError, ValueError, OverflowError, RecursionError):
             return hash(repr(content))
+
+
+class DeadlocksFound(Invariant):
+    """The runtime's detector finds whoever the oracle says waits in a circle; see `moot.testing.stuck`.
+
+    The oracle is asked at quiet moments, a few times a virtual second, for a circle stays until a deadline opens it.
+    """
+
+    name = "deadlocks found"
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._asks: list[Ask[Any]] = []
+        self._looked_at = -1.0
+
+    def requested(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
+        self._asks.append(ask)
+
+    def quiet(self) -> None:
+        loop = self.world.loop
+        now = loop.time()
+        if now - self._looked_at < _LOOK_AFTER and loop.next_timer - now < _LOOK_AFTER:
+            return
+        self._looked_at = now
+        self._asks = [ask for ask in self._asks if not ask.done]
+        if self._asks and self.world.system.deadlocks.breaks and (ids := stuck(self.world.manager)):
+            self.violated(f"{', '.join(ids)} wait in a circle that the detector has not found")
+            self._looked_at = math.inf  # once is enough
 
 
 LAWS: tuple[type[Invariant], ...] = (
