@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, settings
 
 from moot.testing import run
 
+pytest_plugins = ["moot.testing.pytest_plugin"]  # where moot is installed, it is there by itself
+
 # No deadline: speed is shown by benchmarks, never by a test. In CI the examples are derived from the test itself, so
 # that a red gate is red again on the next run; elsewhere each run searches anew.
 settings.register_profile(

@@ -72,11 +72,11 @@ def test_help_names_every_command_without_loading_them() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0
-    for command in ("research", "run", "models", "bench", "doctor", "version"):
+    for command in ("research", "run", "simulate", "models", "bench", "doctor", "version"):
         assert f"\n  {command} " in done.stdout
 
 
-@pytest.mark.parametrize("command", ["research", "run", "models", "bench", "doctor", "version"])
+@pytest.mark.parametrize("command", ["research", "run", "simulate", "models", "bench", "doctor", "version"])
 def test_every_command_explains_itself(command: str) -> None:
     done = moot(command, "--help")
 

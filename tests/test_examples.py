@@ -20,6 +20,21 @@ EXPECTED = {
     "06_shared_state": ["20 deposits by 4 tellers: balance 200, version 20"],
     "07_function_agents": ["HELLO, MOOT!"],
     "12_deadlock": ["deadlock: alice -> bob -> carol -> alice", "2 of 3 were answered"],
+    "16_simulation": ["190 of 200", "it takes 1 fault: drop@teller>bob#1", "one turn for both: 100 seeds hold"],
+    "10_flow_control": [
+        "block: 100 handled, 0 lost; the last price shown is 99",
+        "fail: 10 handled, 90 lost; the last price shown is 9",
+        "drop_newest: 10 handled, 90 lost; the last price shown is 9",
+        "drop_oldest: 10 handled, 90 lost; the last price shown is 99",
+        "drop_lowest: 10 handled, 90 lost; the last price shown is 29",
+        "coalesce: 10 handled, 90 lost; the last price shown is 99",
+        "100 messages in 4 batches",
+    ],
+    "11_circuit_breaker": [
+        "3 failures, 5 asks stopped, 3 reached the translator",
+        "the breaker is open",
+        "moot = käräjät",
+    ],
     "13_supervision": ["2 readings kept, connection 1", "the line is dead", "3 readings kept, connection 2"],
 }
 

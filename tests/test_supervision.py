@@ -344,6 +344,19 @@ async def test_a_handler_that_swallows_its_cancellation_is_abandoned_and_its_age
         assert (letter.reason, letter.message.message_type) == (Reason.FAILED, "note")
 
 
+async def test_an_agent_that_is_taken_out_twice_at_once_stops_once() -> None:
+    async with AgentManager(supervision=supervision("stop")) as manager:
+        await manager.register(Worker("worker"))
+        failing = asyncio.ensure_future(_result(manager.ask("worker", Work(fail=True, seconds=1))))
+        await asyncio.sleep(0.5)
+        leaving = asyncio.ensure_future(manager.unregister("worker"))
+
+        assert isinstance(await failing, TurnError)
+        await leaving
+
+        assert Worker.log == ["start worker", "stop worker"]
+
+
 async def test_a_stop_during_a_restart_loses_nothing() -> None:
     manager = AgentManager(
         supervision=Supervision(directives=((ValueError, "restart"),), backoff=Backoff(first=1000, limit=1000))

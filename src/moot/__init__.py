@@ -7,11 +7,13 @@ and ``Request`` are what they say to each other.
 
 from moot.agent import Agent, FunctionAgent
 from moot.asks import Ask, gather
+from moot.breaker import BreakerStatus
 from moot.context import AgentContext
 from moot.deadletters import DeadLetter, DeadLetters, Reason
 from moot.directory import AgentCard
 from moot.engine.errors import (
     ContextOverflow,
+    EngineBreakerOpen,
     EngineError,
     EngineRejected,
     EngineTimeout,
@@ -82,6 +84,7 @@ __all__ = [
     "BatchPolicy",
     "BreakerOpen",
     "BreakerPolicy",
+    "BreakerStatus",
     "Change",
     "ContextOverflow",
     "CoordinationError",
@@ -90,6 +93,7 @@ __all__ = [
     "DeadlockError",
     "DeliveryError",
     "DuplicateAgent",
+    "EngineBreakerOpen",
     "EngineError",
     "EngineRejected",
     "EngineTimeout",

@@ -20,9 +20,10 @@ from moot.timers import DeadlineWheel, Expiring
 
 if TYPE_CHECKING:
     from moot.flow import Lane, Station
+    from moot.link import Link
     from moot.turn import Records
 
-__all__ = ["Ask", "AskTable", "Asker", "Cancellable", "WaitWatch", "gather"]
+__all__ = ["Ask", "AskTable", "Asker", "Guard", "WaitWatch", "gather"]
 
 R = TypeVar("R")
 
@@ -39,11 +40,11 @@ class Asker(Protocol):
         ...
 
 
-class Cancellable(Protocol):
-    """A turn under way."""
+class Guard(Protocol):
+    """Who wants to know how an ask ends."""
 
-    def cancel(self) -> None:
-        """Cancel it."""
+    def settled(self, error: BaseException | None) -> None:
+        """It has been answered, or has failed with ``error``."""
         ...
 
 
@@ -84,8 +85,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     target: Station | None = None
     message: AgentMessage | None = None
     lane: Lane | None = None
-    turn: Cancellable | None = None
     records: Records | None = None
+    guard: Guard | None = None
     siblings: dict[Ask[Any], None] | None = None
     """The asks of the same turn that are not done; a done one takes itself out."""
     on_progress: Callable[[Any, int], None] | None = None
@@ -158,6 +159,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         self.error = error
         if error is None and self.records is not None:
             self.records.made += ("ask", self.to, self.content, answer)
+        if self.guard is not None:
+            self.guard.settled(error)
         if self.siblings is not None:
             self.siblings.pop(self, None)
         waiter = self._waiter
@@ -196,7 +199,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
 class AskTable:
     """The asks under way, by the key that their `ReplyTo` carries. Their deadlines are on the wheel."""
 
-    __slots__ = ("_next_key", "_pending", "inbox", "waits", "wheel")
+    __slots__ = ("_next_key", "_pending", "inbox", "link", "waits", "wheel")
 
     def __init__(self, inbox: str, next_key: Callable[[], int], wheel: DeadlineWheel) -> None:
         self.inbox = inbox
@@ -204,6 +207,7 @@ class AskTable:
         self.wheel = wheel
         self.waits: WaitWatch | None = None
         self._pending: dict[int, Ask[Any]] = {}
+        self.link: Link | None = None
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -220,6 +224,10 @@ class AskTable:
         """The ask that waits at this address, if it still does."""
         return self._pending.get(reply_to.key) if reply_to.inbox == self.inbox else None
 
+    def is_withdrawn(self, message: AgentMessage) -> bool:
+        """Whether ``message`` is a request whose asker does not wait any more."""
+        return message.reply_to is not None and self.get(message.reply_to) is None
+
     def close(self, ask: Ask[Any]) -> None:
         """Forget an ask."""
         if self._pending.pop(ask.key, None) is not None and ask.expiring is not None:
@@ -227,6 +235,8 @@ class AskTable:
 
     def resolve(self, reply_to: ReplyTo, answer: Any) -> bool:
         """Give the answer to whoever waits; False when nobody does any more."""
+        if self.link is not None:
+            return self.link.answer(reply_to, answer, None)
         ask = self._pending.pop(reply_to.key, None) if reply_to.inbox == self.inbox else None
         if ask is None:
             return False
@@ -237,6 +247,8 @@ class AskTable:
 
     def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
         """Give an error to whoever waits; False when nobody does any more."""
+        if self.link is not None:
+            return self.link.answer(reply_to, None, error)
         ask = self.get(reply_to)
         if ask is None:
             return False

@@ -14,6 +14,9 @@ from moot.agent import Agent
 from moot.dedup import SeenIds
 from moot.flow import Station
 from moot.ids import CAPABILITY, TOPIC
+from moot.intake import intake_for
+from moot.mailbox import WatchedMailbox
+from moot.message import AgentMessage
 from moot.policies import Policies
 
 __all__ = ["Cell"]
@@ -24,9 +27,9 @@ class Cell(Station):
 
     ``queued``: it stands in the ready queue. ``running``: turns under way. ``stopping``: it takes no more messages.
     ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has. ``renewed`` is there while it is
-    being restarted and runs no turn; ``held`` of its turns wait for that, rolled back. ``guarded``: its turns can be
-    interrupted by their askers or by a run timeout.
-    ``seen``: what it was given, where a message may come twice.
+    being restarted and runs no turn; ``held`` of its turns wait for that, rolled back. ``seen``: what it was
+    given, where a message may come twice. ``is_timed``: its turns have a run timeout. ``intake``: what limits how it
+    takes its mail, if anything does.
     """
 
     __slots__ = (
@@ -35,8 +38,9 @@ class Cell(Station):
         "cancels",
         "children",
         "concurrency",
-        "guarded",
         "held",
+        "intake",
+        "is_timed",
         "parent",
         "queued",
         "rate_limit",
@@ -64,13 +68,16 @@ class Cell(Station):
         self.retry = chosen.get("retry", agent.retry)
         self.timeouts = chosen.get("timeouts", agent.timeouts)
         self.rate_limit = chosen.get("rate_limit", agent.rate_limit)
+        self.intake = intake_for(self.id, self.table, self.rate_limit)
+        if self.intake is not None and self.intake.waits_for_batches:
+            self.mailbox = WatchedMailbox(self.mailbox.capacity)
         self.breaker = chosen.get("breaker", agent.breaker)
         self.supervision = chosen.get("supervision", agent.supervision)
         self.restart = chosen.get("restart", agent.restart)
         self.starting = type(agent).on_start is not Agent.on_start
         self.concurrency = 1 if self.starting else agent.concurrency  # nothing is handled beside ``on_start``
         self.cancels = agent.cancel_with_asker
-        self.guarded = self.cancels or self.timeouts.run_timeout is not None
+        self.is_timed = self.timeouts.run_timeout is not None
         self.state: Any = agent.initial_state()
         if self.state is not None and agent.concurrency != 1:
             raise ValueError(f"agent {agent.id!r} has a state of its own, so it must handle one message at a time")
@@ -83,6 +90,12 @@ class Cell(Station):
         self.held = 0
         self.renewed: asyncio.Future[None] | None = None
         self.started: asyncio.Future[None] | None = None
+
+    def is_repeat(self, message: AgentMessage) -> bool:
+        """Whether the agent has been given this message before; if not, it has been now."""
+        if self.seen is None:
+            self.seen = SeenIds()
+        return not self.seen.is_new((message.incarnation, message.sequence))
 
     def pause(self) -> None:
         """Begin no turn before `release`: the agent is to be restarted."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
+from moot.aggregation import check_single
 from moot.message import AgentMessage, ReplyTo, message_type_of
 from moot.runtime import DONE, Runtime, Seat
 from moot.turn import NOTHING, Effects, Records
@@ -64,6 +65,7 @@ class CollectingContext(msgspec.Struct, Generic[S]):
         """Answer the message: its ask, or its sender if it was none. The handler's return value then does not count."""
         effects = self._effects()
         if self.message.reply_to is None:
+            check_single(self.message, "reply to")
             return self.send(self.message.sender, content, message_type=message_type)
         effects.answer = content
         return DONE
@@ -71,6 +73,7 @@ class CollectingContext(msgspec.Struct, Generic[S]):
     def forward(self, to: str) -> Awaitable[None]:
         """Pass the message on as it is; whoever handles it answers its ask."""
         effects = self._effects()
+        check_single(self.message, "forward")
         message = self.message
         effects.is_deferred = True
         onward = msgspec.structs.replace(
@@ -122,6 +125,7 @@ class CollectingContext(msgspec.Struct, Generic[S]):
         """
         effects = self._effects()
         if self.message.reply_to is None:
+            check_single(self.message, "defer")
             raise RuntimeError("only an ask can be deferred, and this message was told; send to its sender instead")
         effects.is_deferred = True
         return self.message.reply_to

@@ -15,9 +15,10 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from moot.aggregation import members_of
 from moot.asks import Ask, gather
 from moot.collecting import CollectingContext
-from moot.message import ReplyTo, Request, message_type_of
+from moot.message import AgentMessage, ReplyTo, Request, message_type_of
 from moot.retry import retried
 from moot.runtime import DONE
 from moot.turn import Records
@@ -42,7 +43,8 @@ T = TypeVar("T")
 class AgentContext(CollectingContext[S]):
     """One turn's view of the world. After the turn every call raises `RuntimeError`.
 
-    ``message`` is the envelope being handled; ``attempt`` counts the runs of its handler from 1.
+    ``message`` is the envelope being handled (of a batch: as the first's, with the earliest deadline of all);
+    ``attempt`` counts the runs of its handler from 1.
     """
 
     # who and what
@@ -50,6 +52,11 @@ class AgentContext(CollectingContext[S]):
     def agent_id(self) -> str:
         """The id of the agent whose turn this is."""
         return self.seat.id
+
+    @property
+    def messages(self) -> tuple[AgentMessage, ...]:
+        """The envelopes of a batch, in the order of its list; of any other turn, its one message."""
+        return members_of(self.message)
 
     @property
     def sender(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 import msgspec
@@ -67,6 +67,8 @@ class DeadLetters:
     def __init__(self, capacity: int = 10_000) -> None:
         self._letters: deque[DeadLetter] = deque(maxlen=capacity)
         self._total = 0
+        self.listener: Callable[[DeadLetter], None] | None = None
+        """Called with each new one."""
         self.counts: Counter[Reason] = Counter()
 
     def __len__(self) -> int:
@@ -96,6 +98,8 @@ class DeadLetters:
         self.counts[reason] += 1
         letter = DeadLetter(id=self._total, message=message, reason=reason, error=error, attempts=attempts, at=at)
         self._letters.append(letter)
+        if self.listener is not None:
+            self.listener(letter)
         count = self.counts[reason]
         if count <= 8 or count & (count - 1) == 0:
             _log.warning(

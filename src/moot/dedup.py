@@ -34,6 +34,17 @@ class SeenIds:
             self._old, self._young = self._young, set()
         self._young.add(key)
 
+    def is_new(self, key: Hashable) -> bool:
+        """Whether an id has not been seen; it has been now."""
+        young = self._young
+        if key in young or key in self._old:
+            return False
+        if len(young) >= self._window:
+            self._old, young = young, set()
+            self._young = young
+        young.add(key)
+        return True
+
     def discard(self, key: Hashable) -> None:
         """Forget an id: its message was not accepted after all."""
         self._young.discard(key)

@@ -24,6 +24,7 @@ from moot.router import MessageRouter
 
 if TYPE_CHECKING:
     from moot.context import AgentContext
+    from moot.link import Link
 
 __all__ = ["Delivery"]
 
@@ -40,11 +41,13 @@ class Delivery:
         self._flow = flow
         self.asks = asks
         self.dead_letters = dead_letters
+        self.link: Link | None = None
         flow.lost = self._overflowed
         self.arrived: Callable[[Cell], None] = lambda cell: None
+        self.asker_gone: Callable[[Cell, AgentMessage], None] = lambda cell, message: None
 
     def _overflowed(self, target: Station, message: AgentMessage) -> None:
-        """The flow gave a message up; if it was a forwarded request, its asker is told."""
+        """The flow gave a message up; if it was a request, its asker is told."""
         if message.reply_to is not None:
             self.asks.fail(message.reply_to, target.full(self._clock.now()))
 
@@ -52,7 +55,8 @@ class Delivery:
         """Deliver what a turn of ``source`` sent; what does not fit waits in its outbox."""
         waited_for = message.reply_to is None or self.asks.get(message.reply_to) is not None
         target = self._cells.get(message.to)
-        if target is not None and waited_for and not target.stopping and target.mailbox.offer(message):
+        link = self.link
+        if target is not None and waited_for and link is None and not target.stopping and target.mailbox.offer(message):
             if not target.queued:  # (there was room, so nothing of the source's waits for this mailbox)
                 self.arrived(target)
             return
@@ -69,6 +73,8 @@ class Delivery:
             return
         if target.stopping:
             self.refuse(message, Reason.STOPPED, AgentStopped(target.id))
+        elif link is not None:
+            link.carry(source, target, message)
         else:
             self._flow.put(source, target, message)
 
@@ -90,11 +96,8 @@ class Delivery:
         for target in self._router.subscribers(message.to.removeprefix(TOPIC)):
             if target.stopping:
                 continue
-            if target.mailbox.offer(message):
-                delivered += 1
-                self.arrived(target)
-            else:
-                self.bury(message, Reason.OVERFLOW, f"subscriber {target.id!r} is full", receiver=target)
+            flow = self.link if self.link is not None else self._flow
+            delivered += flow.publish(target, message)
         return delivered
 
     def request(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
@@ -106,7 +109,10 @@ class Delivery:
         ask.target = target
         ask.message = message
         try:
-            ask.lane = self._flow.offer(target, message)
+            if self.link is not None:
+                self.link.request(ask, target, message)
+            else:
+                ask.lane = self._flow.offer(target, message)
         except BaseException:
             self.asks.close(ask)
             raise
@@ -121,8 +127,8 @@ class Delivery:
             untaken = True
         elif untaken := target.mailbox.withdraw(message):
             self._flow.admit(target)
-        elif ask.turn is not None:
-            ask.turn.cancel()
+        elif (cell := self._cells.get(target.id)) is target and cell.cancels:
+            self.asker_gone(cell, message)
         if untaken and expired:
             self.bury(message, Reason.EXPIRED, "its deadline passed while it waited in the mailbox")
 
@@ -131,6 +137,15 @@ class Delivery:
         ask = self.asks.get(to)
         if ask is not None and ask.on_progress is not None:
             ask.on_progress(content, ctx.attempt)
+
+    def is_late(self, message: AgentMessage) -> bool:
+        """Whether a message's deadline passed in the mailbox; it is a dead letter then."""
+        if message.deadline is None or message.reply_to is not None:
+            return False  # (the deadline of an ask is its asker's business, who withdraws it)
+        late = message.deadline < self._clock.now()
+        if late:
+            self.bury(message, Reason.EXPIRED, "its deadline passed before it was handled")
+        return late
 
     def refuse(
         self, message: AgentMessage, reason: Reason, error: BaseException, *, receiver: Cell | None = None

@@ -137,10 +137,10 @@ class Directory:
 def _described(handler: Handler) -> HandledMessage:
     if handler.takes_envelope:
         return HandledMessage(handler.message_type)
-    reply = reply_type(handler.content_type)
+    reply = reply_type(handler.element_type)
     return HandledMessage(
         handler.message_type,
-        msgspec.json.schema(handler.content_type),
+        msgspec.json.schema(handler.element_type),
         None if reply is None else msgspec.json.schema(reply),
     )
 

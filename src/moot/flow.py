@@ -3,7 +3,8 @@
 A commit never waits. What does not fit into the receiver's mailbox waits in a
 *lane*, the sender's outbox towards that receiver, in order. A station with lanes
 is blocked: it starts no new turn, and that is the back-pressure. Lanes that wait
-for the same receiver take turns.
+for the same receiver take turns. A mailbox that is set to lose a message instead
+(`moot.overflow`) lets nobody wait.
 
 A circle of blocked stations could wait for ever, so it is looked for whenever a
 station becomes blocked, and broken by growing the smallest mailbox on it
@@ -19,13 +20,17 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from moot.clock import Clock
 from moot.deadletters import DeadLetters, Reason
 from moot.errors import AgentStopped, MailboxFull
+from moot.ids import TOPIC
 from moot.mailbox import Mailbox
 from moot.message import AgentMessage
+from moot.overflow import displacement
 from moot.policies import MailboxPolicy
 from moot.timers import DeadlineWheel, Expiring
 
@@ -38,14 +43,17 @@ class Station:
     """Where messages arrive and leave: a mailbox, and the lanes on both sides of it.
 
     ``lanes`` are this station's undelivered output by receiver; ``queue`` are the lanes that wait for its mailbox.
+    ``displace`` chooses what a full mailbox loses, if it is set to lose something; ``lost`` counts what it did.
     """
 
-    __slots__ = ("_mark", "fails_when_full", "id", "lanes", "mailbox", "queue")
+    __slots__ = ("_mark", "displace", "fails_when_full", "id", "lanes", "lost", "mailbox", "queue")
 
     def __init__(self, station_id: str, policy: MailboxPolicy) -> None:
         self.id = station_id
         self.mailbox = Mailbox(policy.capacity)
         self.fails_when_full = policy.overflow == "fail"
+        self.displace = displacement(policy)
+        self.lost = 0
         self.lanes: dict[Station, Lane] | None = None
         self.queue: deque[Lane] | None = None
         self._mark = 0.0
@@ -103,8 +111,8 @@ class Flow:
         lane = source.lanes.get(target) if source.lanes is not None else None
         if lane is not None:
             lane.messages.append(message)
-        elif target.mailbox.offer(message):
-            self.arrived(target)
+        elif self._enter(target, message) != "full":
+            return
         elif target.fails_when_full:
             self._bury(target, message, f"mailbox of {target.id!r} is full and set to fail")
         else:
@@ -115,18 +123,26 @@ class Flow:
                 source.lanes = {}
             source.lanes[target] = lane
 
-    def offer(self, target: Station, message: AgentMessage) -> Lane | None:
+    def offer(self, target: Station, message: AgentMessage, *, waits: bool = True) -> Lane | None:
         """Deliver what comes from outside a commit (a caller, an ask): at once, or as a lane of its own.
 
+        A message that the mailbox is set to lose is delivered, too: it is a dead letter by then.
+
         Raises:
-            MailboxFull: the mailbox is set to fail.
+            MailboxFull: there is no room and the mailbox is set to fail, or the message does not wait.
         """
-        if target.mailbox.offer(message):
-            self.arrived(target)
+        if self._enter(target, message) != "full":
             return None
-        if target.fails_when_full:
+        if target.fails_when_full or not waits:
             raise target.full(self._clock.now())
         return self._queue(None, target, message)
+
+    def publish(self, target: Station, message: AgentMessage) -> bool:
+        """Deliver to a subscriber, without waiting; say whether it got the message. If not, it is a dead letter."""
+        fate = self._enter(target, message)
+        if fate == "full":
+            self._bury(target, message, f"subscriber {target.id!r} is full")
+        return fate == "entered"
 
     def admit(self, target: Station) -> None:
         """Fill the room in ``target`` from the lanes that wait for it, one message of each in turn."""
@@ -184,6 +200,21 @@ class Flow:
             self._drop(lane)
         return messages
 
+    def _enter(self, target: Station, message: AgentMessage) -> Literal["entered", "lost", "full"]:
+        """Put a message into a mailbox, or let the policy of a full one choose what is lost instead."""
+        if target.mailbox.offer(message):
+            self.arrived(target)
+            return "entered"
+        lost = target.displace(target.mailbox, message) if target.displace is not None else None
+        if lost is None:
+            return "full"
+        if lost is message:
+            self._bury(target, lost, f"mailbox of {target.id!r} is full, and this was the one to drop")
+            return "lost"
+        self.arrived(target)
+        self._bury(target, lost, f"mailbox of {target.id!r} was full, and a newer message took its room")
+        return "entered"
+
     def _queue(self, source: Station | None, target: Station, message: AgentMessage) -> Lane:
         lane = Lane(self, source, target)
         lane.messages.append(message)
@@ -212,6 +243,9 @@ class Flow:
             lane.accepted.set_result(None)
 
     def _bury(self, target: Station, message: AgentMessage, error: str) -> None:
+        target.lost += 1
+        if message.to.startswith(TOPIC):  # the letter names the one subscriber that lost it
+            message = msgspec.structs.replace(message, to=target.id)
         self._dead_letters.add(message, Reason.OVERFLOW, error, at=self._clock.now())
         self.lost(target, message)
 

@@ -18,8 +18,10 @@ from typing import Any, TypeVar, Union, overload
 
 import msgspec
 
+from moot.aggregation import BatchCall, members_of
 from moot.errors import InvalidPayload
 from moot.message import AgentMessage, Payload, Request
+from moot.policies import BatchPolicy, RateLimit
 
 __all__ = ["Handler", "HandlerTable", "build_table", "function_table", "handles", "reply_type"]
 
@@ -29,16 +31,31 @@ _MARK = "__moot_handles__"
 _SCOPES_SEARCHED = 12
 
 
+class _Mark(msgspec.Struct, frozen=True):
+    """What `handles` was given: the types, and how the messages are taken."""
+
+    types: tuple[Any, ...] = ()
+    batch: BatchPolicy | None = None
+    rate: RateLimit | None = None
+
+
 class Handler(msgspec.Struct, frozen=True):
-    """One entry of a table: how to run a handler. ``call`` takes agent, content and, if it is wanted, the context."""
+    """One entry of a table: how to run a handler. ``call`` takes agent, content and, if it is wanted, the context.
+
+    ``element_type`` is the content of one message. ``content_type`` is what the handler is given: the same, or with a
+    ``batch`` a list of it.
+    """
 
     name: str
     message_type: str
+    element_type: Any
     content_type: Any
     call: Callable[..., Any]
     wants_context: bool
     is_async: bool
     takes_envelope: bool
+    batch: BatchPolicy | None = None
+    rate: RateLimit | None = None
 
     def argument(self, message: AgentMessage) -> Any:
         """What the handler is given for ``message``.
@@ -46,13 +63,18 @@ class Handler(msgspec.Struct, frozen=True):
         Raises:
             InvalidPayload: plain content does not convert to the payload's type.
         """
+        if self.batch is not None:
+            return [self._element(member) for member in members_of(message)]
+        return self._element(message)
+
+    def _element(self, message: AgentMessage) -> Any:
         if self.takes_envelope:
             return message
         content = message.content
-        if content.__class__ is self.content_type:
+        if content.__class__ is self.element_type:
             return content
         try:
-            return msgspec.convert(content, self.content_type, from_attributes=False)
+            return msgspec.convert(content, self.element_type, from_attributes=False)
         except (msgspec.ValidationError, TypeError, RecursionError) as error:
             raise InvalidPayload(self.message_type, str(error)) from error
 
@@ -80,20 +102,31 @@ class HandlerTable:
 
 
 @overload
-def handles(*types: type[Payload] | str) -> Callable[[F], F]: ...
+def handles(
+    *types: type[Payload] | str, batch: BatchPolicy | None = None, rate: RateLimit | None = None
+) -> Callable[[F], F]: ...
 @overload
 def handles(fn: F, /) -> F: ...
-def handles(*args: Any) -> Any:
+def handles(*args: Any, batch: BatchPolicy | None = None, rate: RateLimit | None = None) -> Any:
     """Mark a method as a handler.
 
     Bare, it dispatches on the annotation of the method's first parameter, whatever its name; a union
     handles several types. ``@handles(Greet)`` and ``@handles("greet")`` name the types instead.
+
+    With ``batch`` the method takes a ``list`` of messages that came one after the other and are of one type, and
+    returns a list with an answer for each, or None if none was asked. ``rate`` limits how many messages of the type
+    are handled in a time.
     """
+    if batch is not None and not isinstance(batch, BatchPolicy):
+        raise TypeError(f"batch= takes a BatchPolicy, not {batch!r}")
+    if rate is not None and not isinstance(rate, RateLimit):
+        raise TypeError(f"rate= takes a RateLimit, not {rate!r}")
     if len(args) == 1 and isinstance(args[0], types.FunctionType):
-        return _mark(args[0], ())
-    if not args or not all(isinstance(arg, str) or _is_payload(arg) for arg in args):
+        return _mark(args[0], _Mark((), batch, rate))
+    nothing = not args and batch is None and rate is None
+    if nothing or not all(isinstance(arg, str) or _is_payload(arg) for arg in args):
         raise TypeError(f"@handles takes a method, Payload classes or message types, not {args!r}")
-    return lambda fn: _mark(fn, args)
+    return lambda fn: _mark(fn, _Mark(args, batch, rate))
 
 
 def build_table(cls: type[Any], base: type[Any]) -> HandlerTable:
@@ -124,7 +157,8 @@ def function_table(fn: Callable[..., Any]) -> HandlerTable:
     handlers: dict[str, Handler] = {}
     if _annotation(fn, skip=0) in (AgentMessage, None):
         return HandlerTable({}, _handler(fn, "", AgentMessage, skip=0))
-    for handler in _handlers_of(fn, (), skip=0):
+    mark: _Mark = getattr(fn, _MARK, None) or _Mark()
+    for handler in _handlers_of(fn, msgspec.structs.replace(mark, types=()), skip=0):
         _add(handlers, handler, fn.__name__)
     return HandlerTable(handlers, None)
 
@@ -138,10 +172,10 @@ def reply_type(payload: type[Payload]) -> Any:
     return None
 
 
-def _mark(fn: Any, types: tuple[type[Payload] | str, ...]) -> Any:
+def _mark(fn: Any, mark: _Mark) -> Any:
     with contextlib.suppress(NameError):  # declared further down in the module: resolved at registration
         fn.__annotations__ = _hints(fn)
-    fn.__dict__[_MARK] = types
+    fn.__dict__[_MARK] = mark
     return fn
 
 
@@ -186,34 +220,57 @@ def _add(handlers: dict[str, Handler], handler: Handler, owner: str) -> None:
     handlers[handler.message_type] = handler
 
 
-def _handlers_of(fn: Callable[..., Any], given: tuple[Any, ...], *, skip: int) -> Iterator[Handler]:
-    wanted = given or _members(_annotation(fn, skip))
-    for content_type in wanted:
+def _handlers_of(fn: Callable[..., Any], mark: _Mark, *, skip: int) -> Iterator[Handler]:
+    annotation = _annotation(fn, skip)
+    if mark.batch is not None:
+        annotation = _element_of(fn, annotation, named=bool(mark.types))
+    for content_type in mark.types or _members(annotation):
         if isinstance(content_type, str):
-            yield _handler(fn, content_type, _annotation(fn, skip) or AgentMessage, skip)
+            yield _handler(fn, content_type, annotation or AgentMessage, skip, mark)
         elif _is_payload(content_type):
-            yield _handler(fn, content_type.message_type, content_type, skip)
+            yield _handler(fn, content_type.message_type, content_type, skip, mark)
         else:
             raise TypeError(
                 f"handler {fn.__qualname__!r} is annotated with {content_type!r}; "
                 "annotate its first parameter with a Payload class, or name the type: @handles(Greet)"
+                + ("; or with batch=, which is what takes a list" if typing.get_origin(content_type) is list else "")
             )
 
 
-def _handler(fn: Callable[..., Any], message_type: str, content_type: Any, skip: int) -> Handler:
+def _element_of(fn: Callable[..., Any], annotation: Any, *, named: bool) -> Any:
+    """The ``T`` of the ``list[T]`` that a handler of batches takes; where its types are named it may say nothing."""
+    if typing.get_origin(annotation) is list:
+        return typing.get_args(annotation)[0]
+    if named and annotation in (None, Any, list):
+        return None
+    raise TypeError(
+        f"handler {fn.__qualname__!r} has batch=, so it is given a list; "
+        f"annotate its first parameter with one, such as list[Reading], and not with {annotation!r}"
+    )
+
+
+def _handler(
+    fn: Callable[..., Any], message_type: str, content_type: Any, skip: int, mark: _Mark | None = None
+) -> Handler:
     parameters = _positional(fn)[skip:]
     if not 1 <= len(parameters) <= 2 or _needs_keywords(fn):
         raise TypeError(f"handler {fn.__qualname__!r} must take a message and, if it wants one, a context")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise TypeError(f"handler {fn.__qualname__!r} is a generator; return the answer, use ctx.progress for pieces")
+    mark = mark or _Mark()
+    wants_context = len(parameters) == 2
+    call = fn if skip else _as_method(fn, wants_context=wants_context)
     return Handler(
         name=fn.__name__,
         message_type=message_type,
-        content_type=content_type,
-        call=fn if skip else _as_method(fn, wants_context=len(parameters) == 2),
-        wants_context=len(parameters) == 2,
-        is_async=inspect.iscoroutinefunction(fn),
+        element_type=content_type,
+        content_type=content_type if mark.batch is None else list[content_type],
+        call=call if mark.batch is None else BatchCall(call, fn.__qualname__, wants_context=wants_context),
+        wants_context=wants_context or mark.batch is not None,
+        is_async=inspect.iscoroutinefunction(fn) or mark.batch is not None,
         takes_envelope=content_type is AgentMessage,
+        batch=mark.batch,
+        rate=mark.rate,
     )
 
 

@@ -4,23 +4,29 @@ A turn is interrupted when its asker no longer waits (if its agent says so), whe
 runs longer than its agent allows, or when its agent is restarted. Interrupting means
 cancelling the runner's task for a reason that the recovery finds there. A handler may
 swallow its cancellation; after ``patience`` seconds it is abandoned with its runner.
+
+Most turns end at once, so none pays for being watched: run timeouts are found by a
+look at the runners every eighth of the timeout, as long as there is one to look at.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from moot.clock import Clock
-from moot.context import AgentContext
 from moot.errors import AgentStopped, TurnTimeout
-from moot.timers import DeadlineWheel, Expiring
+from moot.timers import DeadlineWheel
 
 if TYPE_CHECKING:
-    from moot.asks import AskTable
+    from moot.cell import Cell
+    from moot.context import AgentContext
+    from moot.message import AgentMessage
     from moot.runners import Runner
 
-__all__ = ["AskerGone", "Guard", "Interrupts", "Restarting"]
+__all__ = ["AskerGone", "Interrupts", "Restarting"]
+
+_LOOKS_PER_TIMEOUT = 8
 
 
 class AskerGone(AgentStopped):
@@ -32,27 +38,20 @@ class Restarting(AgentStopped):
 
 
 class Interrupts:
-    """Interrupts turns. ``abandon(runner, reason)`` is called for one that swallowed its cancellation."""
+    """Interrupts turns. ``abandon(runner, reason)`` is called for one that swallowed its cancellation.
 
-    def __init__(self, wheel: DeadlineWheel, clock: Clock, asks: AskTable, *, patience: float = 5.0) -> None:
+    ``runners()`` are those whose turns are under way.
+    """
+
+    def __init__(self, wheel: DeadlineWheel, clock: Clock, *, patience: float = 5.0) -> None:
         self._wheel = wheel
         self._clock = clock
-        self._asks = asks
         self._patience = patience
+        self._overtime = _Overtime(self)
+        self._is_looking = False
+        self._seen: dict[Runner, tuple[AgentContext[Any], float]] = {}
+        self.runners: Callable[[], Iterable[Runner]] = tuple
         self.abandon: Callable[[Runner, BaseException], None] = lambda runner, reason: None
-
-    def guard(self, ctx: AgentContext[Any], runner: Runner, *, cancels: bool, run_timeout: float | None) -> Guard:
-        """Let the asker and the run timeout of one run of a turn interrupt it; to be closed when the run is over."""
-        guard = Guard(self, ctx, runner)
-        if cancels and ctx.message.reply_to is not None:
-            ask = self._asks.get(ctx.message.reply_to)
-            if ask is not None:
-                ask.turn = guard
-        if run_timeout is not None:
-            guard.seconds = run_timeout
-            guard.entries = self._wheel.entries(self._clock.now() + run_timeout)
-            guard.entries[guard] = None
-        return guard
 
     def interrupt(self, runner: Runner, reason: BaseException) -> None:
         """End the turn that ``runner`` runs, for ``reason``; the first reason counts."""
@@ -60,38 +59,51 @@ class Interrupts:
             return
         runner.interruption = reason
         runner.task.cancel(f"turn interrupted: {type(reason).__name__}")
-        watch = _Patience(self, runner, reason)
-        self._wheel.entries(self._clock.now() + self._patience)[watch] = None
+        self._wheel.entries(self._clock.now() + self._patience)[_Patience(self, runner, reason)] = None
+
+    def asker_gone(self, cell: Cell, message: AgentMessage) -> None:
+        """Nobody waits any more for the answer to ``message``: end its turn, if one is under way."""
+        for runner in self.runners():
+            if runner.ctx is not None and runner.ctx.message is message and runner.cell is cell:
+                self.interrupt(runner, AskerGone(cell.id))
+
+    def watch(self) -> None:
+        """A turn that has a run timeout begins."""
+        if not self._is_looking:
+            self.look()
+
+    def look(self) -> None:
+        """Interrupt turns that run for too long: up to an eighth of their timeout late, never early."""
+        now = self._clock.now()
+        seen: dict[Runner, tuple[AgentContext[Any], float]] = {}
+        shortest = None
+        for runner in self.runners():
+            cell, ctx = runner.cell, runner.ctx
+            timeout = cell.timeouts.run_timeout if cell is not None else None
+            if cell is None or timeout is None:
+                continue
+            shortest = timeout if shortest is None else min(shortest, timeout)
+            if ctx is None:
+                continue
+            before, since = self._seen.get(runner, (ctx, now))
+            since = since if before is ctx else now
+            seen[runner] = (ctx, since)
+            if now - since >= timeout:
+                self.interrupt(runner, TurnTimeout(cell.id, ctx.message.message_type, timeout))
+        self._seen = seen
+        self._is_looking = shortest is not None
+        if shortest is not None:
+            self._wheel.entries(now + shortest / _LOOKS_PER_TIMEOUT)[self._overtime] = None
 
 
-class Guard:
-    """Who may interrupt one run of a turn. `cancel` is its asker's, `expire` the wheel's."""
+class _Overtime:
+    """On the wheel: when to look again."""
 
-    __slots__ = ("_ctx", "_interrupts", "_runner", "entries", "seconds")
-
-    def __init__(self, interrupts: Interrupts, ctx: AgentContext[Any], runner: Runner) -> None:
+    def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
-        self._ctx = ctx
-        self._runner = runner
-        self.seconds = 0.0
-        self.entries: dict[Expiring, None] | None = None
-
-    def cancel(self) -> None:
-        """The asker no longer waits."""
-        self._interrupt(AskerGone(self._ctx.agent_id))
 
     def expire(self) -> None:
-        """The run has taken too long."""
-        self._interrupt(TurnTimeout(self._ctx.agent_id, self._ctx.message.message_type, self.seconds))
-
-    def close(self) -> None:
-        """The run is over."""
-        if self.entries is not None:
-            self.entries.pop(self, None)
-
-    def _interrupt(self, reason: BaseException) -> None:
-        if self._runner.ctx is self._ctx:
-            self._interrupts.interrupt(self._runner, reason)
+        self._interrupts.look()
 
 
 class _Patience:

@@ -2,17 +2,18 @@
 
 Bounded on purpose: an unbounded mailbox turns a slow agent into a memory leak, so
 each mailbox has a capacity. What happens when it is reached is decided above
-(`moot.flow`); here is only the queue. It is made on first use, because an empty
-deque costs more than all the rest of an idle agent.
+(`moot.flow`, `moot.overflow`); here is only the queue. It is made on first use,
+because an empty deque costs more than all the rest of an idle agent.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Sequence
 
 from moot.message import AgentMessage
 
-__all__ = ["Mailbox"]
+__all__ = ["Mailbox", "WatchedMailbox"]
 
 
 class Mailbox:
@@ -27,6 +28,14 @@ class Mailbox:
 
     def __len__(self) -> int:
         return len(self.items) if self.items is not None else 0
+
+    @property
+    def waiting(self) -> deque[AgentMessage]:
+        """The queue itself, made now if it was not there."""
+        items = self.items
+        if items is None:
+            items = self.items = deque()
+        return items
 
     @property
     def room(self) -> int:
@@ -45,9 +54,7 @@ class Mailbox:
 
     def force(self, message: AgentMessage) -> None:
         """Put ``message`` last, whether there is room or not."""
-        if self.items is None:
-            self.items = deque()
-        self.items.append(message)
+        self.waiting.append(message)
 
     def take(self) -> AgentMessage:
         """The first message. An emptied mailbox gives back what it grew.
@@ -74,6 +81,10 @@ class Mailbox:
                 return True
         return False
 
+    def put_back(self, messages: Sequence[AgentMessage]) -> None:
+        """Put messages first that were taken and not handled, in their order; there is always room for them."""
+        self.waiting.extendleft(reversed(messages))
+
     def drain(self) -> list[AgentMessage]:
         """Take everything at once."""
         messages = list(self.items or ())
@@ -86,3 +97,26 @@ class Mailbox:
         by = min(by, self.capacity - self.grown)
         self.grown += by
         return by
+
+
+class WatchedMailbox(Mailbox):
+    """A mailbox that tells ``watcher``, while there is one, of each message that enters."""
+
+    __slots__ = ("watcher",)
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(capacity)
+        self.watcher: Callable[[AgentMessage], None] | None = None
+
+    def offer(self, message: AgentMessage) -> bool:
+        """As `Mailbox.offer`."""
+        entered = super().offer(message)
+        if entered and self.watcher is not None:
+            self.watcher(message)
+        return entered
+
+    def force(self, message: AgentMessage) -> None:
+        """As `Mailbox.force`."""
+        super().force(message)
+        if self.watcher is not None:
+            self.watcher(message)

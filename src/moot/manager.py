@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from moot.agent import Agent, agents_of
 from moot.backends import open_backend
+from moot.breaker import BreakerStatus
 from moot.cell import Cell
 from moot.clock import Clock, LoopClock
 from moot.directory import AgentCard, Directory
@@ -209,6 +210,10 @@ class AgentManager(OutsideCalls):
             open_asks=len(system.asks) if system is not None else 0,
             deadlocks=system.deadlocks.found if system is not None else 0,
         )
+
+    def breakers(self) -> list[BreakerStatus]:
+        """The circuit breakers that know of a failure: whose, to whom, in what state, and when to try again."""
+        return self._system.breakers.status() if self._system is not None else []
 
     # inside
     def _begin_to_stop(self, system: System, *, drain: bool, timeout: float) -> asyncio.Task[None]:

@@ -18,7 +18,7 @@ import msgspec
 
 from moot.ids import snake_case
 
-__all__ = ["AgentMessage", "Payload", "ReplyTo", "Request", "message_type_of"]
+__all__ = ["AgentMessage", "Batch", "Payload", "ReplyTo", "Request", "message_type_of"]
 
 R = TypeVar("R")
 
@@ -87,6 +87,12 @@ class AgentMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, re
         if isinstance(conversation, str):
             return conversation
         return f"{self.incarnation}-{conversation}" if conversation else self.id
+
+
+class Batch(AgentMessage, frozen=True, gc=False):
+    """Messages of one type, its ``members``, that are handled in one turn; see `moot.aggregation`."""
+
+    members: tuple[AgentMessage, ...] = ()
 
 
 def message_type_of(content: object, message_type: str | None = None) -> str:

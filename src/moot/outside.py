@@ -62,10 +62,7 @@ class Outside:
 
     def tell_nowait(self, message: AgentMessage) -> None:
         """Deliver a message, if there is room. Raises as `tell`, `MailboxFull` at once."""
-        target = self._system.target(message.to)
-        if not target.mailbox.offer(message):
-            raise target.full(self._system.now())
-        self._system.worker.notice(target)
+        self._system.flow.offer(self._system.target(message.to), message, waits=False)
 
     def publish(self, topic: str, content: Any, message_type: str) -> int:
         """Deliver to all subscribers of a topic, waiting for none; how many got it."""

@@ -47,8 +47,11 @@ class MailboxPolicy(msgspec.Struct, frozen=True):
     ``fail``: an outside caller gets `MailboxFull` at once; a message from a turn becomes a dead letter.
     ``drop_newest``: the one that comes is lost. ``drop_oldest``: the one that waits longest is.
     ``drop_lowest``: the one of lowest priority is, the newest of several; priority never reorders.
-    ``coalesce``: it takes the place of the waiting one of its message type that has the same ``key(content)``;
-    where none has, as ``block``.
+    ``coalesce``: the newest waiting one of its message type that has the same ``key(content)`` is lost, and the one
+    that comes takes its place, or goes to the end if it would overtake another of its sender; where none has it, as
+    ``block``.
+    Nobody waits for a mailbox that drops, an outside caller is told nothing, and the asker of a lost request gets
+    `MailboxFull` at once.
     """
 
     capacity: int = 1024

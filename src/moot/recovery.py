@@ -30,6 +30,7 @@ from moot.errors import (
     TurnError,
 )
 from moot.interrupts import AskerGone, Restarting
+from moot.message import Batch
 from moot.policies import Directive
 from moot.turn import Records
 
@@ -67,6 +68,9 @@ class Recovery:
         A cancellation is a verdict, too; whether the runner has to end with it, `check_runner` says.
         """
         error = runner.settle() or error
+        if isinstance(ctx.message, Batch):
+            await self._take_apart(cell, ctx, error, runner)
+            return "retried", None
         try:
             await self.roll_back(ctx)
             while isinstance(error, Restarting) or self._runs_again(cell, ctx, error):
@@ -129,6 +133,16 @@ class Recovery:
         if task is not None and task.cancelling():
             raise asyncio.CancelledError from None
 
+    async def _take_apart(self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner) -> None:
+        """Put the messages of a batch back, to be handled alone; or as before, if it was only interrupted."""
+        try:
+            await self.roll_back(ctx)
+        except asyncio.CancelledError:
+            runner.settle()
+        finally:
+            if cell.intake is not None:
+                cell.intake.put_back(cell.mailbox, ctx.messages, alone=not isinstance(error, Restarting))
+
     def _runs_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> bool:
         if (
             isinstance(error, AskerGone)
@@ -153,11 +167,11 @@ class Recovery:
         await asyncio.sleep(delay)
 
     def _give_up(self, cell: Cell, ctx: AgentContext[Any], reason: Reason, error: MootError) -> None:
-        message = ctx.message
         text = f"{error.error}: {error.text}" if isinstance(error, TurnError) else error
-        self._delivery.bury(message, reason, text, attempts=ctx.attempt, receiver=cell)
-        if message.reply_to is not None:
-            self._delivery.asks.fail(message.reply_to, error)
+        for message in ctx.messages:
+            self._delivery.bury(message, reason, text, attempts=ctx.attempt, receiver=cell)
+            if message.reply_to is not None:
+                self._delivery.asks.fail(message.reply_to, error)
 
 
 def _turn_error(cell: Cell, ctx: AgentContext[Any], error: BaseException) -> TurnError:

@@ -35,7 +35,10 @@ _MOST_PARKED = 64
 
 
 class ReadyQueue(Protocol):
-    """Cells that have something to do. Which one is next is the queue's choice: a seam for a simulator."""
+    """Cells that have something to do. Which one is next is the queue's choice: a seam for a simulator.
+
+    A queue may say besides how many turns a cell runs in one visit, as ``turns_per_visit``.
+    """
 
     def __len__(self) -> int: ...
 
@@ -92,6 +95,7 @@ class Runners:
         self._ready = ready
         self._owner: Runner | None = None
         self._parked: list[Runner] = []
+        self._held: dict[Cell, None] = {}
         self._all: dict[asyncio.Task[None], Runner] = {}
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._clean = copy_context()  # what every turn begins with: the context in which the system was started
@@ -101,8 +105,8 @@ class Runners:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no cell is ready and no turn is under way."""
-        return not self._ready and len(self._parked) == len(self._all)
+        """Whether no cell is ready or held, and no turn is under way."""
+        return not self._ready and not self._held and len(self._parked) == len(self._all)
 
     def push(self, cell: Cell) -> None:
         """A cell has something to do."""
@@ -111,6 +115,18 @@ class Runners:
             self._wake()
         elif self._owner.cell is not None and not self._looking:
             self._look_soon()
+
+    def hold(self, cell: Cell) -> None:
+        """A cell has mail that it must not take yet; it counts as queued until `release`."""
+        cell.queued = True
+        self._held[cell] = None
+
+    def release(self, cell: Cell) -> None:
+        """A cell need no longer wait; whoever calls this says whether it is ready."""
+        if cell in self._held:
+            del self._held[cell]
+            cell.queued = False
+            self._loop.call_soon(self._note_idle)
 
     def suspending(self) -> None:
         """A turn is about to wait. Saying so early saves the pass of the loop that finds it out."""

@@ -216,6 +216,7 @@ class Supervisor:
         task = asyncio.get_running_loop().create_task(_quietly(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before it begins has not touched it
 
 
 async def _quietly(work: Coroutine[Any, Any, None]) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
 
 from moot.agent import Agent
 from moot.asks import Ask, AskTable
+from moot.breaker import Breakers
 from moot.cell import Cell
 from moot.commit import Committer
 from moot.context import AgentContext
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from moot.directory import Directory
     from moot.engine.base import Engine
     from moot.ids import Ids
+    from moot.link import Link
     from moot.state import SharedState
     from moot.turn import Records
 
@@ -85,6 +87,7 @@ class System:
         loop = asyncio.get_running_loop()
         self._loop = loop
         self._ids = ids
+        self._link: Link | None = None
         self.directory = directory
         self._shared_state = shared_state
         self.clock = clock
@@ -95,6 +98,7 @@ class System:
         self.is_open = True
         self.wheel = DeadlineWheel(loop, clock)
         self.asks = AskTable(ids.incarnation, count(1).__next__, self.wheel)
+        self.breakers = Breakers(clock)
         self.flow = Flow(self.wheel, clock, dead_letters)
         self.router = MessageRouter(directory)
         self.router.activate = self.activate
@@ -102,22 +106,30 @@ class System:
         self.watches = Watches(directory, ids.next_sequence, ids.incarnation)
         self.watches.deliver = self.delivery.control
         self.committer = Committer(loop, directory, self.delivery, self.flow, self.watches)
-        interrupts = Interrupts(self.wheel, clock, self.asks)
+        interrupts = Interrupts(self.wheel, clock)
         self.worker = Worker(self, clock, directory, self.flow, self.committer, interrupts)
         self.supervisor = Supervisor(
             options.get("supervision", Supervision()), clock, self, directory, self.worker, self._remove_quietly
         )
         self.committer.stop_requested = self.supervisor.stopped_itself
-        runners = self.worker.open(loop, options.get("ready") or deque())
+        runners = self.worker.open(loop, options["ready"] if "ready" in options else deque())
         self._turn_waits = runners.suspending
         self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, options.get("deadlocks", "break"))
         self.liveness = Liveness(loop, clock, directory.cells, runners, options.get("watchdog", 1.0))
+
+    def put_link(self, link: Link) -> None:
+        """Let ``link`` carry from now on what agents send each other, and run their handlers. For a simulator."""
+        self._link = self.delivery.link = self.worker.link = self.asks.link = link
+        self.worker.may_repeat = True
 
     # the Runtime that contexts see
     def random_for(self, name: str) -> random.Random:
         return self._ids.random_for(name)
 
     def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+        seat: Any = ctx.seat  # a cell; said so, because a cast is a call
+        if seat.breaker is not None:
+            self.breakers.guard(seat.id, seat.breaker, ask)
         self._turn_waits()
         target = self.directory.cells.get(ask.to)
         if target is None or target.stopping:
@@ -142,7 +154,7 @@ class System:
             (*incoming.chain, sender),
             ctx.trace,
         )
-        if target.mailbox.offer(message):
+        if self._link is None and target.mailbox.offer(message):
             ask.target, ask.message = target, message
             if not target.queued:
                 self.worker.notice(target)
@@ -262,6 +274,8 @@ class System:
             if above is cell:
                 raise RuntimeError(f"agent {cell.id!r} cannot unregister itself inside its own turn; let another do it")
             above = above.parent
+        if self.directory.cells.get(cell.id) is not cell:
+            return  # somebody else is taking it out
         cell.stopping = True
         children, cell.children = cell.children, None
         if cell.parent is not None and cell.parent.children is not None:
@@ -275,6 +289,8 @@ class System:
             self.worker.bury_mail(cell)
             self.supervisor.forget(cell)
             self.watches.ended(cell, error)
+            if cell.breaker is not None:
+                self.breakers.forget(cell.id)
 
     def running_here(self) -> Cell | None:
         """The cell in whose turn this is called, if it is called in one."""

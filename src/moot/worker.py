@@ -19,11 +19,11 @@ from moot.cell import Cell
 from moot.commit import Committer, end_asks
 from moot.context import AgentContext
 from moot.deadletters import Reason
-from moot.dedup import SeenIds
 from moot.errors import AgentStopped, UnknownMessageType
 from moot.hooks import Hooks
-from moot.interrupts import Guard, Interrupts, Restarting
+from moot.interrupts import Interrupts, Restarting
 from moot.message import AgentMessage, ReplyTo
+from moot.pacing import Pacing
 from moot.recovery import Recovery
 from moot.runners import ReadyQueue, Runner, Runners
 from moot.turn import NOTHING, Effects
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from moot.clock import Clock
     from moot.directory import Directory
     from moot.flow import Flow
+    from moot.link import Link
     from moot.runtime import Runtime
     from moot.telemetry import Observer
 
@@ -64,21 +65,27 @@ class Worker:
         self._commit = committer.commit
         self._interrupts = interrupts
         self.recovery = Recovery(runtime, clock, delivery, self.hold)
+        self._pacing = Pacing(clock, delivery, flow, is_unwanted=self._is_unwanted, notice=self.notice)
         self._hooks = Hooks(runtime, self.recovery, committer)
         self._changes: dict[Cell, asyncio.Future[None]] = {}
         self.observer: Observer | None = None
+        self.link: Link | None = None
         self.turns = 0
         self.may_repeat = False  # inside one process nothing delivers a message twice; a link between may
         self._closed = False
         self.runners: Runners | None = None
         delivery.arrived = flow.arrived = flow.unblocked = self.notice
         interrupts.abandon = self._abandon
+        delivery.asker_gone = interrupts.asker_gone
 
     # starting and stopping
     def open(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue) -> Runners:
         """Begin to run turns."""
         self._loop = loop
+        self._turns_per_visit = getattr(ready, "turns_per_visit", _TURNS_PER_VISIT)
         self.runners = Runners(loop, self._visit, ready)
+        self._interrupts.runners = self.runners.busy
+        self._pacing.open(loop, self.runners)
         return self.runners
 
     def notice(self, cell: Cell) -> None:
@@ -118,8 +125,9 @@ class Worker:
 
     async def halt(self, cell: Cell) -> None:
         """Let no turn of a paused agent run on: what is under way is rolled back, to be run again after the restart."""
-        for runner in self.runners.of(cell) if self.runners is not None else ():
-            self._interrupts.interrupt(runner, Restarting(cell.id))
+        for runner in self.runners.busy() if self.runners is not None else ():
+            if runner.cell is cell:
+                self._interrupts.interrupt(runner, Restarting(cell.id))
         await self._until(cell, lambda: cell.running == cell.held)
         if not cell.starting:
             await self._hooks.on_stop(cell)
@@ -142,6 +150,7 @@ class Worker:
 
     def bury_mail(self, cell: Cell) -> None:
         """Make dead letters of what a stopped agent will not handle; their askers are told."""
+        self._pacing.release(cell)
         for message in self._flow.close(cell):
             self._delivery.refuse(message, Reason.STOPPED, AgentStopped(cell.id), receiver=cell)
 
@@ -164,25 +173,31 @@ class Worker:
         try:
             if cell.starting:
                 await self._start_hook(cell)
-            while mailbox.items and turns < _TURNS_PER_VISIT and cell.lanes is None and not cell.stopping:
-                message = mailbox.take()
+            if cell.is_timed:
+                self._interrupts.watch()
+            while (
+                mailbox.items
+                and turns < self._turns_per_visit
+                and cell.lanes is None
+                and not cell.stopping
+                and (message := mailbox.take() if cell.intake is None else self._pacing.take(cell, cell.intake))
+            ):
                 turns += 1
                 if cell.queue or cell.concurrency > 1:
                     self._flow.admit(cell)
                     self.notice(cell)
-                if (self.may_repeat and self._is_repeat(cell, message)) or (
-                    message.deadline is not None and self._is_late(message)
+                if (
+                    (self.may_repeat or (message.deadline is not None and message.reply_to is None))
+                    and cell.intake is None  # (an intake has looked already)
+                    and self._is_unwanted(cell, message)
                 ):
                     continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
                 runner.ctx = ctx
-                guard = self._guard(cell, ctx, runner) if cell.guarded else None
                 try:
                     await self._attempt(cell, ctx)
                 except BaseException as error:
-                    await self._run_again(cell, ctx, error, runner, guard)
-                if guard is not None:
-                    guard.close()
+                    await self._run_again(cell, ctx, error, runner)
                 if runner.interruption is not None:
                     runner.settle()  # the handler has finished in spite of it
                 if cell.renewed is not None:
@@ -194,27 +209,11 @@ class Worker:
                 self._leave(cell)
         return turns
 
-    def _guard(self, cell: Cell, ctx: AgentContext[Any], runner: Runner) -> Guard:
-        return self._interrupts.guard(ctx, runner, cancels=cell.cancels, run_timeout=cell.timeouts.run_timeout)
-
-    def _is_repeat(self, cell: Cell, message: AgentMessage) -> bool:
-        """Whether the agent has been given this message before."""
-        if cell.seen is None:
-            cell.seen = SeenIds()
-        key = (message.incarnation, message.sequence)
-        if key in cell.seen:
+    def _is_unwanted(self, cell: Cell, message: AgentMessage) -> bool:
+        """Whether a message is not to be handled: it came before, or nobody wants it any more."""
+        if self.may_repeat and (cell.is_repeat(message) or self._asks.is_withdrawn(message)):
             return True
-        cell.seen.add(key)
-        return False
-
-    def _is_late(self, message: AgentMessage) -> bool:
-        """Whether a message's deadline passed in the mailbox; it is a dead letter then."""
-        if message.reply_to is not None:
-            return False  # (the deadline of an ask is its asker's business, who withdraws it)
-        late = message.deadline is not None and message.deadline < self._clock.now()
-        if late:
-            self._delivery.bury(message, Reason.EXPIRED, "its deadline passed before it was handled")
-        return late
+        return self._delivery.is_late(message)
 
     def _leave(self, cell: Cell) -> None:
         """A visit has ended."""
@@ -246,12 +245,15 @@ class Worker:
         content = message.content
         if content.__class__ is not handler.content_type:
             content = handler.argument(message)
-        call, agent = handler.call, cell.agent
-        answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
-        if handler.is_async or answer.__class__ is CoroutineType:
-            answer = await answer
-            if ctx.closed:
-                raise AgentStopped(cell.id)  # it was abandoned meanwhile
+        if self.link is not None:
+            answer = await self.link.run(cell, ctx, handler, content)
+        else:
+            call, agent = handler.call, cell.agent
+            answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
+            if handler.is_async or answer.__class__ is CoroutineType:
+                answer = await answer
+                if ctx.closed:
+                    raise AgentStopped(cell.id)  # it was abandoned meanwhile
         effects = ctx.effects
         if effects is not None:
             if effects.asks:
@@ -270,14 +272,10 @@ class Worker:
         if answer is not NOTHING:
             self._asks.resolve(reply_to, answer)
 
-    async def _run_again(
-        self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner, guard: Guard | None
-    ) -> None:
+    async def _run_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner) -> None:
         """A run has failed: run the turn again as long as recovery says so."""
         failed: AgentContext[Any] | None = ctx
         while failed is not None and not runner.abandoned:
-            if guard is not None:
-                guard.close()
             verdict, again = await self.recovery.failed(cell, failed, error, runner)
             if self.observer is not None:
                 self.observer.turn_ended(cell.id, failed.message, failed.attempt, verdict)
@@ -286,15 +284,12 @@ class Worker:
                 self.recovery.check_runner(error)
             else:
                 runner.ctx = again
-                guard = self._guard(cell, again, runner) if cell.guarded else None
                 try:
                     await self._attempt(cell, again)
                 except BaseException as next_error:
                     failed, error = again, next_error
                 else:
                     runner.settle()
-        if guard is not None:
-            guard.close()
 
     def _abandon(self, runner: Runner, reason: BaseException) -> None:
         """Go on without a handler that does not end."""

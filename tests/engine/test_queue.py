@@ -13,6 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from moot.engine.base import Completion, CompletionChunk, EngineRequest
 from moot.engine.errors import (
+    ContextOverflow,
+    EngineBreakerOpen,
     EngineError,
     EngineRejected,
     EngineTimeout,
@@ -20,6 +22,7 @@ from moot.engine.errors import (
 )
 from moot.engine.queue import AdmissionQueue
 from moot.engine.scripted import ScriptedEngine
+from moot.policies import BreakerPolicy
 from moot.testing import VirtualClockLoop, run
 
 from .conftest import ask
@@ -267,6 +270,105 @@ def test_a_stream_is_tried_again_only_before_its_first_chunk() -> None:
         queue = AdmissionQueue(ScriptedEngine([busy, "fine"]))
         assert "".join([chunk.text async for chunk in queue.stream(ask("a"))]) == "fine"
         assert asyncio.get_running_loop().time() == 5.0
+
+    run(main())
+
+
+def failing(*kinds: EngineError | str) -> tuple[AdmissionQueue, list[str]]:
+    """A queue whose engine answers with these in turn, and the requests that reached it."""
+    reached: list[str] = []
+    left = list(kinds)
+
+    def answer(request: EngineRequest) -> str | EngineError:
+        reached.append(request.messages[-1].content)
+        return left.pop(0) if len(left) > 1 else left[0]
+
+    return AdmissionQueue(ScriptedEngine(answer), breaker=BreakerPolicy(failures=3, reset_after=60)), reached
+
+
+GONE = EngineUnavailable("e", "connection refused")
+
+
+def test_an_engine_that_fails_repeatedly_is_left_alone_and_tried_again_later() -> None:
+    async def main() -> None:
+        queue, reached = failing(GONE, GONE, GONE, GONE, "back")
+        for _ in range(3):
+            with pytest.raises(EngineUnavailable, match="connection refused"):
+                await queue.generate(ask("a"))
+        assert queue.stats().breaker == "open"
+        with pytest.raises(EngineBreakerOpen, match="connection refused") as refused:
+            await queue.generate(ask("b"))
+        assert (refused.value.retry_after, refused.value.retryable, len(reached)) == (60, True, 3)
+
+        await asyncio.sleep(60)
+        with pytest.raises(EngineUnavailable, match="connection refused"):
+            await queue.generate(ask("probe"))
+        with pytest.raises(EngineBreakerOpen):
+            await anext(queue.stream(ask("c")))
+        await asyncio.sleep(60)
+        assert (await queue.generate(ask("probe"))).text == "back"
+        assert "".join([chunk.text async for chunk in queue.stream(ask("d"))]) == "back"
+
+        assert reached == ["a", "a", "a", "probe", "probe", "d"]
+        assert queue.stats().breaker == "closed"
+        assert (queue.stats().running, queue.stats().failures) == (0, 6)
+
+    run(main())
+
+
+def test_those_who_wait_when_the_breaker_opens_fail_without_being_sent() -> None:
+    async def main() -> None:
+        queue, reached = failing(GONE)
+        answers = await asyncio.gather(*(queue.generate(ask(str(n))) for n in range(6)), return_exceptions=True)
+
+        assert [type(one) for one in answers] == [EngineUnavailable] * 3 + [EngineBreakerOpen] * 3
+        assert len(reached) == 3
+
+    run(main())
+
+
+def test_refusals_and_requests_that_are_too_long_do_not_open_the_breaker() -> None:
+    async def main() -> None:
+        for error in (EngineRejected("e", "bad"), ContextOverflow("e", 9, 9, 9), EngineTimeout("e", 3)):
+            queue, reached = failing(GONE, GONE, error)
+            for _ in range(9):
+                with pytest.raises(EngineError):
+                    await queue.generate(ask("a"))
+            assert (len(reached), queue.stats().breaker) == (9, "closed")
+
+    run(main())
+
+
+def test_cancelled_requests_do_not_open_the_breaker() -> None:
+    async def body(queue: AdmissionQueue, gate: Gate) -> None:
+        for _ in range(9):
+            task = asyncio.create_task(queue.generate(ask("a")))
+            await settle()
+            task.cancel()
+            await settle()
+        assert queue.stats().breaker == "closed"
+
+    gated(body)
+
+
+def test_patience_comes_before_the_breaker() -> None:
+    async def main() -> None:
+        busy = EngineUnavailable("e", "429", retry_after=5.0)
+        kinds: list[EngineError | str] = [busy, busy, "ok"] * 4
+        queue, reached = failing(*kinds)
+        for _ in range(4):
+            assert (await queue.generate(ask("a"))).text == "ok"
+        assert (len(reached), queue.stats().breaker) == (12, "closed")
+
+    run(main())
+
+
+def test_a_queue_without_a_breaker_never_gives_up() -> None:
+    async def main() -> None:
+        queue = AdmissionQueue(ScriptedEngine(lambda _: GONE), breaker=None)
+        for _ in range(50):
+            with pytest.raises(EngineUnavailable, match="connection refused"):
+                await queue.generate(ask("a"))
 
     run(main())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from moot import Agent, AgentContext, AgentManager, AgentMessage, Payload, Request, handles
+from moot import Agent, AgentContext, AgentManager, AgentMessage, BatchPolicy, Payload, RateLimit, Request, handles
 
 
 class Measure(Request[float]):
@@ -55,3 +55,14 @@ async def outside() -> None:
         assert_type(await manager.ask("station", Measure(place="oslo"), timeout=1), float)
         assert_type(await manager.ask("station", Names(prefix="o"), timeout=1), list[str])
         assert_type(await manager.ask("station", {"place": "oslo"}, message_type="measure", timeout=1), Any)
+
+
+class Archive(Agent):
+    @handles(batch=BatchPolicy(max_size=8), rate=RateLimit(10))
+    async def measures(self, messages: list[Measure], ctx: AgentContext) -> list[float]:
+        assert_type(messages[0].place, str)
+        assert_type(ctx.messages, tuple[AgentMessage, ...])
+        return [21.5 for _ in messages]
+
+    @handles(Note, rate=RateLimit(1, per=60, excess="refuse"))
+    def note(self, message: Note) -> None: ...

@@ -63,6 +63,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "research": Command("moot.cli.research", "research", "Answer a question from your own documents, with citations."),
     "run": Command("moot.cli.run", "run", "Run the agents of MODULE:APP until Ctrl-C."),
+    "simulate": Command("moot.cli.simulate", "simulate", "Run a system in simulation, with many seeds and faults."),
     "models": Command("moot.cli.models", "app", "List, download and verify language models."),
     "bench": Command("moot.cli.bench", "bench", "Measure this machine: messages, asks and fan-out per second."),
     "doctor": Command("moot.cli.doctor", "doctor", "Check this machine: Python, extras, model, disk, engine."),

@@ -6,6 +6,7 @@ from moot.errors import MootError
 
 __all__ = [
     "ContextOverflow",
+    "EngineBreakerOpen",
     "EngineError",
     "EngineRejected",
     "EngineTimeout",
@@ -34,6 +35,15 @@ class EngineUnavailable(EngineError):
             retryable=True,
             retry_after=retry_after,
         )
+
+
+class EngineBreakerOpen(EngineUnavailable):
+    """The engine failed so often in a row that it is left alone for ``retry_after`` seconds; nothing was sent to it."""
+
+    def __init__(self, engine: str, retry_after: float, last: str) -> None:
+        self.last = last
+        text = f"its circuit breaker is open for {retry_after:.3g} s more after repeated failures, the last: {last}"
+        super().__init__(engine, text, retry_after=retry_after)
 
 
 class EngineRejected(EngineError):

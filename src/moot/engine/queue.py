@@ -5,7 +5,8 @@ arrival, and enter only when a slot is free, so that an engine is never handed
 more than it works on and a waiting request can still be cancelled for nothing.
 When the engine says "not now" (429, Retry-After), admission pauses and the
 request goes back to its old place. Waiting is counted apart from engine time,
-and an agent that waits for another agent holds no slot.
+and an agent that waits for another agent holds no slot. An engine that fails again
+and again is left alone for a while: requests then fail at once (`moot.breaker`).
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
+from moot.breaker import Breaker, BreakerState
 from moot.clock import Clock
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest, Usage
 from moot.engine.deadline import RunningLoopClock, before_deadline
-from moot.engine.errors import EngineUnavailable
+from moot.engine.errors import EngineBreakerOpen, EngineError, EngineUnavailable
+from moot.policies import BreakerPolicy
 
 __all__ = ["AdmissionQueue", "QueueStats"]
 
+_BREAKER = BreakerPolicy()
 _Waiter = tuple[int, int, asyncio.Future[None]]
 
 
@@ -43,19 +47,41 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
     waiting_seconds: float = 0.0
     engine_seconds: float = 0.0
     busy_seconds: float = 0.0
+    breaker: BreakerState = "closed"
+
+
+class _Admission:
+    """One request inside the engine: whether it is being answered, and the breaker's round that it belongs to."""
+
+    __slots__ = ("breaker_round", "is_answered")
+
+    def __init__(self) -> None:
+        self.breaker_round: int | None = None
+        self.is_answered = False
 
 
 class AdmissionQueue:
     """An `Engine` that lets at most ``engine.slots`` requests into ``engine`` at once.
 
     ``attempts`` bounds how often a request is handed in again after the engine asked for patience;
-    an answer that has begun to stream is never asked for again.
+    an answer that has begun to stream is never asked for again. ``breaker`` says after how many failures in a row the
+    engine is left alone, and for how long; None never does. Only what may pass counts as a failure: `EngineError` that
+    is ``retryable``, once patience is over; not a refusal, a deadline, a cancellation.
     """
 
-    def __init__(self, engine: Engine, *, clock: Clock | None = None, attempts: int = 3) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        clock: Clock | None = None,
+        attempts: int = 3,
+        breaker: BreakerPolicy | None = _BREAKER,
+    ) -> None:
         self.engine = engine
+        self._breaker = Breaker(breaker, f"of engine {engine.name!r}") if breaker is not None else None
         self._clock = clock if clock is not None else RunningLoopClock()
         self._attempts = attempts
+        self._last_failure = ""
         self._tickets = itertools.count()
         self._waiters: list[_Waiter] = []
         self._running = 0
@@ -102,6 +128,7 @@ class AdmissionQueue:
             waiting_seconds=self._waiting_seconds,
             engine_seconds=self._engine_seconds,
             busy_seconds=self._busy_seconds + (self._clock.now() - self._busy_since if self._running else 0.0),
+            breaker=self._breaker.state if self._breaker is not None else "closed",
         )
 
     async def start(self) -> None:
@@ -116,23 +143,27 @@ class AdmissionQueue:
         """Wait for a slot, then answer; the request's deadline covers both."""
         ticket = next(self._tickets)
         for attempt in itertools.count(1):
-            async with self._admitted(request, ticket):
+            async with self._admitted(request, ticket) as admission:
                 try:
-                    return self._settle(await self.engine.generate(request))
+                    completion = await self.engine.generate(request)
                 except EngineUnavailable as error:
                     self._pause_or_raise(error, attempt)
+                else:
+                    admission.is_answered = True
+                    return self._settle(completion)
         raise AssertionError("unreachable")
 
     async def stream(self, request: EngineRequest) -> AsyncGenerator[CompletionChunk, None]:
         """Wait for a slot, then answer piece by piece; the slot is held until the iterator is left."""
         ticket = next(self._tickets)
         for attempt in itertools.count(1):
-            async with self._admitted(request, ticket), _closing(self.engine.stream(request)) as chunks:
+            async with self._admitted(request, ticket) as admission, _closing(self.engine.stream(request)) as chunks:
                 try:
                     chunk = await anext(chunks)
                 except EngineUnavailable as error:
                     self._pause_or_raise(error, attempt)
                     continue
+                admission.is_answered = True
                 yield self._note(chunk)
                 async for chunk in chunks:
                     yield self._note(chunk)
@@ -151,9 +182,10 @@ class AdmissionQueue:
         await self.engine.close()
 
     @contextlib.asynccontextmanager
-    async def _admitted(self, request: EngineRequest, ticket: int) -> AsyncIterator[None]:
+    async def _admitted(self, request: EngineRequest, ticket: int) -> AsyncIterator[_Admission]:
         arrived = self._clock.now()
         try:
+            self._check_breaker()
             async with before_deadline(request.deadline, self._clock, self.name):
                 await self._enter(request.priority, ticket)
         except BaseException:
@@ -162,14 +194,39 @@ class AdmissionQueue:
         finally:
             self._waiting_seconds += self._clock.now() - arrived
         entered = self._clock.now()
+        admission = _Admission()
         try:
-            yield
-        except BaseException:
+            self._check_breaker()  # it may have opened meanwhile
+            if self._breaker is not None:
+                admission.breaker_round = self._breaker.admit()
+            yield admission
+        except BaseException as error:
             self._failures += 1
+            self._judge(admission, error)
             raise
+        else:
+            self._judge(admission, None)
         finally:
             self._engine_seconds += self._clock.now() - entered
             self._leave()
+
+    def _check_breaker(self) -> None:
+        wait = self._breaker.retry_after(self._clock.now()) if self._breaker is not None else 0.0
+        if wait:
+            raise EngineBreakerOpen(self.name, wait, self._last_failure)
+
+    def _judge(self, admission: _Admission, error: BaseException | None) -> None:
+        """Tell the breaker how a request ended."""
+        breaker, in_round = self._breaker, admission.breaker_round
+        if breaker is None or in_round is None:
+            return
+        if isinstance(error, EngineError) and error.retryable:
+            self._last_failure = str(error)
+            breaker.failed(in_round, self._clock.now())
+        elif admission.is_answered:
+            breaker.succeeded(in_round)
+        else:
+            breaker.abandoned(in_round)
 
     async def _enter(self, priority: int, ticket: int) -> None:
         if self._closed:

@@ -9,9 +9,40 @@ from moot.engine.scripted import ScriptedEngine
 from moot.manager import AgentManager
 from moot.testing.deadlocks import stuck
 from moot.testing.fake_context import FakeContext
+from moot.testing.faults import Crashed, Fault, Faults
+from moot.testing.invariants import Invariant, Violation
+from moot.testing.laws import LAWS
+from moot.testing.report import Search, SimulationFailed, report, search
+from moot.testing.simulate import Build, Simulation, simulate
+from moot.testing.simulated_loop import Livelock, SimulatedLoop
 from moot.testing.virtual_loop import Stalled, VirtualClockLoop, run
+from moot.testing.world import SimulatedManager
 
-__all__ = ["FakeContext", "ScriptedEngine", "Stalled", "VirtualClockLoop", "run", "settle", "stuck"]
+__all__ = [
+    "LAWS",
+    "Build",
+    "Crashed",
+    "FakeContext",
+    "Fault",
+    "Faults",
+    "Invariant",
+    "Livelock",
+    "ScriptedEngine",
+    "Search",
+    "SimulatedLoop",
+    "SimulatedManager",
+    "Simulation",
+    "SimulationFailed",
+    "Stalled",
+    "Violation",
+    "VirtualClockLoop",
+    "report",
+    "run",
+    "search",
+    "settle",
+    "simulate",
+    "stuck",
+]
 
 
 async def settle(manager: AgentManager) -> None:

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from moot.agent import Agent
+from moot.aggregation import BatchCall, batch_of
 from moot.asks import Ask
 from moot.context import AgentContext
 from moot.engine.base import Engine
@@ -45,14 +46,17 @@ class FakeContext(AgentContext[Any]):
         engine: Engine | None = None,
         state: Any = None,
     ) -> FakeContext:
-        """A context in which ``message`` was asked by ``sender``.
+        """A context in which ``message`` was asked by ``sender``; a list of them came as a batch.
 
         ``answers`` maps an agent's id to its answer, or to a function from the content asked to the answer; an
         exception is raised.
         """
-        kind = message_type_of(message) if message is not None else "test"
-        envelope = AgentMessage(sender, agent_id, message, kind, 1, "fake", reply_to=ReplyTo("fake", 1))
+        envelopes = [
+            AgentMessage(sender, agent_id, content, _kind_of(content), number, "fake", reply_to=ReplyTo("fake", number))
+            for number, content in enumerate(message if isinstance(message, list) else [message], start=1)
+        ]
         seat = _FakeSeat(agent_id, state)
+        envelope = envelopes[0] if len(envelopes) == 1 else batch_of(envelopes)
         return cls(_FakeRuntime(answers or {}, engine), seat, envelope)
 
     @property
@@ -82,9 +86,15 @@ class FakeContext(AgentContext[Any]):
         handler: Handler | None = agent.handler_table().get(self.message.message_type)
         if handler is None:
             return await agent.handle_message(self.message, self)
+        if isinstance(handler.call, BatchCall):
+            return await handler.call.answers(agent, handler.argument(self.message), self)
         given = (self,) if handler.wants_context else ()
         result = handler.call(agent, handler.argument(self.message), *given)
         return await result if handler.is_async else result
+
+
+def _kind_of(content: Any) -> str:
+    return message_type_of(content) if content is not None else "test"
 
 
 class _FakeSeat:
@@ -102,7 +112,7 @@ class _FakeRuntime:
         self._answers = answers
         self._engine = engine
         self._shared_state = InMemorySharedState()
-        self.next_sequence: Callable[[], int] = count(2).__next__
+        self.next_sequence: Callable[[], int] = count(1_000).__next__
         self.progressed: list[Any] = []
         self.children: dict[str, Agent[Any]] = {}
 

@@ -13,11 +13,11 @@ import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-__all__ = ["Stalled", "VirtualClockLoop", "run"]
+__all__ = ["EPOCH", "Stalled", "VirtualClockLoop", "done_in_place", "run"]
 
 T = TypeVar("T")
 
-_EPOCH = 1_700_000_000.0
+EPOCH = 1_700_000_000.0
 
 
 class Stalled(RuntimeError):
@@ -33,7 +33,7 @@ class Stalled(RuntimeError):
 class VirtualClockLoop(asyncio.SelectorEventLoop):
     """An event loop whose clock starts at 0 and jumps to the next timer. ``epoch`` is what it reads as a date."""
 
-    epoch = _EPOCH
+    epoch = EPOCH
 
     def __init__(self) -> None:
         self._virtual_time = 0.0
@@ -51,12 +51,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         """Run ``func`` in place and return its outcome as a done future."""
-        future: asyncio.Future[T] = self.create_future()
-        try:
-            future.set_result(func(*args))
-        except Exception as error:
-            future.set_exception(error)
-        return future
+        return done_in_place(self.create_future(), func, *args)
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -74,6 +69,15 @@ class _JumpingSelector(selectors.SelectSelector):
             raise Stalled
         self._loop.jump(timeout)
         return []
+
+
+def done_in_place(future: asyncio.Future[T], func: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+    """Call ``func`` at once and put its outcome into ``future``: an executor without a thread."""
+    try:
+        future.set_result(func(*args))
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -1,0 +1,141 @@
+"""Pacing: takes the mail of agents that have an intake, and lets them wait when they must not take it yet.
+
+An agent waits without a runner, by one timer of its own, and counts as queued meanwhile,
+so that no message that arrives has to ask whether it may run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from moot.aggregation import batch_of
+from moot.cell import Cell
+from moot.deadletters import Reason
+from moot.delivery import Delivery
+from moot.errors import RateLimited
+from moot.intake import Intake
+from moot.mailbox import WatchedMailbox
+from moot.message import AgentMessage
+from moot.watches import Terminated
+
+if TYPE_CHECKING:
+    from moot.clock import Clock
+    from moot.flow import Flow
+    from moot.runners import Runners
+
+__all__ = ["Pacing"]
+
+_TICK = 2e-6
+"""Seconds by which a timer is set later than it need be, so that no rounding of the clock lets it fire too early."""
+
+
+class Pacing:
+    """What cells with an intake take next. ``notice`` puts a cell into the ready queue if it can run."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        delivery: Delivery,
+        flow: Flow,
+        *,
+        is_unwanted: Callable[[Cell, AgentMessage], bool],
+        notice: Callable[[Cell], None],
+    ) -> None:
+        self._clock = clock
+        self._delivery = delivery
+        self._flow = flow
+        self._is_unwanted = is_unwanted
+        self._notice = notice
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._runners: Runners | None = None
+
+    def open(self, loop: asyncio.AbstractEventLoop, runners: Runners) -> None:
+        """Begin; before this nothing is taken."""
+        self._loop = loop
+        self._runners = runners
+
+    def take(self, cell: Cell, intake: Intake) -> AgentMessage | None:
+        """The next message, or the next batch; None when there is none or it must wait. What is refused is taken out.
+
+        A batch has as many members as there are tokens for. One that is too late takes none.
+        """
+        mailbox = cell.mailbox
+        now = self._clock.now()
+        while mailbox.items:
+            if isinstance(mailbox.items[0].content, Terminated):
+                return mailbox.take()  # news of the runtime itself are under no limit
+            if (message := intake.take_alone(mailbox)) is not None:
+                return message
+            if wait := intake.batch_wait(mailbox, now):
+                self._hold(cell, intake, wait, self._watcher(cell, intake))
+                return None
+            wait, members = self._members(cell, intake, now)
+            if members:
+                intake.since = None
+                return members[0] if len(members) == 1 else batch_of(members)
+            if wait:
+                self._hold(cell, intake, wait, None)
+                return None
+        intake.since = None
+        return None
+
+    def release(self, cell: Cell) -> None:
+        """Let a cell no longer wait: its time has come, or it has stopped."""
+        intake = cell.intake
+        if intake is None or intake.timer is None or self._runners is None:
+            return
+        intake.timer.cancel()
+        intake.timer = None
+        if isinstance(cell.mailbox, WatchedMailbox):
+            cell.mailbox.watcher = None
+        if not cell.mailbox.items:
+            intake.since = None  # all that waited was withdrawn
+        self._runners.release(cell)
+        self._notice(cell)
+
+    def _members(self, cell: Cell, intake: Intake, now: float) -> tuple[float, list[AgentMessage]]:
+        """Take what makes the next batch; and, if that is nothing, how long the first has to wait for a token."""
+        mailbox = cell.mailbox
+        kind = mailbox.waiting[0].message_type
+        most = intake.batch_size(kind)
+        members: list[AgentMessage] = []
+        wait = 0.0
+        while mailbox.items and len(members) < most and mailbox.items[0].message_type == kind:
+            message = mailbox.items[0]
+            if self._delivery.is_late(message):
+                mailbox.take()
+                continue
+            try:
+                wait = intake.spend(kind, now)
+            except RateLimited as error:
+                if members:
+                    break
+                self._delivery.refuse(mailbox.take(), Reason.FORBIDDEN, error, receiver=cell)
+                continue
+            if wait:
+                break
+            mailbox.take()
+            if not self._is_unwanted(cell, message):
+                members.append(message)
+        if not members:
+            self._flow.admit(cell)  # what was taken out has made room; where a turn follows, that sees to it
+        return wait, members
+
+    def _hold(self, cell: Cell, intake: Intake, wait: float, watcher: Callable[[AgentMessage], None] | None) -> None:
+        if self._loop is None or self._runners is None:
+            return
+        if intake.timer is not None:
+            intake.timer.cancel()
+        intake.timer = self._loop.call_later(wait + _TICK, self.release, cell)
+        self._runners.hold(cell)
+        if isinstance(cell.mailbox, WatchedMailbox):
+            cell.mailbox.watcher = watcher
+
+    def _watcher(self, cell: Cell, intake: Intake) -> Callable[[AgentMessage], None]:
+        def arrived(message: AgentMessage) -> None:
+            if intake.completes(cell.mailbox, message):
+                self.release(cell)
+
+        return arrived

@@ -1,0 +1,147 @@
+"""Each built-in law is seen to break: a law that cannot be broken proves nothing.
+
+Those that take a broken runtime are in `test_planted_bugs`; those here a user's own code, or a stop, can break.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from moot import Agent, AgentContext, AgentMessage, MailboxPolicy, Payload, handles
+from moot.flow import Flow
+from moot.testing import LAWS, Faults, SimulatedManager, Simulation, simulate
+from moot.testing import laws as module
+from moot.worker import Worker
+
+
+class Basket(Payload):
+    items: list[str]
+
+
+class Opaque:
+    """Content that nothing can encode."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Opaque({self.value})"
+
+
+class Shopper(Agent):
+    """Sends what it is given, in one way or another, and changes it afterwards."""
+
+    @handles
+    async def basket(self, message: Basket, ctx: AgentContext) -> None:
+        content = Basket(items=["apple"])
+        match message.items[0]:
+            case "send":
+                ctx.send("till", content)
+            case "publish":
+                ctx.publish("baskets", content)
+            case "schedule":
+                ctx.schedule(1.0, content, to="till")
+                self.later = content  # it is changed by the next turn
+            case "ask":
+                task = asyncio.ensure_future(_awaited(ctx.ask("till", content)))
+                await asyncio.sleep(0.001)
+                content.items.append("pear")
+                await task
+            case "change":
+                content = self.later
+        content.items.append("pear")
+
+
+class Till(Agent):
+    topics = ("baskets",)
+    mailbox = MailboxPolicy(2)
+
+    @handles
+    async def basket(self, message: Basket) -> None:
+        await asyncio.sleep(0)
+
+
+class Anything(Agent):
+    async def handle_message(self, message: AgentMessage, ctx: AgentContext) -> None:
+        await asyncio.sleep(0)
+
+
+async def _awaited(ask: Any) -> Any:
+    return await ask
+
+
+def shop(*ways: str) -> Simulation:
+    async def build(manager: SimulatedManager) -> None:
+        await manager.register(Shopper("shopper"))
+        await manager.register(Till("till"))
+        for way in ways:
+            await manager.tell("shopper", Basket(items=[way]))
+        await asyncio.sleep(5)
+
+    return simulate(build, seed=1, faults=Faults(delay=1.0))  # (what is held is changed before it is taken)
+
+
+@pytest.mark.parametrize("ways", [("send",), ("publish",), ("schedule", "change"), ("ask",)], ids="-".join)
+def test_content_that_is_changed_after_it_was_sent_is_found(ways: tuple[str, ...]) -> None:
+    result = shop(*ways)
+
+    assert result.failure == "payloads unchanged"
+    assert "from 'shopper'" in result.violations[0].text
+    assert "send values, and change none" in result.violations[0].text
+
+
+def test_content_that_nothing_can_encode_is_compared_by_its_text() -> None:
+    async def build(manager: SimulatedManager) -> None:
+        await manager.register(Anything("anything"))
+        content = Opaque(1)
+        manager.tell_nowait("anything", content, message_type="opaque")
+        content.value = 2
+
+    assert simulate(build, seed=1).failure == "payloads unchanged"
+
+
+def test_mail_that_a_stop_leaves_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Worker, "bury_mail", lambda self, cell: None)
+
+    async def build(manager: SimulatedManager) -> None:
+        await manager.register(Till("till"))
+        await manager.tell("till", Basket(items=[]))
+        await manager.stop(drain=False)
+
+    result = simulate(build, seed=1)
+
+    assert {violation.invariant for violation in result.violations} >= {"nothing lost", "nothing stranded"}
+
+
+def test_a_message_that_ends_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    offer = Flow.put
+
+    def mutant(self: Flow, source: Any, target: Any, message: Any) -> None:
+        offer(self, source, target, message)
+        self._bury(target, message, "by mistake")
+
+    monkeypatch.setattr(Flow, "put", mutant)
+
+    async def build(manager: SimulatedManager) -> None:
+        await manager.register(Shopper("shopper"))
+        await manager.register(Till("till"))
+        await manager.tell("shopper", Basket(items=["send"]))
+
+    laws = tuple(law for law in LAWS if law is not module.PayloadsUnchanged)
+    result = simulate(build, seed=1, invariants=laws)
+
+    assert result.failure == "nothing lost"
+    assert "had ended before" in result.violations[0].text
+
+
+def test_a_law_that_is_left_out_is_not_checked() -> None:
+    async def build(manager: SimulatedManager) -> None:
+        await manager.register(Shopper("shopper"))
+        await manager.register(Till("till"))
+        await manager.tell("shopper", Basket(items=["send"]))
+
+    assert simulate(build, seed=1).failure == "payloads unchanged"
+    assert simulate(build, seed=1, invariants=()).failure is None

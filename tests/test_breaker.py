@@ -1,0 +1,378 @@
+"""A circuit breaker obeys its state table, and an ask that it stops is never sent."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from moot import (
+    Agent,
+    AgentContext,
+    AgentManager,
+    AgentStopped,
+    AskTimeout,
+    BreakerOpen,
+    BreakerPolicy,
+    FunctionAgent,
+    MailboxPolicy,
+    Request,
+    RetryPolicy,
+    TurnError,
+    UnknownAgent,
+    UnknownMessageType,
+    handles,
+)
+from moot.asks import Ask
+from moot.breaker import Breaker, Breakers
+from moot.clock import LoopClock
+
+RESET = 10.0
+
+
+class AgainstItsTable(RuleBasedStateMachine):
+    """The state table, written as a table: state and event give the next state.
+
+    A call belongs to the visit of the state in which it began; the model keeps that visit as an object.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.breaker = Breaker(BreakerPolicy(failures=3, reset_after=RESET, probes=2), "of 'a' to 'b'")
+        self.now = 1_700_000_000.0
+        self.calls: list[tuple[int, dict[str, Any]]] = []
+        self.visit: dict[str, Any] = {"state": "closed", "row": 0}
+
+    def move(self, state: str, row: int = 0) -> None:
+        self.visit = {"state": state, "row": row, "since": self.now, "out": 0, "passed": 0}
+
+    @rule(seconds=st.sampled_from([0.0, 1.0, 4.0, RESET]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
+    @rule()
+    def call(self) -> None:
+        wait = self.breaker.retry_after(self.now)
+        visit = self.visit
+        if visit["state"] == "closed":
+            assert wait == 0
+        elif visit["state"] == "open":
+            assert wait == max(0.0, visit["since"] + RESET - self.now)
+            if not wait:
+                self.move("half_open", visit["row"])
+        else:
+            assert wait == (RESET if visit["out"] >= 2 else 0)
+        if not wait:
+            if self.visit["state"] == "half_open":
+                self.visit["out"] += 1
+            self.calls.append((self.breaker.admit(), self.visit))
+
+    @precondition(lambda self: self.calls)
+    @rule(which=st.integers(0, 9), outcome=st.sampled_from(["answered", "failed", "abandoned"]))
+    def end(self, which: int, outcome: str) -> None:
+        ticket, visit = self.calls.pop(which % len(self.calls))
+        if outcome == "answered":
+            self.breaker.succeeded(ticket)
+        elif outcome == "failed":
+            self.breaker.failed(ticket, self.now)
+        else:
+            self.breaker.abandoned(ticket)
+        if visit is not self.visit:
+            return  # it tells nothing about the present
+        match visit["state"], outcome:
+            case "closed", "answered":
+                visit["row"] = 0
+            case "closed", "failed":
+                visit["row"] += 1
+                if visit["row"] == 3:
+                    self.move("open", 3)
+            case "half_open", "answered":
+                visit["row"] = 0
+                visit["passed"] += 1
+                if visit["passed"] == 2:
+                    self.move("closed")
+            case "half_open", "failed":
+                self.move("open", visit["row"] + 1)
+            case "half_open", "abandoned":
+                visit["out"] -= 1
+            case _:
+                assert outcome == "abandoned"
+
+    @invariant()
+    def agrees(self) -> None:
+        assert self.breaker.state == self.visit["state"]
+        assert self.breaker.failures == self.visit["row"]
+        assert self.breaker.calls == len(self.calls)
+
+
+TestBreaker = AgainstItsTable.TestCase
+
+
+class Question(Request[str]):
+    text: str = "?"
+
+
+class Other(Request[str]):
+    pass
+
+
+class Flaky(Agent):
+    """Fails while it is told to."""
+
+    retry = RetryPolicy(max_attempts=1)
+
+    def __init__(self, agent_id: str = "flaky") -> None:
+        super().__init__(agent_id)
+        self.mode = "fail"
+        self.asked = 0
+
+    @handles
+    async def question(self, message: Question, ctx: AgentContext) -> str:
+        self.asked += 1
+        if self.mode == "fail":
+            raise ValueError("on purpose")
+        if self.mode == "silent":
+            ctx.defer()
+        return "fine"
+
+
+class Caller(Agent):
+    """Asks on behalf of the test and says how it ended."""
+
+    breaker = BreakerPolicy(failures=3, reset_after=30, probes=1)
+
+    def __init__(self, agent_id: str = "caller") -> None:
+        super().__init__(agent_id)
+        self.errors: list[Any] = []
+
+    @handles
+    async def question(self, message: Question, ctx: AgentContext) -> str:
+        request = Other() if message.text == "other" else Question()
+        try:
+            return await ctx.ask("nobody" if message.text == "nobody" else "flaky", request, timeout=5)
+        except Exception as error:  # noqa: BLE001
+            self.errors.append(error)
+            return type(error).__name__
+
+
+async def call(manager: AgentManager, text: str = "?", caller: str = "caller") -> str:
+    return await manager.ask(caller, Question(text), timeout=1000)
+
+
+async def running(manager: AgentManager, **policies: Any) -> tuple[Flaky, Caller]:
+    flaky, caller = Flaky(), Caller()
+    await manager.register(flaky)
+    await manager.register(caller, **policies)
+    return flaky, caller
+
+
+async def test_it_opens_tries_once_and_closes(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "moot.breaker")
+    async with AgentManager() as manager:
+        flaky, caller = await running(manager)
+        assert [await call(manager) for _ in range(5)] == ["TurnError"] * 3 + ["BreakerOpen"] * 2
+        assert flaky.asked == 3
+        assert (
+            manager.stats().messages == 8
+        )  # five asks of the test and three of the caller: what is stopped is not sent
+        error = caller.errors[-1]
+        assert isinstance(error, BreakerOpen)
+        assert (error.target, round(error.retry_after)) == ("flaky", 30)
+        (status,) = manager.breakers()
+        assert (status.caller, status.target, status.state, status.failures) == ("caller", "flaky", "open", 3)
+
+        await asyncio.sleep(error.retry_after)
+        assert await call(manager) == "TurnError"
+        assert await call(manager) == "BreakerOpen"
+        flaky.mode = "work"
+        await asyncio.sleep(30)
+        assert [await call(manager) for _ in range(3)] == ["fine"] * 3
+
+        assert manager.breakers() == []
+        said = [record.message.partition(";")[0] for record in caplog.records if record.name == "moot.breaker"]
+        assert said == [
+            "the circuit breaker of 'caller' to 'flaky' opened after 3 failure(s) in a row",
+            "the circuit breaker of 'caller' to 'flaky' tries again",
+            "the circuit breaker of 'caller' to 'flaky' opened after 4 failure(s) in a row",
+            "the circuit breaker of 'caller' to 'flaky' tries again",
+            "the circuit breaker of 'caller' to 'flaky' is closed again",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "error"),
+    [("silent", "?", AskTimeout), ("fail", "?", TurnError), ("work", "nobody", UnknownAgent)],
+)
+async def test_what_counts_is_that_no_answer_can_be_had(mode: str, text: str, error: type[Exception]) -> None:
+    async with AgentManager() as manager:
+        flaky, caller = await running(manager)
+        flaky.mode = mode
+
+        for _ in range(4):
+            await call(manager, text)
+
+        assert [type(one) for one in caller.errors] == [error, error, error, BreakerOpen]
+
+
+async def test_a_full_mailbox_counts() -> None:
+    class Busy(Agent):
+        @handles
+        async def question(self, message: Question) -> str:
+            await asyncio.sleep(50)
+            return "late"
+
+    async with AgentManager() as manager:
+        await manager.register(Busy("flaky"), mailbox=MailboxPolicy(1, "fail"))
+        await manager.register(Caller("caller"))
+        waiting = []
+        for _ in range(2):
+            waiting.append(asyncio.ensure_future(manager.ask("flaky", Question(), timeout=200)))
+            await asyncio.sleep(1)
+
+        assert [await call(manager) for _ in range(4)] == ["MailboxFull"] * 3 + ["BreakerOpen"]
+        assert await asyncio.gather(*waiting) == ["late", "late"]
+
+
+async def test_an_agent_that_stops_before_it_answers_counts() -> None:
+    async with AgentManager() as manager:
+        flaky, caller = await running(manager, breaker=BreakerPolicy(failures=1))
+        hold = asyncio.Event()
+
+        async def on_question(message: Question, ctx: AgentContext) -> str:
+            await hold.wait()
+            return "never"
+
+        await manager.unregister("flaky")
+        del flaky
+        await manager.register(FunctionAgent(on_question, "flaky"))
+        first = asyncio.ensure_future(manager.ask("flaky", Question(), timeout=100))
+        await asyncio.sleep(1)
+        second = asyncio.ensure_future(call(manager))
+        await asyncio.sleep(1)
+        leaving = asyncio.ensure_future(manager.unregister("flaky"))
+        await asyncio.sleep(1)
+        hold.set()
+        await asyncio.gather(first, second, leaving)
+
+        assert await call(manager) == "BreakerOpen"
+        assert [type(error) for error in caller.errors] == [AgentStopped, BreakerOpen]
+
+
+async def test_a_refusal_of_the_message_is_an_answer() -> None:
+    async with AgentManager() as manager:
+        _, caller = await running(manager)
+
+        for text in ("?", "?", "other", "?", "?", "other"):
+            await call(manager, text)
+
+        assert [type(error) for error in caller.errors] == [TurnError, TurnError, UnknownMessageType] * 2
+        assert manager.breakers() == []
+
+
+async def test_callers_and_targets_have_breakers_of_their_own() -> None:
+    async with AgentManager() as manager:
+        await running(manager)
+        await manager.register(Caller("careful"), breaker=BreakerPolicy(failures=1))
+        await manager.register(Caller("careless"), breaker=None)
+
+        assert [await call(manager, caller="careful") for _ in range(2)] == ["TurnError", "BreakerOpen"]
+        assert await call(manager, "nobody", caller="careful") == "UnknownAgent"
+        assert [await call(manager) for _ in range(2)] == ["TurnError"] * 2
+        assert [await call(manager, caller="careless") for _ in range(9)] == ["TurnError"] * 9
+        known = [(one.caller, one.target, one.state) for one in manager.breakers()]
+        assert known == [
+            ("careful", "flaky", "open"),
+            ("careful", "nobody", "open"),
+            ("caller", "flaky", "closed"),
+        ]
+
+        await manager.unregister("careful")
+
+        assert [one.caller for one in manager.breakers()] == ["caller"]
+
+
+async def test_a_probe_that_is_cancelled_lets_another_try() -> None:
+    class Impatient(Agent):
+        breaker = BreakerPolicy(failures=1, reset_after=30)
+
+        @handles
+        async def question(self, message: Question, ctx: AgentContext) -> str:
+            try:
+                async with asyncio.timeout(float(message.text)):
+                    return await ctx.ask("flaky", Question(), timeout=5)
+            except Exception as error:  # noqa: BLE001
+                return type(error).__name__
+
+    async with AgentManager() as manager:
+        flaky, _ = await running(manager)
+        await manager.register(Impatient("impatient"))
+        flaky.mode = "silent"
+        assert await call(manager, "100", caller="impatient") == "AskTimeout"
+        await asyncio.sleep(30)
+        assert await call(manager, "1", caller="impatient") == "TimeoutError"
+        flaky.mode = "work"
+
+        assert await call(manager, "100", caller="impatient") == "fine"
+
+
+async def test_the_breakers_that_are_remembered_are_bounded() -> None:
+    breakers = Breakers(LoopClock(asyncio.get_running_loop()), most=10)
+
+    class Nobody:
+        def post(self, ask: Ask[Any]) -> None:
+            breakers.guard("a", BreakerPolicy(failures=1), ask)
+            raise UnknownAgent(ask.to)
+
+        def withdraw(self, ask: Ask[Any], *, expired: bool) -> None: ...
+
+    for number in range(1000):
+        with pytest.raises(UnknownAgent):
+            await Ask[Any](Nobody(), f"agent_{number}", None, "question", 1.0)
+        assert len(breakers) <= 10
+
+    assert [one.target for one in breakers.status()] == [f"agent_{number}" for number in range(990, 1000)]
+
+
+async def test_calls_under_way_at_once_share_one_breaker_whatever_they_come_to() -> None:
+    breakers = Breakers(LoopClock(asyncio.get_running_loop()))
+
+    def ask() -> Ask[Any]:
+        made: Ask[Any] = Ask(None, "b", None, "question", 1.0)  # type: ignore[arg-type]
+        breakers.guard("a", BreakerPolicy(failures=2), made)
+        return made
+
+    def known() -> list[tuple[str, int]]:
+        return [(one.state, one.failures) for one in breakers.status()]
+
+    first, second, third = ask(), ask(), ask()
+    first.fail(UnknownAgent("b"))
+    assert known() == [("closed", 1)]
+    second.resolve("fine")
+    fourth = ask()
+    third.fail(UnknownAgent("b"))
+    assert known() == [("closed", 1)]
+    fourth.fail(UnknownAgent("b"))
+    assert known() == [("open", 2)]
+    with pytest.raises(BreakerOpen):
+        ask()
+    assert len(breakers) == 1
+
+    breakers.forget("a")
+
+    assert len(breakers) == 0
+    ask().resolve("fine")
+    assert len(breakers) == 0
+
+
+async def test_a_breaker_that_knows_of_no_failure_is_not_kept() -> None:
+    async with AgentManager() as manager:
+        flaky, _ = await running(manager)
+        flaky.mode = "work"
+
+        assert [await call(manager) for _ in range(5)] == ["fine"] * 5
+
+        assert len(manager._running("look").breakers) == 0
