@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from functools import partial
 
 import pytest
 
 from moot import Agent, AgentContext, MootError, Request, handles
 from moot.asks import Ask
+from moot.deadlock import DeadlockMode
 from moot.testing import Faults, SimulatedManager, Simulation, simulate
 from moot.testing.deadlock_law import DeadlocksFound
 
@@ -44,7 +46,13 @@ async def _awaited(ask: Ask[int]) -> int:
     return await ask
 
 
-def run(*calls: tuple[str, ...], seed: int = 1, faults: Faults = Faults(), kind: type[Caller] = Caller) -> Simulation:
+def run(
+    *calls: tuple[str, ...],
+    seed: int = 1,
+    faults: Faults = Faults(),
+    kind: type[Caller] = Caller,
+    deadlocks: DeadlockMode = "off",
+) -> Simulation:
     async def build(manager: SimulatedManager) -> None:
         for name in sorted({name for call in calls for name in call}):
             await manager.register(kind(name))
@@ -55,7 +63,8 @@ def run(*calls: tuple[str, ...], seed: int = 1, faults: Faults = Faults(), kind:
 
         await asyncio.gather(*map(begin, calls))
 
-    return simulate(build, seed=seed, faults=faults, invariants=(DeadlocksFound,))
+    make = partial(SimulatedManager, deadlocks=deadlocks)
+    return simulate(build, seed=seed, faults=faults, invariants=(DeadlocksFound,), make=make)
 
 
 def ring(size: int) -> list[tuple[str, ...]]:
@@ -70,6 +79,12 @@ def test_a_circle_is_named_in_order(size: int) -> None:
 
     names = [name for name, _ in ring(size)]
     assert result.violations[0].text.startswith(" -> ".join([*names, names[0]]))
+
+
+@pytest.mark.parametrize("size", [2, 3, 7, 20])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_circle_that_is_found_is_no_violation(size: int, seed: int) -> None:
+    assert run(*ring(size), seed=seed, deadlocks="break").failure is None
 
 
 def test_an_agent_that_asks_back_up_its_own_chain_is_a_circle() -> None:
