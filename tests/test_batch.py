@@ -617,3 +617,37 @@ async def test_a_member_that_is_withdrawn_while_the_others_run_alone_does_not_ru
         await asyncio.gather(*asks, return_exceptions=True)
 
         assert seen == [[1, 13, 2, 3], [1], [13], [3]]
+
+
+async def test_a_deadlock_through_a_later_member_of_a_batch_is_found_before_any_timeout() -> None:
+    class Batcher(Agent):
+        retry = RetryPolicy(max_attempts=1)
+
+        @handles(batch=BatchPolicy(max_size=2))
+        async def double(self, messages: list[Double], ctx: AgentContext) -> list[int]:
+            await asyncio.sleep(1)  # so that the friend waits already, and not by a chain that is seen when it asks
+            return [await ctx.ask("friend", Reading(message.value), timeout=500) or 0 for message in messages]
+
+    class Friend(Agent):
+        retry = RetryPolicy(max_attempts=1)
+
+        @handles
+        async def go(self, message: Flush, ctx: AgentContext) -> int:
+            return await ctx.ask("store", Double(2), timeout=500)
+
+        @handles
+        def reading(self, message: Reading) -> int:
+            return 2 * message.value
+
+    async with AgentManager() as manager:
+        await manager.register(Batcher("store"))
+        await manager.register(Friend("friend"))
+        outside = asyncio.ensure_future(_double(manager, 1))
+        await manager.tell("friend", Flush())
+        begun = asyncio.get_running_loop().time()
+
+        await manager.settle()
+        await asyncio.gather(outside, return_exceptions=True)
+
+        assert asyncio.get_running_loop().time() - begun < 100
+        assert any("DeadlockError" in letter.error for letter in manager.dead_letters)

@@ -377,3 +377,17 @@ async def test_a_restart_keeps_the_limit() -> None:
         await asyncio.sleep(100)
 
         assert times == [0, 40, 80]
+
+
+async def test_an_agent_that_waits_for_a_token_is_not_reported_as_stuck() -> None:
+    async with AgentManager() as manager:
+        await manager.register(Worker(), rate_limit=RateLimit(1, per=3600))
+        for number in range(3):
+            await manager.tell("worker", Job(number))
+        await asyncio.sleep(1000)
+
+        health = manager.health()
+
+        assert health.stuck == ()
+        assert health.reported == 0
+        assert health.agents["worker"].doing == "it waits until its rate limit or its batch lets it take the next"

@@ -19,7 +19,7 @@ from moot.message import AgentMessage, Batch
 if TYPE_CHECKING:
     from moot.context import AgentContext
 
-__all__ = ["BatchCall", "batch_of", "check_single", "members_of"]
+__all__ = ["BatchCall", "batch_of", "check_single"]
 
 
 def batch_of(messages: Sequence[AgentMessage]) -> Batch:
@@ -45,11 +45,6 @@ def batch_of(messages: Sequence[AgentMessage]) -> Batch:
         given_id=f"{first.id}+{len(messages) - 1}",
         members=tuple(messages),
     )
-
-
-def members_of(message: AgentMessage) -> tuple[AgentMessage, ...]:
-    """The messages of a batch; of any other message, itself."""
-    return message.members if isinstance(message, Batch) else (message,)
 
 
 def check_single(message: AgentMessage, what: str) -> None:

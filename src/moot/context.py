@@ -15,10 +15,9 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from moot.aggregation import members_of
 from moot.asks import Ask, gather
 from moot.collecting import CollectingContext
-from moot.message import AgentMessage, ReplyTo, Request, message_type_of
+from moot.message import AgentMessage, ReplyTo, Request, members_of, message_type_of
 from moot.retry import retried
 from moot.runtime import DONE
 from moot.turn import Records

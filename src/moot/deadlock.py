@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from moot.asks import Ask, AskTable, gather
 from moot.errors import DeadlockError
+from moot.message import members_of
 
 if TYPE_CHECKING:
     from moot.cell import Cell
@@ -124,8 +125,9 @@ class Deadlocks:
         wait = Wait(cell, turn, asks)
         self._waits.setdefault(cell, []).append(wait)
         message = turn.message
-        if message.reply_to is not None:
-            self._answering[message.reply_to.key] = wait
+        for member in members_of(message):
+            if member.reply_to is not None:
+                self._answering[member.reply_to.key] = wait
         if message.chain or cell.mailbox.items or cell.queue:  # else nobody can be waiting for this turn
             self._look(wait)
         return wait
@@ -136,9 +138,9 @@ class Deadlocks:
         waits.remove(wait)
         if not waits:
             del self._waits[wait.cell]
-        reply_to = wait.turn.message.reply_to
-        if reply_to is not None and self._answering.get(reply_to.key) is wait:
-            del self._answering[reply_to.key]
+        for member in members_of(wait.turn.message):
+            if member.reply_to is not None and self._answering.get(member.reply_to.key) is wait:
+                del self._answering[member.reply_to.key]
 
     def blocked(self, cell: Station) -> None:
         """The outbox of ``cell`` waits for room."""

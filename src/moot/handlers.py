@@ -18,9 +18,9 @@ from typing import Any, TypeVar, Union, overload
 
 import msgspec
 
-from moot.aggregation import BatchCall, members_of
+from moot.aggregation import BatchCall
 from moot.errors import InvalidPayload
-from moot.message import AgentMessage, Payload, Request
+from moot.message import AgentMessage, Payload, Request, members_of
 from moot.policies import BatchPolicy, RateLimit
 
 __all__ = ["Handler", "HandlerTable", "build_table", "function_table", "handles", "reply_type"]

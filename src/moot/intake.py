@@ -56,6 +56,11 @@ class Intake:
         """Whether there is a batch for which an agent may wait."""
         return any(batch.max_wait > 0 for batch in self._batches.values())
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the mail has to wait, for a token or for the rest of a batch."""
+        return self.timer is not None
+
     def spend(self, message_type: str, now: float) -> float:
         """Take a token from each bucket of a message and return 0.0; or take none, and return how long to wait.
 

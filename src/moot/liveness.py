@@ -222,6 +222,8 @@ class Liveness:
 
 def _is_overdue(cell: Cell, sample: _Sample, now: float) -> bool:
     timeout = cell.timeouts.idle_timeout
+    if cell.intake is not None and cell.intake.is_waiting:
+        return False  # on purpose, until its timer
     return sample.head is not None and timeout is not None and sample.no_progress(now) >= timeout
 
 
@@ -235,6 +237,8 @@ def _doing(cell: Cell, runners: list[Runner], sample: _Sample, now: float) -> st
     """What an agent does, or waits for, in words."""
     if cell.renewed is not None:
         return "it is being restarted"
+    if cell.intake is not None and cell.intake.is_waiting and not runners:
+        return "it waits until its rate limit or its batch lets it take the next"
     doing = [f"its output waits for room in the mailbox of {target.id!r}" for target in cell.lanes or ()]
     for runner, (message, since) in zip(runners, sample.turns, strict=True):
         turn = f"a turn on {message.message_type!r}" if message is not None else "its on_start"

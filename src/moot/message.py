@@ -18,7 +18,7 @@ import msgspec
 
 from moot.ids import snake_case
 
-__all__ = ["AgentMessage", "Batch", "Payload", "ReplyTo", "Request", "message_type_of"]
+__all__ = ["AgentMessage", "Batch", "Payload", "ReplyTo", "Request", "members_of", "message_type_of"]
 
 R = TypeVar("R")
 
@@ -93,6 +93,11 @@ class Batch(AgentMessage, frozen=True, gc=False):
     """Messages of one type, its ``members``, that are handled in one turn; see `moot.aggregation`."""
 
     members: tuple[AgentMessage, ...] = ()
+
+
+def members_of(message: AgentMessage) -> tuple[AgentMessage, ...]:
+    """The messages of a batch; of any other message, itself."""
+    return message.members if isinstance(message, Batch) else (message,)
 
 
 def message_type_of(content: object, message_type: str | None = None) -> str:

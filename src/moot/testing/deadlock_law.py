@@ -94,7 +94,7 @@ def _is_at_its_target(ask: Ask[Any], at_work: Mapping[Cell, Sequence[Runner]]) -
     if ask.done or target is None or target.stopping:
         return False
     turns = [runner.ctx for runner in at_work.get(target, ()) if runner.ctx is not None]
-    if any(ctx.message is ask.message for ctx in turns):
+    if any(message is ask.message for ctx in turns for message in ctx.messages):
         return all(ctx.effects is None or not ctx.effects.is_deferred for ctx in turns)
     if ask.lane is not None and ask.lane.messages:
         return True

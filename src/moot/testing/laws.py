@@ -61,7 +61,7 @@ class PairOrder(Invariant):
 
     def taken(self, cell: Cell, message: AgentMessage, attempt: int) -> None:
         number = self._numbers.get(message.sequence)
-        if number is None or attempt > 1 or cell.concurrency > 1 or _coalesces(cell):
+        if number is None or attempt > 1 or cell.concurrency > 1:
             return
         pair = (message.sender, cell.id)
         before = self._last.get(pair)
@@ -270,11 +270,6 @@ LAWS: tuple[type[Invariant], ...] = (
 def _key(message: AgentMessage, receiver: str) -> tuple[int, str]:
     """What tells a message at one receiver from all others: published ones have several receivers."""
     return (message.sequence, receiver if message.to.startswith(TOPIC) else "")
-
-
-def _coalesces(cell: Cell) -> bool:
-    """Whether a new message may take the place of one that waits, and so overtake others."""
-    return cell.agent.mailbox.overflow == "coalesce"
 
 
 def _name(message: AgentMessage) -> str:

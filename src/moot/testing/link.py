@@ -140,8 +140,7 @@ class FaultyLink:
         message = ctx.message
         effects = ctx.effects = Effects(outputs=_Outputs(witness.sending) if witness.sending else [])
         self._running[cell.id, message.sequence] = cell
-        for listener in witness.taken:
-            listener(cell, message, ctx.attempt)
+        self._world.taken(cell, ctx)
         if self._draw() < _PASSES:
             await asyncio.sleep(0)
         struck = self._place_of(cell).next() if self._in_turns else None

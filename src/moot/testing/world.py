@@ -10,7 +10,7 @@ from moot.clock import Clock
 from moot.deadletters import DeadLetter
 from moot.flow import Lane
 from moot.manager import AgentManager
-from moot.message import AgentMessage
+from moot.message import AgentMessage, members_of
 from moot.outside import Outside
 from moot.system import System
 from moot.telemetry import Observer, TurnOutcome
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from moot.cell import Cell
+    from moot.context import AgentContext
     from moot.runners import ReadyQueue
     from moot.testing.invariants import Invariant
     from moot.testing.simulated_loop import SimulatedLoop
@@ -145,6 +146,12 @@ class World:
                 Event(self.loop.time(), what, message.sender, agent, message.message_type, message.sequence, attempt)
             )
 
+    def taken(self, cell: Cell, ctx: AgentContext[Any]) -> None:
+        """A run of a handler begins, for one message or for those of a batch."""
+        for listener in self.witness.taken:
+            for message in ctx.messages:
+                listener(cell, message, ctx.attempt)
+
     # what the manager tells
     def turn_started(self, agent_id: str, message: AgentMessage, attempt: int) -> str | None:
         """Nothing: the link, which knows the cell, says when a handler begins."""
@@ -157,7 +164,8 @@ class World:
         cell = self.link.cell_of(agent_id, message)
         if cell is not None:
             for listener in self.witness.ended:
-                listener(cell, message, outcome)
+                for member in members_of(message):
+                    listener(cell, member, outcome)
 
     def buried(self, letter: DeadLetter) -> None:
         """There is a new dead letter."""
