@@ -8,6 +8,7 @@ agent that does nothing should cost nothing: no task, no queue, no timer.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 from moot.agent import Agent
@@ -96,6 +97,12 @@ class Cell(Station):
         if self.seen is None:
             self.seen = SeenIds()
         return not self.seen.is_new((message.incarnation, message.sequence))
+
+    def take_back(self, messages: Iterable[AgentMessage]) -> None:
+        """The agent was not given these after all: they wait again."""
+        if self.seen is not None:
+            for message in messages:
+                self.seen.discard((message.incarnation, message.sequence))
 
     def pause(self) -> None:
         """Begin no turn before `release`: the agent is to be restarted."""

@@ -186,7 +186,8 @@ class Deadlocks:
 
     def _awaited(self, ask: Ask[Any]) -> Wait | Station | None:
         """What ``ask`` waits for: a turn that waits itself, a cell that is blocked, or nothing that is known."""
-        target, message = ask.target, ask.message
+        target: Cell | None = ask.target  # type: ignore[assignment]  # stations with mail are cells
+        message = ask.message
         if ask.done or target is None or message is None or ask.deadline <= self._now():
             return None  # (what is overdue ends with the next slot of the wheel)
         answering = self._answering.get(ask.key)
@@ -196,6 +197,8 @@ class Deadlocks:
             return None  # it can take a message
         if ask.lane is not None and ask.lane.messages:
             return target
+        if target.seen is not None and (message.incarnation, message.sequence) in target.seen:
+            return None  # what waits there is a repetition
         untaken = any(waiting is message for waiting in reversed(target.mailbox.items or ()))
         return target if untaken else None
 

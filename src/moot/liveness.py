@@ -84,14 +84,18 @@ class Pool(Protocol):
         ...
 
 
+_Name = tuple[str, int]
+"""The incarnation and number of a message; the message itself is not kept, because it may be withdrawn and is free."""
+
+
 class _Sample:
     """What a tick saw of one agent, and since when it has been so."""
 
     __slots__ = ("head", "head_since", "is_reported", "mail_since", "since", "turns")
 
     def __init__(self, now: float) -> None:
-        self.turns: list[tuple[AgentMessage | None, float]] = []
-        self.head: AgentMessage | None = None
+        self.turns: list[tuple[_Name | None, float]] = []
+        self.head: _Name | None = None
         self.head_since = now
         self.mail_since = now
         self.since = now
@@ -99,21 +103,21 @@ class _Sample:
 
     def update(self, cell: Cell, runners: list[Runner], now: float) -> None:
         """See it again."""
-        messages = [runner.ctx.message if runner.ctx is not None else None for runner in runners]
-        turns = [(message, self._since(message, now)) for message in messages]
-        head = cell.mailbox.items[0] if cell.mailbox.items else None
-        turned = [id(message) for message in messages] != [id(message) for message, _ in self.turns]
-        if turned or (not messages and head is not self.head):
+        names = [_name(runner.ctx.message) if runner.ctx is not None else None for runner in runners]
+        turns = [(name, self._since(name, now)) for name in names]
+        head = _name(cell.mailbox.items[0]) if cell.mailbox.items else None
+        turned = names != [name for name, _ in self.turns]
+        if turned or (not names and head != self.head):
             self.since = now
             self.is_reported = False
         if head is None or self.head is None:
             self.mail_since = now
-        if head is not self.head:
+        if head != self.head:
             self.head, self.head_since = head, now
         self.turns = turns
 
-    def _since(self, message: AgentMessage | None, now: float) -> float:
-        return next((since for known, since in self.turns if known is message), now)
+    def _since(self, name: _Name | None, now: float) -> float:
+        return next((since for known, since in self.turns if known == name), now)
 
     def no_progress(self, now: float) -> float:
         """For how long mail has waited without a turn having ended."""
@@ -220,6 +224,10 @@ class Liveness:
         )
 
 
+def _name(message: AgentMessage) -> _Name:
+    return message.incarnation, message.sequence
+
+
 def _is_overdue(cell: Cell, sample: _Sample, now: float) -> bool:
     timeout = cell.timeouts.idle_timeout
     if cell.intake is not None and cell.intake.is_waiting:
@@ -240,8 +248,8 @@ def _doing(cell: Cell, runners: list[Runner], sample: _Sample, now: float) -> st
     if cell.intake is not None and cell.intake.is_waiting and not runners:
         return "it waits until its rate limit or its batch lets it take the next"
     doing = [f"its output waits for room in the mailbox of {target.id!r}" for target in cell.lanes or ()]
-    for runner, (message, since) in zip(runners, sample.turns, strict=True):
-        turn = f"a turn on {message.message_type!r}" if message is not None else "its on_start"
+    for runner, (_, since) in zip(runners, sample.turns, strict=True):
+        turn = f"a turn on {runner.ctx.message.message_type!r}" if runner.ctx is not None else "its on_start"
         asks = [f"{ask.to!r} to answer {ask.message_type!r}" for ask in awaited(runner.task) if not ask.done]
         waits = f", waits for {' and '.join(asks)}" if asks else ""
         doing.append(f"{turn} has run for {now - since:.3g} s{waits}")

@@ -67,6 +67,8 @@ class Pacing:
             if isinstance(mailbox.items[0].content, Terminated):
                 return mailbox.take()  # news of the runtime itself are under no limit
             if (message := intake.take_alone(mailbox)) is not None:
+                if self._is_unwanted(cell, message):
+                    continue
                 return message
             if wait := intake.batch_wait(mailbox, now):
                 self._hold(cell, intake, wait, self._watcher(cell, intake))

@@ -141,6 +141,7 @@ class Recovery:
             runner.settle()
         finally:
             if cell.intake is not None:
+                cell.take_back(ctx.messages)
                 cell.intake.put_back(cell.mailbox, ctx.messages, alone=not isinstance(error, Restarting))
 
     def _runs_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> bool:

@@ -152,6 +152,8 @@ class Worker:
         """Make dead letters of what a stopped agent will not handle; their askers are told."""
         self._pacing.release(cell)
         for message in self._flow.close(cell):
+            if self.may_repeat and cell.is_repeat(message):
+                continue  # it has ended before
             self._delivery.refuse(message, Reason.STOPPED, AgentStopped(cell.id), receiver=cell)
 
     async def close(self, grace: float) -> None:
