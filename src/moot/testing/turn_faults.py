@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from moot.cell import Cell
 from moot.errors import AgentStopped
-from moot.message import AgentMessage, members_of
+from moot.message import AgentMessage
 from moot.testing.faults import STRUCK, Crashed, FaultKind, Place
 from moot.turn import Effects
 
