@@ -98,7 +98,7 @@ class AgentManager(OutsideCalls):
         self._system = system
         self._outside = Outside(system)
         try:
-            await system.start()
+            await system.residents.start()
         except BaseException:
             await self.stop(drain=False)
             raise
@@ -117,7 +117,7 @@ class AgentManager(OutsideCalls):
         system = self._system
         if system is None:
             return
-        if (cell := system.running_here()) is not None:
+        if (cell := system.residents.running_here()) is not None:
             raise RuntimeError(f"agent {cell.id!r} cannot stop its manager inside its own turn; start a task for it")
         await asyncio.shield(self._begin_to_stop(system, drain=drain, timeout=timeout))
 
@@ -179,7 +179,7 @@ class AgentManager(OutsideCalls):
     async def unregister(self, agent_id: str) -> None:
         """Stop an agent after its present turn; its mail becomes dead letters. Raises `UnknownAgent`."""
         system = self._running("unregister an agent")
-        await system.remove(system.resident(agent_id))
+        await system.residents.remove(system.residents.resident(agent_id))
 
     def find(self, capability: str) -> list[str]:
         """The ids of the agents that can do ``capability``."""
@@ -241,7 +241,7 @@ class AgentManager(OutsideCalls):
         if self._system is None:
             self.directory.add(cell)
         else:
-            await self._running("register an agent").add(cell)
+            await self._running("register an agent").residents.add(cell)
         return cell.id
 
     def _running(self, what: str) -> System:

@@ -28,6 +28,7 @@ from moot.interrupts import Interrupts
 from moot.liveness import Liveness
 from moot.message import AgentMessage, ReplyTo
 from moot.policies import Supervision
+from moot.residents import Residents
 from moot.router import MessageRouter
 from moot.runners import ReadyQueue
 from moot.state import Transaction
@@ -50,8 +51,6 @@ if TYPE_CHECKING:
 __all__ = ["Options", "System"]
 
 T = TypeVar("T")
-
-_MOST_SUGGESTED = 1000
 
 _log = logging.getLogger("moot.system")
 
@@ -101,16 +100,17 @@ class System:
         self.breakers = Breakers(clock)
         self.flow = Flow(self.wheel, clock, dead_letters)
         self.router = MessageRouter(directory)
-        self.router.activate = self.activate
         self.delivery = Delivery(clock, self.router, self.flow, self.asks, dead_letters)
         self.watches = Watches(directory, ids.next_sequence, ids.incarnation)
         self.watches.deliver = self.delivery.control
         self.committer = Committer(loop, directory, self.delivery, self.flow, self.watches)
         interrupts = Interrupts(self.wheel, clock)
         self.worker = Worker(self, clock, directory, self.flow, self.committer, interrupts)
-        self.supervisor = Supervisor(
-            options.get("supervision", Supervision()), clock, self, directory, self.worker, self._remove_quietly
-        )
+        self.residents = Residents(directory, self.worker)
+        self.residents.ended = self._ended
+        self.router.activate = self.residents.activate
+        policy = options.get("supervision", Supervision())
+        self.supervisor = Supervisor(policy, clock, self, directory, self.worker, self.residents.remove_quietly)
         self.committer.stop_requested = self.supervisor.stopped_itself
         runners = self.worker.open(loop, options["ready"] if "ready" in options else deque())
         self._turn_waits = runners.suspending
@@ -186,13 +186,13 @@ class System:
             raise AgentStopped(parent.id)
         cell = Cell(child)
         cell.parent = parent
-        await self.add(cell)
+        await self.residents.add(cell)
         return cell.id
 
     async def stop_child(self, child_id: str) -> None:
         cell = self.directory.cells.get(child_id)
         if cell is not None:
-            await self._remove_quietly(cell, None)
+            await self.residents.remove_quietly(cell, None)
 
     async def run_sync(self, fn: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(None, fn)
@@ -216,91 +216,17 @@ class System:
         except AgentNotMade:
             raise
         except UnknownAgent:
-            raise self._unknown(address) from None
+            raise self.residents.unknown(address) from None
         if target.stopping:
             raise AgentStopped(target.id)
         return target
 
-    def _unknown(self, address: str) -> UnknownAgent:
-        known = self.directory.cells
-        return UnknownAgent(address, tuple(known) if len(known) <= _MOST_SUGGESTED else ())
-
-    # who lives here
-    async def start(self) -> None:
-        """Start the agents registered so far, in order. Raises what an ``on_start`` raises."""
-        for cell in tuple(self.directory.cells.values()):
-            await self.worker.start(cell)
-
-    async def add(self, cell: Cell) -> None:
-        """Register and start an agent. Raises `DuplicateAgent`, and what its ``on_start`` raises."""
-        self.directory.add(cell)
-        if cell.parent is not None:
-            if cell.parent.children is None:
-                cell.parent.children = {}
-            cell.parent.children[cell] = None
-        try:
-            await self.worker.start(cell)
-        except BaseException:
-            if self.directory.cells.get(cell.id) is cell:
-                await self._remove_quietly(cell, None)
-            elif cell.parent is not None and cell.parent.children is not None:
-                cell.parent.children.pop(cell, None)
-            raise
-
-    def resident(self, agent_id: str) -> Cell:
-        """The cell of a registered agent. Raises `UnknownAgent`."""
-        cell = self.directory.cells.get(agent_id)
-        if cell is None:
-            raise self._unknown(agent_id)
-        return cell
-
-    def activate(self, agent: Agent[Any]) -> Cell:
-        """Register a hosted agent that was just addressed; it starts with its first turn."""
-        if not self.is_open:
-            raise ManagerStopped("make an agent")
-        cell = Cell(agent)
-        self.directory.add(cell)
-        self.worker.notice(cell)
-        return cell
-
-    async def remove(self, cell: Cell, error: BaseException | None = None) -> None:
-        """Stop an agent for good, its children first; ``error`` is what it failed of, if it did.
-
-        Raises:
-            RuntimeError: called from a turn of this very agent or of a child, which would wait for itself.
-        """
-        above = self.running_here()
-        while above is not None:
-            if above is cell:
-                raise RuntimeError(f"agent {cell.id!r} cannot unregister itself inside its own turn; let another do it")
-            above = above.parent
-        if self.directory.cells.get(cell.id) is not cell:
-            return  # somebody else is taking it out
-        cell.stopping = True
-        children, cell.children = cell.children, None
-        if cell.parent is not None and cell.parent.children is not None:
-            cell.parent.children.pop(cell, None)
-        self.directory.remove(cell)
-        try:
-            for child in reversed(children or {}):
-                await self._remove_quietly(child, None)
-            await self.worker.stop(cell)
-        finally:
-            self.worker.bury_mail(cell)
-            self.supervisor.forget(cell)
-            self.watches.ended(cell, error)
-            if cell.breaker is not None:
-                self.breakers.forget(cell.id)
-
-    def running_here(self) -> Cell | None:
-        """The cell in whose turn this is called, if it is called in one."""
-        return self.worker.runners.running(asyncio.current_task()) if self.worker.runners is not None else None
-
-    async def _remove_quietly(self, cell: Cell, error: BaseException | None) -> None:
-        try:
-            await self.remove(cell, error)
-        except Exception:
-            _log.exception("agent %s failed in on_stop", cell.id)
+    def _ended(self, cell: Cell, error: BaseException | None) -> None:
+        """An agent is out for good."""
+        self.supervisor.forget(cell)
+        self.watches.ended(cell, error)
+        if cell.breaker is not None:
+            self.breakers.forget(cell.id)
 
     # the end
     async def settle(self) -> None:
@@ -315,14 +241,14 @@ class System:
         """Stop all agents and end every ask; see `AgentManager.stop`."""
         grace = min(timeout, 5.0)
         drained = drain and await self._drained(timeout)
-        self.is_open = False
+        self.is_open = self.residents.is_open = False
         await self.supervisor.close()
         if not drained:
             await self.worker.close(grace)
         for cell in reversed(tuple(self.directory.cells.values())):
             try:
                 async with asyncio.timeout(grace):
-                    await self._remove_quietly(cell, None)
+                    await self.residents.remove_quietly(cell, None)
             except TimeoutError:
                 _log.error("agent %s did not stop within %g s", cell.id, grace)
                 await self.worker.close(grace)

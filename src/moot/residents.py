@@ -1,0 +1,114 @@
+"""Residents: who lives in a running system, from the first hook to the last dead letter.
+
+Registering starts an agent and waits for its ``on_start``; taking one out stops its
+children first, lets its present turn end, and makes dead letters of its mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from moot.agent import Agent
+from moot.cell import Cell
+from moot.directory import Directory
+from moot.errors import ManagerStopped, UnknownAgent
+from moot.worker import Worker
+
+__all__ = ["Residents"]
+
+_MOST_SUGGESTED = 1000
+
+_log = logging.getLogger("moot.residents")
+
+
+class Residents:
+    """Brings agents in and takes them out. ``ended(cell, error)`` is called for each that is out for good."""
+
+    def __init__(self, directory: Directory, worker: Worker) -> None:
+        self.directory = directory
+        self.worker = worker
+        self.is_open = True
+        """Whether new ones are made."""
+        self.ended: Callable[[Cell, BaseException | None], None] = lambda cell, error: None
+
+    async def start(self) -> None:
+        """Start the agents registered so far, in order. Raises what an ``on_start`` raises."""
+        for cell in tuple(self.directory.cells.values()):
+            await self.worker.start(cell)
+
+    async def add(self, cell: Cell) -> None:
+        """Register and start an agent. Raises `DuplicateAgent`, and what its ``on_start`` raises."""
+        self.directory.add(cell)
+        if cell.parent is not None:
+            if cell.parent.children is None:
+                cell.parent.children = {}
+            cell.parent.children[cell] = None
+        try:
+            await self.worker.start(cell)
+        except BaseException:
+            if self.directory.cells.get(cell.id) is cell:
+                await self.remove_quietly(cell, None)
+            elif cell.parent is not None and cell.parent.children is not None:
+                cell.parent.children.pop(cell, None)
+            raise
+
+    def resident(self, agent_id: str) -> Cell:
+        """The cell of a registered agent. Raises `UnknownAgent`."""
+        cell = self.directory.cells.get(agent_id)
+        if cell is None:
+            raise self.unknown(agent_id)
+        return cell
+
+    def activate(self, agent: Agent[Any]) -> Cell:
+        """Register a hosted agent that was just addressed; it starts with its first turn."""
+        if not self.is_open:
+            raise ManagerStopped("make an agent")
+        cell = Cell(agent)
+        self.directory.add(cell)
+        self.worker.notice(cell)
+        return cell
+
+    async def remove(self, cell: Cell, error: BaseException | None = None) -> None:
+        """Stop an agent for good, its children first; ``error`` is what it failed of, if it did.
+
+        Raises:
+            RuntimeError: called from a turn of this very agent or of a child, which would wait for itself.
+        """
+        above = self.running_here()
+        while above is not None:
+            if above is cell:
+                raise RuntimeError(f"agent {cell.id!r} cannot unregister itself inside its own turn; let another do it")
+            above = above.parent
+        if self.directory.cells.get(cell.id) is not cell:
+            return  # somebody else is taking it out
+        cell.stopping = True
+        children, cell.children = cell.children, None
+        if cell.parent is not None and cell.parent.children is not None:
+            cell.parent.children.pop(cell, None)
+        self.directory.remove(cell)
+        try:
+            for child in reversed(children or {}):
+                await self.remove_quietly(child, None)
+            await self.worker.stop(cell)
+        finally:
+            self.worker.bury_mail(cell)
+            self.ended(cell, error)
+
+    def running_here(self) -> Cell | None:
+        """The cell in whose turn this is called, if it is called in one."""
+        return self.worker.runners.running(asyncio.current_task()) if self.worker.runners is not None else None
+
+    async def remove_quietly(self, cell: Cell, error: BaseException | None) -> None:
+        """Stop an agent for good; what its ``on_stop`` raises is logged."""
+        try:
+            await self.remove(cell, error)
+        except Exception:
+            _log.exception("agent %s failed in on_stop", cell.id)
+
+    def unknown(self, address: str) -> UnknownAgent:
+        """The error for an address where nobody is, with those that it may have meant."""
+        known = self.directory.cells
+        return UnknownAgent(address, tuple(known) if len(known) <= _MOST_SUGGESTED else ())
