@@ -152,6 +152,9 @@ class Observations(logging.Handler):
         self.stuck = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        asyncio.get_running_loop().call_soon(self._ask)  # when the task that has found it waits, too
+
+    def _ask(self) -> None:
         self.was_stuck = self.was_stuck or bool(stuck(self.manager))
 
     def look(self) -> None:
