@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import random
 from collections.abc import Callable
@@ -134,25 +135,37 @@ class QuietLoop(VirtualClockLoop):
         super().jump(seconds)
 
 
-class Observations:
-    """What the detector and the oracle said, each time the loop was quiet."""
+class Observations(logging.Handler):
+    """What the detector and the oracle said, each time the loop was quiet.
+
+    As a handler of the detector's log it asks the oracle at once, too: at the same instant a request whose time is up
+    may be withdrawn from a full mailbox, and the room that it makes can open a circle before the loop is quiet.
+    """
 
     def __init__(self, manager: AgentManager) -> None:
+        super().__init__()
         self.manager = manager
+        self.was_stuck = False
         self.found = 0
         self.unseen: list[list[str]] = []
         self.unfounded = 0
         self.stuck = 0
 
+    def emit(self, record: logging.LogRecord) -> None:
+        asyncio.get_running_loop().call_soon(self._ask)  # when the task that has found it waits, too
+
+    def _ask(self) -> None:
+        self.was_stuck = self.was_stuck or bool(stuck(self.manager))
+
     def look(self) -> None:
         found = self.manager.stats().deadlocks
         who = stuck(self.manager)
         self.stuck += bool(who)
-        if found > self.found and not who:
+        if found > self.found and not who and not self.was_stuck:
             self.unfounded += 1
         if who and not found:
             self.unseen.append(who)
-        self.found = found
+        self.found, self.was_stuck = found, False
 
 
 async def run_system(seed: int, mode: DeadlockMode, *, circles: bool) -> Observations:
@@ -168,6 +181,8 @@ async def run_system(seed: int, mode: DeadlockMode, *, circles: bool) -> Observa
             retry=RetryPolicy(max_attempts=dice.randint(1, 2), backoff=Backoff(first=0.1, limit=1)),
         )
     loop: Any = asyncio.get_running_loop()
+    log = logging.getLogger("moot.deadlock")
+    log.addHandler(seen)
     async with manager:
         loop.quiet = seen.look
         for _ in range(8):
@@ -181,6 +196,7 @@ async def run_system(seed: int, mode: DeadlockMode, *, circles: bool) -> Observa
         seen.look()
         loop.quiet = None
         assert manager.stats().open_asks == 0
+    log.removeHandler(seen)
     return seen
 
 
