@@ -12,16 +12,17 @@ import statistics
 import sys
 from pathlib import Path
 
-from ours import FEATURES, WORKLOADS
+from ours import FEATURES, RELIABILITY, WORKLOADS
 from run import OURS, Workload, described, machine, measure
 
 HERE = Path(__file__).resolve().parent
+TITLES = {"on": ", ".join(RELIABILITY), "all": "all of these"}
 SIZES = {"tell": 100_000, "ask": 20_000, "ask_in_turn": 20_000}
 
 
 def costs(name: str, rounds: int) -> dict[str, float]:
     """The ratio of each feature, and of all of them, for one workload."""
-    switches = ["", *(f"+{feature}" for feature in FEATURES), "+on"]
+    switches = ["", *(f"+{feature}" for feature in FEATURES), "+on", "+all"]
     taken: dict[str, list[float]] = {switch: [] for switch in switches}
     for _ in range(rounds):
         for switch in switches:
@@ -50,10 +51,10 @@ def main() -> None:
         "| mechanism | tell | ask from outside | ask in a turn |",
         "|---|---:|---:|---:|",
         *(
-            f"| {feature if feature != 'on' else 'all of these'} | "
+            f"| {TITLES.get(feature, feature)} | "
             + " | ".join(f"{by_workload[name][feature]:.2f}" for name in WORKLOADS)
             + " |"
-            for feature in [*FEATURES, "on"]
+            for feature in [*FEATURES, *TITLES]
         ),
         "",
         "Rerun: `.venv/bin/python benchmarks/features.py`",

@@ -584,7 +584,7 @@ async def test_an_interrupted_batch_is_a_batch_again_after_the_restart() -> None
 async def test_a_message_that_comes_twice_is_one_member_once_and_may_still_be_run_alone() -> None:
     async with AgentManager() as manager:
         store, _ = await running(manager)
-        manager._running("link").worker.may_repeat = True
+        manager._running("link").worker.expect_repeats()
         messages = [AgentMessage("me", "store", Double(value), "double", value, "link") for value in (1, 13, 13, 1, 2)]
         outside = manager._outside
         assert outside is not None

@@ -31,7 +31,7 @@ def intake_for(agent_id: str, table: HandlerTable, limit: RateLimit | None) -> I
 class Intake:
     """The limits of one agent and of its message types, its batches, and the timer while its mail has to wait."""
 
-    __slots__ = ("_agent_id", "_all", "_alone", "_batches", "_by_type", "missing", "since", "timer")
+    __slots__ = ("_agent_id", "_all", "_alone", "_batches", "_by_type", "bucket", "missing", "since", "timer")
 
     def __init__(
         self,
@@ -44,6 +44,8 @@ class Intake:
         self._all = () if limit is None else (TokenBucket(limit),)
         self._by_type = {message_type: (*self._all, TokenBucket(rate)) for message_type, rate in limits.items()}
         self._batches = batches
+        self.bucket = None if limits or batches or not self._all else self._all[0]
+        """The one bucket of an agent that has nothing else to look at."""
         self._alone: list[AgentMessage] = []
         self.since: float | None = None
         """When the first message began to wait for others of its batch."""

@@ -18,6 +18,7 @@ from moot.errors import RateLimited
 from moot.intake import Intake
 from moot.mailbox import WatchedMailbox
 from moot.message import AgentMessage
+from moot.rate import TokenBucket
 from moot.watches import Terminated
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Pacing:
         self._flow = flow
         self._is_unwanted = is_unwanted
         self._notice = notice
+        self.may_repeat = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runners: Runners | None = None
 
@@ -64,6 +66,8 @@ class Pacing:
         mailbox = cell.mailbox
         now = self._clock.now()
         while mailbox.items:
+            if intake.bucket is not None and (message := self._plain(cell, intake.bucket, now)) is not None:
+                return message
             if isinstance(mailbox.items[0].content, Terminated):
                 return mailbox.take()  # news of the runtime itself are under no limit
             if (message := intake.take_alone(mailbox)) is not None:
@@ -82,6 +86,17 @@ class Pacing:
                 return None
         intake.since = None
         return None
+
+    def _plain(self, cell: Cell, bucket: TokenBucket, now: float) -> AgentMessage | None:
+        """The next message of an agent with nothing but one rate limit, in the ordinary case: there is a token for it.
+
+        What is not ordinary is left to the rest: news of the runtime, a message that may be late or a repeat, a wait.
+        """
+        first = cell.mailbox.waiting[0]
+        is_plain = first.reply_to is not None or first.deadline is None
+        if not is_plain or self.may_repeat or isinstance(first.content, Terminated) or not bucket.try_take(now):
+            return None
+        return cell.mailbox.take()
 
     def release(self, cell: Cell) -> None:
         """Let a cell no longer wait: its time has come, or it has stopped."""

@@ -38,6 +38,16 @@ class TokenBucket:
         """Take a token that is there."""
         self._full_at = max(self._full_at, self._elapsed(now)) + self._token_time
 
+    def try_take(self, now: float) -> bool:
+        """Take a token if there is one; whether there was. `wait` and `take` in one step."""
+        if self._origin is None:
+            self._origin = now
+        elapsed, full_at = now - self._origin, self._full_at
+        if full_at - self._burst_time > elapsed:
+            return False
+        self._full_at = (max(elapsed, full_at)) + self._token_time
+        return True
+
     def _elapsed(self, now: float) -> float:
         if self._origin is None:
             self._origin = now

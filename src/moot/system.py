@@ -120,7 +120,7 @@ class System:
     def put_link(self, link: Link) -> None:
         """Let ``link`` carry from now on what agents send each other, and run their handlers. For a simulator."""
         self._link = self.delivery.link = self.worker.link = self.asks.link = link
-        self.worker.may_repeat = True
+        self.worker.expect_repeats()
 
     # the Runtime that contexts see
     def random_for(self, name: str) -> random.Random:

@@ -78,6 +78,10 @@ class Worker:
         interrupts.abandon = self._abandon
         delivery.asker_gone = interrupts.asker_gone
 
+    def expect_repeats(self) -> None:
+        """From now on a message may be delivered twice; the second is not handled."""
+        self.may_repeat = self._pacing.may_repeat = True
+
     # starting and stopping
     def open(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue) -> Runners:
         """Begin to run turns."""
