@@ -43,7 +43,7 @@ class Asker(Protocol):
 class Guard(Protocol):
     """Who wants to know how an ask ends."""
 
-    def settled(self, error: BaseException | None) -> None:
+    def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
         """It has been answered, or has failed with ``error``."""
         ...
 
@@ -160,7 +160,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         if error is None and self.records is not None:
             self.records.made += ("ask", self.to, self.content, answer)
         if self.guard is not None:
-            self.guard.settled(error)
+            self.guard.settled(self, error)
         if self.siblings is not None:
             self.siblings.pop(self, None)
         waiter = self._waiter

@@ -42,7 +42,7 @@ class Breaker:
     A call asks `retry_after`, begins with `admit`, and tells its outcome to `succeeded`, `failed` or `abandoned`.
     """
 
-    __slots__ = ("_opened_at", "_passed", "_probes", "_round", "calls", "failures", "name", "policy", "state")
+    __slots__ = ("_opened_at", "_passed", "_probes", "_round", "failures", "name", "policy", "state")
 
     def __init__(self, policy: BreakerPolicy, name: str) -> None:
         self.policy = policy
@@ -50,8 +50,6 @@ class Breaker:
         self.state: BreakerState = "closed"
         self.failures = 0
         """Failed calls in a row."""
-        self.calls = 0
-        """Calls under way."""
         self._opened_at = 0.0
         self._probes = 0
         self._passed = 0
@@ -77,12 +75,10 @@ class Breaker:
             _log.info("the circuit breaker %s tries again", self.name)
         if self.state == "half_open":
             self._probes += 1
-        self.calls += 1
         return self._round
 
     def succeeded(self, in_round: int) -> None:
         """A call of that round was answered."""
-        self.calls -= 1
         if in_round != self._round:
             return
         self.failures = 0
@@ -94,7 +90,6 @@ class Breaker:
 
     def failed(self, in_round: int, now: float) -> None:
         """A call of that round failed."""
-        self.calls -= 1
         if in_round != self._round:
             return
         self.failures += 1
@@ -108,7 +103,6 @@ class Breaker:
 
     def abandoned(self, in_round: int) -> None:
         """A call of that round ended without telling whether it would have been answered."""
-        self.calls -= 1
         if in_round == self._round and self.state == "half_open":
             self._probes -= 1
 
@@ -131,32 +125,40 @@ class BreakerStatus(msgspec.Struct, frozen=True):
 class Breakers:
     """The breakers of all agents that have a policy, by caller and by the address that it asks.
 
-    Those that know of a failure are kept, ``most`` of them; then the one whose last failure is longest ago is
-    forgotten. Those that know of none are there only as long as a call is under way.
+    There is one only for a pair of which a failure is known; any other is closed, and costs its asks next to nothing.
+    ``most`` of them are kept; then the one whose last failure is longest ago is forgotten.
     """
 
     def __init__(self, clock: Clock, *, most: int = 10_000) -> None:
         self._clock = clock
         self._most = most
         self._failing: OrderedDict[_Key, Breaker] = OrderedDict()
-        self._calling: dict[_Key, Breaker] = {}
 
     def __len__(self) -> int:
-        return len(self._failing) + len(self._calling)
+        return len(self._failing)
 
-    def guard(self, caller: str, policy: BreakerPolicy, ask: Ask[Any]) -> None:
+    def guard(self, caller: str, ask: Ask[Any]) -> None:
         """Let an ask pass, and hear from it how it ends.
 
         Raises:
             BreakerOpen: it may not pass now.
         """
-        key = (caller, ask.to)
-        breaker = self._failing.get(key) or self._calling.get(key)
+        ask.guard = self
+        if self._failing and (breaker := self._failing.get((caller, ask.to))) is not None:
+            if wait := breaker.retry_after(self._clock.now()):
+                raise BreakerOpen(ask.to, wait)
+            ask.guard = _Call(self, breaker, breaker.admit())
+
+    def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
+        """An ask has ended that began when no failure of its target was known."""
+        if error is None and not self._failing:
+            return
+        asker: Any = ask.asker
+        caller: str = asker.seat.id
+        breaker = self._failing.get((caller, ask.to))
         if breaker is None:
-            breaker = self._calling[key] = Breaker(policy, f"of {caller!r} to {ask.to!r}")
-        elif wait := breaker.retry_after(self._clock.now()):
-            raise BreakerOpen(ask.to, wait)
-        ask.guard = _Call(self, key, breaker, breaker.admit())
+            breaker = Breaker(asker.seat.breaker, f"of {caller!r} to {ask.to!r}")
+        self.ended((caller, ask.to), breaker, 0, error)
 
     def ended(self, key: _Key, breaker: Breaker, in_round: int, error: BaseException | None) -> None:
         """A call has ended so: tell its breaker, and remember or forget that."""
@@ -167,22 +169,17 @@ class Breakers:
             self._failing.pop(key, None)  # to stand last again
         else:
             breaker.abandoned(in_round)
-        here = self._failing if breaker.knows_of_failure else self._calling
-        for table in (self._failing, self._calling):
-            if table is not here and table.get(key) is breaker:
-                del table[key]
-        if breaker.knows_of_failure or breaker.calls:
-            here[key] = breaker
-        elif here.get(key) is breaker:
-            del here[key]
-        if len(self._failing) > self._most:
-            self._failing.popitem(last=False)
+        if breaker.knows_of_failure:
+            self._failing[key] = breaker
+            if len(self._failing) > self._most:
+                self._failing.popitem(last=False)
+        elif self._failing.get(key) is breaker:
+            del self._failing[key]
 
     def forget(self, caller: str) -> None:
         """An agent is gone: forget its breakers."""
-        for table in (self._failing, self._calling):
-            for key in [key for key in table if key[0] == caller]:
-                del table[key]
+        for key in [key for key in self._failing if key[0] == caller]:
+            del self._failing[key]
 
     def status(self) -> list[BreakerStatus]:
         """Those that know of a failure; that of the latest comes last."""
@@ -194,15 +191,15 @@ class Breakers:
 
 
 class _Call:
-    """One ask that a breaker let pass; the ask tells it how it ended."""
+    """One ask that a breaker let pass that knows of failures; the ask tells it how it ended."""
 
-    __slots__ = ("_breaker", "_breakers", "_key", "_round")
+    __slots__ = ("_breaker", "_breakers", "_round")
 
-    def __init__(self, breakers: Breakers, key: _Key, breaker: Breaker, in_round: int) -> None:
+    def __init__(self, breakers: Breakers, breaker: Breaker, in_round: int) -> None:
         self._breakers = breakers
-        self._key = key
         self._breaker = breaker
         self._round = in_round
 
-    def settled(self, error: BaseException | None) -> None:
-        self._breakers.ended(self._key, self._breaker, self._round, error)
+    def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
+        asker: Any = ask.asker
+        self._breakers.ended((asker.seat.id, ask.to), self._breaker, self._round, error)
