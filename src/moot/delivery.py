@@ -53,14 +53,18 @@ class Delivery:
 
     def send(self, source: Cell, message: AgentMessage) -> None:
         """Deliver what a turn of ``source`` sent; what does not fit waits in its outbox."""
-        waited_for = message.reply_to is None or self.asks.get(message.reply_to) is not None
         target = self._cells.get(message.to)
-        link = self.link
-        if target is not None and waited_for and link is None and not target.stopping and target.mailbox.offer(message):
+        if (
+            target is not None
+            and message.reply_to is None
+            and self.link is None
+            and not target.stopping
+            and target.mailbox.offer(message)
+        ):
             if not target.queued:  # (there was room, so nothing of the source's waits for this mailbox)
                 self.arrived(target)
             return
-        if not waited_for:
+        if self.asks.is_withdrawn(message):
             self.bury(message, Reason.EXPIRED, "nobody waits any more for the answer to what is forwarded")
             return
         if message.to.startswith(TOPIC):
@@ -73,8 +77,8 @@ class Delivery:
             return
         if target.stopping:
             self.refuse(message, Reason.STOPPED, AgentStopped(target.id))
-        elif link is not None:
-            link.carry(source, target, message)
+        elif self.link is not None:
+            self.link.carry(source, target, message)
         else:
             self._flow.put(source, target, message)
 

@@ -216,7 +216,7 @@ class Runners:
                     if ready and not self._looking:
                         self._look_soon()
                     turns += await self._run(cell, runner)
-                    runner.cell = None
+                    runner.cell = runner.ctx = None
                     if runner.abandoned or copy_context() != self._clean or (task is not None and task.cancelling()):
                         return
                     if self._owner is None:

@@ -177,17 +177,12 @@ class Worker:
         mailbox = cell.mailbox
         turns = 0
         try:
-            if cell.starting:
-                await self._start_hook(cell)
-            if cell.is_timed:
-                self._interrupts.watch()
-            while (
-                mailbox.items
-                and turns < self._turns_per_visit
-                and cell.lanes is None
-                and not cell.stopping
-                and (message := mailbox.take() if cell.intake is None else self._pacing.take(cell, cell.intake))
-            ):
+            if cell.starting or cell.is_timed:
+                await self._prepare(cell)
+            while mailbox.items and turns < self._turns_per_visit and cell.lanes is None and not cell.stopping:
+                message = mailbox.take() if cell.intake is None else self._pacing.take(cell, cell.intake)
+                if message is None:
+                    break
                 turns += 1
                 if cell.queue or cell.concurrency > 1:
                     self._flow.admit(cell)
@@ -211,8 +206,9 @@ class Worker:
         finally:
             self.turns += turns
             if not runner.abandoned:
-                runner.ctx = None
-                self._leave(cell)
+                cell.running -= 1
+                if mailbox.items or self._changes:
+                    self._left(cell)
         return turns
 
     def _is_unwanted(self, cell: Cell, message: AgentMessage) -> bool:
@@ -221,9 +217,8 @@ class Worker:
             return True
         return self._delivery.is_late(message)
 
-    def _leave(self, cell: Cell) -> None:
-        """A visit has ended."""
-        cell.running -= 1
+    def _left(self, cell: Cell) -> None:
+        """A visit has ended: somebody may wait for that, or there is more to do."""
         if cell in self._changes:
             self._note_change(cell)
         if cell.mailbox.items:
@@ -307,7 +302,15 @@ class Worker:
             self.recovery.abandoned(cell, ctx, reason)
         if self.observer is not None and ctx is not None:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, "failed")
-        self._leave(cell)
+        cell.running -= 1
+        self._left(cell)
+
+    async def _prepare(self, cell: Cell) -> None:
+        """Before the turns of a visit: the hook of an agent that begins, the watch over one that has a run timeout."""
+        if cell.starting:
+            await self._start_hook(cell)
+        if cell.is_timed:
+            self._interrupts.watch()
 
     async def _start_hook(self, cell: Cell) -> None:
         """Run ``on_start``; an agent that cannot start is taken out again, and whoever waits is told why."""
