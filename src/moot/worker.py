@@ -22,11 +22,11 @@ from moot.deadletters import Reason
 from moot.errors import AgentStopped, UnknownMessageType
 from moot.hooks import Hooks
 from moot.interrupts import Interrupts, Restarting
-from moot.message import AgentMessage, ReplyTo
+from moot.message import AgentMessage
 from moot.pacing import Pacing
 from moot.recovery import Recovery
 from moot.runners import ReadyQueue, Runner, Runners
-from moot.turn import NOTHING, Effects
+from moot.turn import NOTHING
 
 if TYPE_CHECKING:
     from moot.clock import Clock
@@ -234,7 +234,7 @@ class Worker:
         if cell in self._changes:
             self._changes.pop(cell).set_result(None)
 
-    async def _attempt(self, cell: Cell, ctx: AgentContext[Any]) -> None:
+    async def _attempt(self, cell: Cell, ctx: AgentContext[Any]) -> None:  # noqa: C901 - every turn pays for a call here
         """One run of the handler, and its commit."""
         message = ctx.message
         if self.observer is not None:
@@ -264,14 +264,12 @@ class Worker:
             self._commit(cell, ctx, effects)
         ctx.closed = True
         if message.reply_to is not None:
-            self._reply(message.reply_to, answer, effects)
+            if effects is not None:
+                answer = effects.answer_or(answer)
+            if answer is not NOTHING:
+                self._asks.resolve(message.reply_to, answer)
         if self.observer is not None:
             self.observer.turn_ended(cell.id, message, ctx.attempt, "committed")
-
-    def _reply(self, reply_to: ReplyTo, returned: Any, effects: Effects | None) -> None:
-        answer = returned if effects is None else effects.answer_or(returned)
-        if answer is not NOTHING:
-            self._asks.resolve(reply_to, answer)
 
     async def _run_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner) -> None:
         """A run has failed: run the turn again as long as recovery says so."""
