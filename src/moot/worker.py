@@ -109,12 +109,10 @@ class Worker:
         """Let a registered agent begin; returns when its ``on_start`` has run. Raises what that raises."""
         if cell.stopping:
             raise AgentStopped(cell.id)
-        if cell.starting:
-            cell.started = self._loop.create_future()
-            self.notice(cell)
-            await cell.started
-        else:
-            self.notice(cell)
+        started = cell.started = self._loop.create_future() if cell.starting else None
+        self.notice(cell)
+        if started is not None:
+            await started
 
     async def stop(self, cell: Cell) -> None:
         """Let an agent finish its turn, then run its ``on_stop``; one that has not begun to start never does."""
