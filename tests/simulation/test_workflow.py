@@ -30,7 +30,7 @@ def restarting(**given: object) -> SimulatedManager:
     return SimulatedManager(supervision=RESTARTING, **given)  # type: ignore[arg-type]
 
 
-@pytest.mark.simulate(seeds=200, faults=FAULTS, make=restarting)
+@pytest.mark.simulate(seeds=300, faults=FAULTS, make=restarting)
 async def test_it_holds_under_every_fault(simulated: SimulatedManager) -> None:
     await workflow.build(simulated)
 
