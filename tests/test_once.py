@@ -133,6 +133,58 @@ async def test_a_repeated_ask_goes_out_anew_when_the_first_one_failed_or_was_giv
         assert manager.stats().open_asks == 0
 
 
+async def test_a_request_that_was_taken_is_not_made_again_when_its_asker_loses_patience() -> None:
+    class Slow(Agent):
+        runs = 0
+
+        @handles
+        async def on_pay(self, message: Pay) -> str:
+            Slow.runs += 1
+            await asyncio.sleep(10)
+            return "paid"
+
+    async with AgentManager() as manager:
+        await manager.register(Slow("slow"))
+        assert isinstance(await _result(manager.ask("slow", Pay(amount=1), message_id="a", timeout=1)), TimeoutError)
+        waiting = asyncio.ensure_future(_result(manager.ask("slow", Pay(amount=2), message_id="b", timeout=2)))
+        assert isinstance(await waiting, TimeoutError)
+
+        assert await manager.ask("slow", Pay(amount=1), message_id="a") == "paid"
+        await asyncio.sleep(60)
+        assert await manager.ask("slow", Pay(amount=1), message_id="a") == "paid"
+        assert Slow.runs == 1
+        assert [letter.reason for letter in manager.dead_letters] == ["expired"]
+        assert manager.stats().open_asks == 0
+
+
+async def test_an_effect_left_under_way_by_a_failed_run_is_joined_by_the_next() -> None:
+    done: list[str] = []
+
+    class Hasty(Agent):
+        retry = RetryPolicy(backoff=AT_ONCE)
+
+        @handles
+        async def on_pay(self, message: Pay, ctx: AgentContext) -> str:
+            async def pay(key: str) -> str:
+                await asyncio.sleep(5)
+                done.append(key)
+                return "receipt"
+
+            async def fails() -> None:
+                if ctx.attempt == 1:
+                    await asyncio.sleep(1)
+                    raise OSError
+
+            receipt, _ = await asyncio.gather(ctx.effect("pay", pay), fails())
+            return receipt
+
+    async with AgentManager() as manager:
+        await manager.register(Hasty("hasty"))
+
+        assert await manager.ask("hasty", Pay(amount=1)) == "receipt"
+        assert len(done) == 1
+
+
 async def test_a_key_outside_is_that_of_the_given_id() -> None:
     async with AgentManager() as manager:
         till = Till("till")

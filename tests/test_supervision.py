@@ -14,6 +14,7 @@ from moot import (
     AgentManager,
     AgentStopped,
     Backoff,
+    MailboxPolicy,
     Payload,
     Reason,
     Request,
@@ -342,6 +343,166 @@ async def test_a_handler_that_swallows_its_cancellation_is_abandoned_and_its_age
         assert Worker.log == ["start worker", "swallowed", "stop worker", "start worker"]
         (letter,) = manager.dead_letters
         assert (letter.reason, letter.message.message_type) == (Reason.FAILED, "note")
+
+
+class Late(Worker):
+    """Ends long after its cancellation, and handles numbers meanwhile and after."""
+
+    retry = RetryPolicy(max_attempts=1)
+    at_work: ClassVar[int] = 0
+
+    @handles
+    async def on_note(self, message: Note) -> None:
+        type(self).at_work += 1
+        assert self.at_work == 1 or message.text == "next"
+        try:
+            await asyncio.sleep(100 if message.text == "hangs" else 1)
+        except asyncio.CancelledError:
+            await asyncio.sleep(6)
+        type(self).at_work -= 1
+        if message.text == "fails":
+            raise ValueError
+
+
+async def test_an_abandoned_handler_that_ends_later_takes_no_more_mail() -> None:
+    Late.at_work = 0
+    async with AgentManager(supervision=Supervision(backoff=AT_ONCE)) as manager:
+        await manager.register(Late("worker"), timeouts=TimeoutPolicy(run_timeout=2))
+        await manager.tell("worker", Note(text="hangs"))
+        for _ in range(10):
+            await manager.tell("worker", Note(text="fails"))
+        await asyncio.sleep(100)
+
+        assert [letter.reason for letter in manager.dead_letters] == [Reason.FAILED] * 11
+
+
+async def test_a_run_timeout_does_not_count_the_wait_for_the_next_run() -> None:
+    class Once(Agent):
+        runs = 0
+
+        @handles
+        async def on_work(self, message: Work) -> str:
+            Once.runs += 1
+            if Once.runs == 1:
+                raise OSError
+            return "done"
+
+    async with AgentManager() as manager:
+        slow = RetryPolicy(backoff=Backoff(first=20, limit=20))
+        await manager.register(Once("once"), timeouts=TimeoutPolicy(run_timeout=0.5), retry=slow)
+
+        assert await manager.ask("once", Work(), timeout=60) == "done"
+
+
+class SlowStart(Worker):
+    async def on_start(self, ctx: AgentContext[Total]) -> None:
+        await asyncio.sleep(5)
+        await super().on_start(ctx)
+
+
+async def test_no_turn_runs_between_the_hooks_of_a_restart() -> None:
+    async with AgentManager(supervision=supervision(strategy="one_for_all")) as manager:
+        await manager.register(Worker("a"))
+        await manager.register(SlowStart("b"), timeouts=TimeoutPolicy(run_timeout=2))
+        Worker.log.clear()
+        interrupted = asyncio.ensure_future(_result(manager.ask("b", Work(text="in the middle", seconds=1))))
+        await asyncio.sleep(0.5)
+        queued = asyncio.ensure_future(_result(manager.ask("b", Work(text="queued", seconds=1))))
+        await _result(manager.ask("a", Work(fail=True)))
+
+        assert (await interrupted, await queued) == ("1 of 1", "2 of 2")
+        assert Worker.log == ["stop b", "stop a", "start a", "start b"]
+
+
+async def test_an_agent_that_was_ready_when_its_restart_began_waits_for_it() -> None:
+    async with AgentManager(supervision=supervision(strategy="one_for_all")) as manager:
+        for name in "abc":
+            await manager.register(Worker(name))
+        manager.tell_nowait("a", Work(fail=True))
+        manager.tell_nowait("b", Work(seconds=1))
+        manager.tell_nowait("c", Work(seconds=60))
+        await manager.settle()
+
+        assert await manager.ask("c", Work()) == "2 of 2"
+
+
+class Clinging(Worker):
+    """Does not let go in its hooks."""
+
+    hook: ClassVar[str] = "stop"
+
+    async def on_start(self, ctx: AgentContext[Total]) -> None:
+        await super().on_start(ctx)
+        if self.hook == "start" and self.log.count(f"start {self.id}") > 1:
+            await self.cling()
+
+    async def on_stop(self, ctx: AgentContext[Total]) -> None:
+        await super().on_stop(ctx)
+        if self.hook == "stop":
+            await self.cling()
+
+    async def cling(self) -> None:
+        until = asyncio.get_running_loop().time() + 1000
+        while (left := until - asyncio.get_running_loop().time()) > 0:
+            try:
+                await asyncio.sleep(left)
+            except asyncio.CancelledError:
+                self.log.append("swallowed")
+
+
+@pytest.mark.parametrize("hook", ["stop", "start"])
+async def test_a_stop_does_not_wait_for_a_hook_that_swallows_its_cancellation(hook: str) -> None:
+    Clinging.hook = hook
+    manager = AgentManager(supervision=supervision())
+    await manager.start()
+    await manager.register(Clinging("worker"))
+    if hook == "start":
+        await _result(manager.ask("worker", Work(fail=True)))
+        await asyncio.sleep(1)
+    began = asyncio.get_running_loop().time()
+
+    await manager.stop(timeout=1)
+
+    assert asyncio.get_running_loop().time() - began < 30
+    assert "swallowed" in Worker.log
+    await asyncio.sleep(1100)  # the hook ends at last, and finds nothing to do any more
+
+
+async def test_unregistering_in_the_middle_of_a_restart_runs_each_hook_once() -> None:
+    async with AgentManager(supervision=supervision()) as manager:
+        registering = asyncio.ensure_future(manager.register(SlowStart("worker")))
+        await registering
+        await _result(manager.ask("worker", Work(fail=True)))
+        await asyncio.sleep(1)
+
+        await manager.unregister("worker")
+        await asyncio.sleep(60)
+
+        assert Worker.log == ["start worker", "stop worker"]
+        assert "worker" not in manager.directory
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_lowest", "drop_newest", "block"])
+async def test_the_news_of_an_end_is_displaced_by_nothing(overflow: Any) -> None:
+    class Busy(Watcher):
+        @handles
+        async def on_work(self, message: Work) -> None:
+            await asyncio.sleep(10)
+
+    async with AgentManager() as manager:
+        busy = Busy("busy")
+        await manager.register(busy, mailbox=MailboxPolicy(2, overflow=overflow))
+        await manager.register(Worker("worker"))
+        await manager.tell("busy", Note(text="worker"))
+        await manager.settle()
+        for _ in range(3):
+            manager.tell_nowait("busy", Work()) if overflow != "block" else await manager.tell("busy", Work())
+        await manager.unregister("worker")
+        for _ in range(3):
+            await manager.tell("busy", Work(), timeout=60)
+        await manager.settle()
+
+        assert busy.told == [Terminated(agent_id="worker", reason="stopped")]
 
 
 async def test_an_agent_that_is_taken_out_twice_at_once_stops_once() -> None:

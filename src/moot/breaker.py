@@ -133,6 +133,7 @@ class Breakers:
         self._clock = clock
         self._most = most
         self._failing: OrderedDict[_Key, Breaker] = OrderedDict()
+        self._closed: OrderedDict[_Key, int] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._failing)
@@ -155,6 +156,8 @@ class Breakers:
             return
         asker: Any = ask.asker
         caller: str = asker.seat.id
+        if ask.key < self._closed.get((caller, ask.to), 0):
+            return  # it began before the breaker opened, and says nothing about the time after
         breaker = self._failing.get((caller, ask.to))
         if breaker is None:
             breaker = Breaker(asker.seat.breaker, f"of {caller!r} to {ask.to!r}")
@@ -176,10 +179,18 @@ class Breakers:
         elif self._failing.get(key) is breaker:
             del self._failing[key]
 
+    def closed(self, key: _Key, probe: Ask[Any]) -> None:
+        """``probe`` has closed a breaker: asks that began before it are history."""
+        self._closed[key] = probe.key
+        self._closed.move_to_end(key)
+        if len(self._closed) > self._most:
+            self._closed.popitem(last=False)
+
     def forget(self, caller: str) -> None:
         """An agent is gone: forget its breakers."""
-        for key in [key for key in self._failing if key[0] == caller]:
-            del self._failing[key]
+        for table in (self._failing, self._closed):
+            for key in [key for key in table if key[0] == caller]:
+                table.pop(key, None)
 
     def status(self) -> list[BreakerStatus]:
         """Those that know of a failure; that of the latest comes last."""
@@ -202,4 +213,8 @@ class _Call:
 
     def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
         asker: Any = ask.asker
-        self._breakers.ended((asker.seat.id, ask.to), self._breaker, self._round, error)
+        key = (asker.seat.id, ask.to)
+        was_open = self._breaker.state != "closed"
+        self._breakers.ended(key, self._breaker, self._round, error)
+        if was_open and self._breaker.state == "closed":
+            self._breakers.closed(key, ask)

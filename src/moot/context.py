@@ -163,11 +163,14 @@ class AgentContext(CollectingContext[S]):
             records = self.records = Records()
         target = f"{name}#{records.occurrence('effect', name)}"
         known, result = records.find("effect", target, None)
-        if not known:
-            key = f"{self.idempotency_key}/{target}"
-            result = await retried(lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}"))
-            records.note("effect", target, None, result)
-        return result
+        if known:
+            return result
+        key = f"{self.idempotency_key}/{target}"
+        return await records.once(
+            "effect",
+            target,
+            lambda: retried(lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}")),
+        )
 
     async def run_sync(self, fn: Callable[..., T], /, *args: Any) -> T:
         """Run a blocking function in a thread (in a simulation: in place) and return its result."""

@@ -136,6 +136,18 @@ class Delivery:
         if untaken and expired:
             self.bury(message, Reason.EXPIRED, "its deadline passed while it waited in the mailbox")
 
+    def drop(self, ask: Ask[Any]) -> None:
+        """Nobody waits for this request at present: withdraw it, unless it was taken and its turn is to go on."""
+        target, message = ask.target, ask.message
+        if target is None or message is None:
+            return
+        untaken = bool(ask.lane and ask.lane.messages) or any(one is message for one in target.mailbox.items or ())
+        cell = self._cells.get(target.id)
+        if untaken:
+            self.bury(message, Reason.EXPIRED, "all who asked for it gave up while it waited in the mailbox")
+        if untaken or (cell is target and cell.cancels):
+            ask.cancel()
+
     def progress(self, ctx: AgentContext[Any], to: ReplyTo, content: Any) -> None:
         """Hand a piece of an answer to whoever streams it; nobody streaming is no error."""
         ask = self.asks.get(to)

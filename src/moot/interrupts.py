@@ -83,8 +83,8 @@ class Interrupts:
             if cell is None or timeout is None:
                 continue
             shortest = timeout if shortest is None else min(shortest, timeout)
-            if ctx is None:
-                continue
+            if ctx is None or ctx.closed:
+                continue  # (rolled back, it waits for its next run or for a restart)
             before, since = self._seen.get(runner, (ctx, now))
             since = since if before is ctx else now
             seen[runner] = (ctx, since)

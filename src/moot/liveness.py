@@ -147,7 +147,14 @@ class Liveness:
         self._timer: asyncio.TimerHandle | None = None
         self.reported = 0
         self._watchdog = Watchdog(loop, threshold, pool.agent_now) if threshold is not None and self._is_real else None
+        self.is_restarting: Callable[[], bool] = lambda: False
+        """Whether agents are being made anew: their mail wakes nobody, so it is looked at."""
         pool.woken = self._arm
+
+    def wake(self) -> None:
+        """Something goes on that no runner does: tick."""
+        if self._pool.woken is not None:
+            self._pool.woken()
 
     def close(self) -> None:
         """Watch no more."""
@@ -182,7 +189,7 @@ class Liveness:
                 self.reported += 1
                 self._report(cell, self._describe(cell, busy.get(cell, []), now))
         if self._is_real:
-            goes_on = bool(self._samples)
+            goes_on = bool(self._samples) or self.is_restarting()
         else:
             goes_on = any(_is_worth_watching(cell, sample, now) for cell, sample in self._samples.items())
         if goes_on:

@@ -125,12 +125,12 @@ class AgentManager(OutsideCalls):
         """Run until Ctrl-C, SIGTERM or a `stop` from elsewhere. A second signal ends the draining."""
         if self._system is None:
             await self.start()
-        worker = self._running("wait for a signal").worker
+        system = self._running("wait for a signal")
         with stop_signal() as signals:
             self._signals = signals
             if self._stopping is None:
                 await signals.wait()
-            await signals.unless_repeated(self.stop(), lambda: worker.close(0.0))
+            await signals.unless_repeated(self.stop(), system.hurry)
         if self._failure is not None:
             raise self._failure
 

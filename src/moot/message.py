@@ -18,9 +18,12 @@ import msgspec
 
 from moot.ids import snake_case
 
-__all__ = ["AgentMessage", "Batch", "Payload", "ReplyTo", "Request", "members_of", "message_type_of"]
+__all__ = ["NEWS", "AgentMessage", "Batch", "Payload", "ReplyTo", "Request", "members_of", "message_type_of"]
 
 R = TypeVar("R")
+
+NEWS = 1 << 62
+"""The priority of news of the runtime itself: no full mailbox keeps them out, and nothing displaces them."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))

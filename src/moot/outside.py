@@ -36,7 +36,7 @@ class Outside:
         self._cells = system.directory.cells
         self.withdraw = system.withdraw
         self._seen = SeenIds()
-        self._repeats = Repeats(self._send)
+        self._repeats = Repeats(self._send, system.delivery.drop)
         self.is_open = True
         """Whether messages are still accepted."""
 

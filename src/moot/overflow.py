@@ -20,7 +20,7 @@ from operator import attrgetter
 from typing import Any
 
 from moot.mailbox import Mailbox
-from moot.message import AgentMessage
+from moot.message import NEWS, AgentMessage
 from moot.policies import MailboxPolicy
 
 __all__ = ["Displace", "displacement"]
@@ -55,7 +55,11 @@ def _drop_newest(_: Mailbox, message: AgentMessage) -> AgentMessage:
 
 def _drop_oldest(mailbox: Mailbox, message: AgentMessage) -> AgentMessage:
     waiting = mailbox.waiting
-    oldest = waiting.popleft()
+    index = next((place for place, other in enumerate(waiting) if other.priority < NEWS), None)
+    if index is None:
+        return message
+    oldest = waiting[index]
+    del waiting[index]
     waiting.append(message)
     return oldest
 

@@ -1,8 +1,10 @@
 """Repeats: an ask that a caller from outside makes again, under an id of its own choosing.
 
-A caller that lost its connection or its patience asks again with the same id. Only the
-first goes out: the others wait for it, or are answered from its record. Failures are
-not recorded: when the first one fails, the next in line goes out in its place.
+A caller that lost its connection or its patience asks again with the same id. So the
+request is nobody's own: one goes out, and the callers wait for it, each as long as it
+will. When none waits any more, a request that was not taken is withdrawn; one that was
+is let end, and its answer recorded for whoever asks again. Failures are not recorded:
+the first of those who wait is told, and for the next one the request goes out anew.
 """
 
 from __future__ import annotations
@@ -19,18 +21,24 @@ __all__ = ["Repeats"]
 
 
 class _Record(msgspec.Struct, eq=False):
-    """One id at one address: the ask that went out, those that wait for it, and its answer once it is there."""
+    """One id at one address: the request, until it is answered; those who wait for it; and its answer."""
 
-    leader: Ask[Any] | None
-    followers: list[Ask[Any]] = []
+    request: Ask[Any] | None
+    waiting: list[Ask[Any]] = []
     answer: Any = None
 
 
 class Repeats:
-    """Remembers the answers of the last ``window`` ids. ``send(ask)`` lets one go out."""
+    """Remembers the answers of the last ``window`` ids.
 
-    def __init__(self, send: Callable[[Ask[Any]], None], window: int = 10_000) -> None:
+    ``send(ask)`` lets a request go out; ``drop(ask)`` is called for one that nobody waits for any more.
+    """
+
+    def __init__(
+        self, send: Callable[[Ask[Any]], None], drop: Callable[[Ask[Any]], None], window: int = 10_000
+    ) -> None:
         self._send = send
+        self._drop = drop
         self._window = window
         self._records: dict[tuple[str, str], _Record] = {}
 
@@ -38,42 +46,60 @@ class Repeats:
         return len(self._records)
 
     def post(self, ask: Ask[Any], given_id: str) -> None:
-        """Send an ask, or let it share what was sent before under its id. Raises what sending raises."""
+        """Let an ask share what was sent under its id, or send it. Raises what sending raises."""
         key = (ask.to, given_id)
         record = self._records.get(key)
         if record is None:
-            self._lead(key, ask, _Record(ask))
-        elif record.leader is None:
+            record = self._begin(key, ask)
+        if record.request is None:
             ask.resolve(record.answer)
         else:
-            record.followers.append(ask)
+            record.waiting.append(ask)
+            ask.when_done(lambda ended: self._left(record, ended))
 
-    def _lead(self, key: tuple[str, str], ask: Ask[Any], record: _Record) -> None:
-        self._send(ask)
-        record.leader = ask
-        self._records[key] = record
+    def _begin(self, key: tuple[str, str], ask: Ask[Any]) -> _Record:
+        request: Ask[Any] = Ask(ask.asker, ask.to, ask.content, ask.message_type, ask.timeout, started=True)
+        request.given_id = ask.given_id
+        self._send(request)
+        record = self._records[key] = _Record(request)
+        request.on_progress = lambda piece, attempt: _pass_on(record, piece, attempt)
         self._forget_oldest()
-        ask.when_done(lambda ended: self._ended(key, record, ended))
+        request.when_done(lambda ended: self._ended(key, record, ended))
+        return record
 
-    def _ended(self, key: tuple[str, str], record: _Record, leader: Ask[Any]) -> None:
-        followers, record.followers = record.followers, []
-        if leader.error is None:
-            record.leader, record.answer = None, leader.answer
-            for follower in followers:
-                follower.resolve(leader.answer)
+    def _left(self, record: _Record, ask: Ask[Any]) -> None:
+        """A caller has its answer, or waits no more."""
+        if ask in record.waiting:
+            record.waiting.remove(ask)
+            if not record.waiting and record.request is not None:
+                self._drop(record.request)
+
+    def _ended(self, key: tuple[str, str], record: _Record, request: Ask[Any]) -> None:
+        waiting, record.waiting = record.waiting, []
+        if request.error is None:
+            record.request, record.answer = None, request.answer
+            for ask in waiting:
+                ask.resolve(request.answer)
             return
         del self._records[key]
-        for follower in followers:
-            if not follower.done:
-                try:
-                    self.post(follower, key[1])
-                except DeliveryError as error:
-                    follower.fail(error)
+        if waiting:
+            waiting[0].fail(request.error)
+        for ask in waiting[1:]:
+            try:
+                self.post(ask, key[1])
+            except DeliveryError as error:
+                ask.fail(error)
 
     def _forget_oldest(self) -> None:
         """Keep to the window; what is still under way is not forgotten."""
         surplus = len(self._records) - self._window
         if surplus > 0:
-            answered = (key for key, record in self._records.items() if record.leader is None)
+            answered = (key for key, record in self._records.items() if record.request is None)
             for key in [key for key, _ in zip(answered, range(surplus), strict=False)]:
                 del self._records[key]
+
+
+def _pass_on(record: _Record, piece: Any, attempt: int) -> None:
+    for ask in record.waiting:
+        if ask.on_progress is not None:
+            ask.on_progress(piece, attempt)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from moot.agent import Agent
@@ -25,13 +25,16 @@ _log = logging.getLogger("moot.residents")
 
 
 class Residents:
-    """Brings agents in and takes them out. ``ended(cell, error)`` is called for each that is out for good."""
+    """Brings agents in and takes them out. ``let_go(cell)`` waits for what holds one that is taken out;
+    ``ended(cell, error)`` is called for each that is out for good.
+    """
 
     def __init__(self, directory: Directory, worker: Worker) -> None:
         self.directory = directory
         self.worker = worker
         self.is_open = True
         """Whether new ones are made."""
+        self.let_go: Callable[[Cell], Awaitable[None]] = _at_once
         self.ended: Callable[[Cell, BaseException | None], None] = lambda cell, error: None
 
     async def start(self) -> None:
@@ -92,6 +95,7 @@ class Residents:
         try:
             for child in reversed(children or {}):
                 await self.remove_quietly(child, None)
+            await self.let_go(cell)
             await self.worker.stop(cell)
         finally:
             self.worker.bury_mail(cell)
@@ -112,3 +116,7 @@ class Residents:
         """The error for an address where nobody is, with those that it may have meant."""
         known = self.directory.cells
         return UnknownAgent(address, tuple(known) if len(known) <= _MOST_SUGGESTED else ())
+
+
+async def _at_once(cell: Cell) -> None:
+    """Nothing holds it."""

@@ -31,6 +31,9 @@ __all__ = ["Restarts", "Supervisor"]
 
 _log = logging.getLogger("moot.supervision")
 
+_PATIENCE = 5.0
+"""Seconds that a hook may take to end when it is cancelled."""
+
 
 class Restarts:
     """Counts the restarts of one parent's children within a time."""
@@ -54,7 +57,7 @@ class Restarts:
 class Supervisor:
     """Restarts, stops and escalates. ``remove(cell, error)`` takes an agent out, with its children.
 
-    ``given_up(error)`` is called when the failure has reached the manager.
+    ``given_up(error)`` is called when the failure has reached the manager, ``began()`` when a restart begins.
     """
 
     def __init__(
@@ -74,8 +77,11 @@ class Supervisor:
         self._remove = remove
         self._restarts: dict[Cell | None, Restarts] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._hooks: dict[Cell, asyncio.Task[None]] = {}
+        self._starting: set[Cell] = set()
         self._closed = False
         self.given_up: Callable[[SupervisionFailed], None] = lambda error: None
+        self.began: Callable[[], None] = lambda: None
         self.restarts = 0
         worker.recovery.supervise = self.failed
 
@@ -89,13 +95,26 @@ class Supervisor:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    async def close(self) -> None:
+    def cancel(self) -> None:
         """End what is under way, and supervise no more."""
         self._closed = True
         for task in self._tasks:
             task.cancel()
+
+    async def close(self, grace: float) -> None:
+        """End what is under way; a hook that swallows its cancellation for ``grace`` seconds is left behind."""
+        self.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=grace)
+
+    async def let_go(self, cell: Cell) -> None:
+        """``cell`` is taken out: let a hook of its restart end. An ``on_start`` is cancelled, an ``on_stop`` is not."""
+        task = self._hooks.get(cell)
+        if task is None:
+            return
+        if cell in self._starting:
+            task.cancel()
+        await asyncio.wait({task}, timeout=_PATIENCE)
 
     def forget(self, cell: Cell) -> None:
         """Count no restarts of the children of ``cell`` any more."""
@@ -148,6 +167,7 @@ class Supervisor:
         group = self._group(cell, policy, again)
         for member in group:
             member.pause()
+        self.began()
         delay = policy.backoff.delay(count + 1, self._runtime.random_for(f"{cell.id}/restart/{self.restarts}"))
         self._own(self._restart(group, delay))
 
@@ -180,24 +200,42 @@ class Supervisor:
     async def _halt(self, cell: Cell) -> None:
         for child in tuple(reversed(cell.children or {})):
             await self._remove(child, None)
-        try:
-            await self._worker.halt(cell)
-        except Exception:
-            _log.exception("agent %s failed in on_stop, before its restart", cell.id)
+        error = await self._hook(cell, self._worker.halt(cell))
+        if error is not None:
+            _log.error("agent %s failed in on_stop, before its restart", cell.id, exc_info=error)
 
-    async def _renew(self, cell: Cell) -> Exception | None:
+    async def _renew(self, cell: Cell) -> BaseException | None:
         """Construct and start one agent anew; what it failed of, if it did."""
         self.forget(cell)  # as a parent it begins anew, too
         try:
             cell.renew()
-            await self._worker.begin_again(cell)
-        except Exception as error:
+        except Exception as refused:
+            cell.starting = True
+            return refused
+        self._starting.add(cell)
+        error = await self._hook(cell, self._worker.begin_again(cell))
+        self._starting.discard(cell)
+        if cell.stopping:
+            return None
+        if error is not None:
             cell.starting = True
             return error
-        if not cell.stopping:
-            cell.release()
-            self._worker.notice(cell)
+        cell.release()
+        self._worker.notice(cell)
         return None
+
+    async def _hook(self, cell: Cell, work: Coroutine[Any, Any, None]) -> BaseException | None:
+        """Run a hook in a task that `let_go` knows; what it failed of, if it did."""
+        task = self._hooks[cell] = asyncio.get_running_loop().create_task(work)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task}, timeout=_PATIENCE)
+            raise
+        finally:
+            del self._hooks[cell]
+        return asyncio.CancelledError() if task.cancelled() else task.exception()
 
     def _escalate(self, cell: Cell, error: BaseException) -> None:
         """The failure becomes the parent's own; the agent itself is stopped."""

@@ -102,20 +102,28 @@ class System:
         self.router = MessageRouter(directory)
         self.delivery = Delivery(clock, self.router, self.flow, self.asks, dead_letters)
         self.watches = Watches(directory, ids.next_sequence, ids.incarnation)
-        self.watches.deliver = self.delivery.control
         self.committer = Committer(loop, directory, self.delivery, self.flow, self.watches)
         interrupts = Interrupts(self.wheel, clock)
         self.worker = Worker(self, clock, directory, self.flow, self.committer, interrupts)
         self.residents = Residents(directory, self.worker)
-        self.residents.ended = self._ended
-        self.router.activate = self.residents.activate
         policy = options.get("supervision", Supervision())
         self.supervisor = Supervisor(policy, clock, self, directory, self.worker, self.residents.remove_quietly)
-        self.committer.stop_requested = self.supervisor.stopped_itself
         runners = self.worker.open(loop, options["ready"] if "ready" in options else deque())
         self._turn_waits = runners.suspending
         self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, options.get("deadlocks", "break"))
         self.liveness = Liveness(loop, clock, directory.cells, runners, options.get("watchdog", 1.0))
+
+        self._wire()
+
+    def _wire(self) -> None:
+        """Tell the parts of each other where one below is to call one above."""
+        self.watches.deliver = self.delivery.control
+        self.residents.ended = self.worker.ended = self._ended
+        self.router.activate = self.residents.activate
+        self.residents.let_go = self.supervisor.let_go
+        self.committer.stop_requested = self.supervisor.stopped_itself
+        self.liveness.is_restarting = lambda: self.supervisor.is_busy
+        self.supervisor.began = self.liveness.wake
 
     def put_link(self, link: Link) -> None:
         """Let ``link`` carry from now on what agents send each other, and run their handlers. For a simulator."""
@@ -242,20 +250,31 @@ class System:
         grace = min(timeout, 5.0)
         drained = drain and await self._drained(timeout)
         self.is_open = self.residents.is_open = False
-        await self.supervisor.close()
+        await self.supervisor.close(grace)
         if not drained:
             await self.worker.close(grace)
         for cell in reversed(tuple(self.directory.cells.values())):
-            try:
-                async with asyncio.timeout(grace):
-                    await self.residents.remove_quietly(cell, None)
-            except TimeoutError:
+            if not await self._removed(cell, grace):
                 _log.error("agent %s did not stop within %g s", cell.id, grace)
                 await self.worker.close(grace)
         await self.worker.close(grace)
         self.asks.fail_all(lambda: ManagerStopped("finish an ask"))
         self.wheel.close()
         self.liveness.close()
+
+    async def _removed(self, cell: Cell, grace: float) -> bool:
+        """Take an agent out; False if that takes too long. A hook that swallows its cancellation is left behind."""
+        removing = self._loop.create_task(self.residents.remove_quietly(cell, None))
+        done, _ = await asyncio.wait({removing}, timeout=grace)
+        if not done:
+            removing.cancel()
+            await asyncio.wait({removing}, timeout=grace)
+        return bool(done)
+
+    async def hurry(self) -> None:
+        """A stop is under way, and shall wait for no turn and no restart any more."""
+        self.supervisor.cancel()
+        await self.worker.close(0.0)
 
     async def _drained(self, timeout: float) -> bool:
         try:

@@ -13,8 +13,10 @@ recorded. The first run, which most turns never repeat, pays no digest for it.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -69,19 +71,42 @@ class Records:
     addresses were pinned to, and how often it lost a race for shared state.
     """
 
-    __slots__ = ("_answers", "_asked", "_pins", "conflicts", "is_rerun", "made")
+    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "is_rerun", "made")
 
     def __init__(self) -> None:
         self.is_rerun = False
         self.conflicts = 0
         self._pins: dict[str, list[str]] = {}
         self.made: list[Any] = []  # flat, four items a record: the collector need not look at each
+        self._under_way: dict[str, asyncio.Future[Any]] = {}
         self._answers: dict[_Key, Any] = {}
         self._asked: dict[tuple[str, str, bytes], int] = {}
 
     def note(self, kind: str, target: str, request: object, answer: Any) -> None:
         """Keep a successful answer."""
         self.made += (kind, target, request, answer)
+
+    async def once(self, kind: str, target: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        """The result of ``call()``, kept when it succeeds; or of one that an earlier run has left under way."""
+        while (under_way := self._under_way.get(target)) is not None:
+            await asyncio.wait({under_way})
+            if not under_way.cancelled():
+                return under_way.result()
+        future = self._under_way[target] = asyncio.get_running_loop().create_future()
+        try:
+            result = await call()
+        except asyncio.CancelledError:
+            future.cancel()
+            raise
+        except BaseException as error:
+            future.set_exception(error)
+            future.exception()  # nobody else may want to know
+            raise
+        finally:
+            del self._under_way[target]
+        self.note(kind, target, None, result)
+        future.set_result(result)
+        return result
 
     def pinned(self, address: str) -> str | None:
         """Whom an earlier run asked at this occurrence of a capability address. Each call is the next occurrence."""

@@ -11,7 +11,7 @@ from typing import Literal
 
 from moot.cell import Cell
 from moot.directory import Directory
-from moot.message import AgentMessage, Payload
+from moot.message import NEWS, AgentMessage, Payload
 
 __all__ = ["Terminated", "Watches"]
 
@@ -76,6 +76,7 @@ class Watches:
 
     def _tell(self, watcher: Cell, news: Terminated) -> None:
         message = AgentMessage(
-            news.agent_id, watcher.id, news, Terminated.message_type, self._next_sequence(), self._incarnation
+            *(news.agent_id, watcher.id, news, Terminated.message_type, self._next_sequence(), self._incarnation),
+            priority=NEWS,
         )
         self.deliver(watcher, message)

@@ -74,6 +74,7 @@ class Worker:
         self.may_repeat = False  # inside one process nothing delivers a message twice; a link between may
         self._closed = False
         self.runners: Runners | None = None
+        self.ended: Callable[[Cell, BaseException | None], None] = lambda cell, error: None
         delivery.arrived = flow.arrived = flow.unblocked = self.notice
         interrupts.abandon = self._abandon
         delivery.asker_gone = interrupts.asker_gone
@@ -131,7 +132,8 @@ class Worker:
             if runner.cell is cell:
                 self._interrupts.interrupt(runner, Restarting(cell.id))
         await self._until(cell, lambda: cell.running == cell.held)
-        if not cell.starting:
+        if not cell.starting and not cell.stopping:
+            cell.starting = True  # from here on it is not the one that has started
             await self._hooks.on_stop(cell)
 
     async def hold(self, cell: Cell) -> None:
@@ -177,7 +179,14 @@ class Worker:
         try:
             if cell.starting or cell.is_timed:
                 await self._prepare(cell)
-            while mailbox.items and turns < self._turns_per_visit and cell.lanes is None and not cell.stopping:
+            while (
+                mailbox.items
+                and turns < self._turns_per_visit
+                and cell.lanes is None
+                and not cell.stopping
+                and cell.renewed is None  # it is to be restarted before the next
+                and not runner.abandoned  # another runner has gone on with it
+            ):
                 message = mailbox.take() if cell.intake is None else self._pacing.take(cell, cell.intake)
                 if message is None:
                     break
@@ -199,8 +208,6 @@ class Worker:
                     await self._run_again(cell, ctx, error, runner)
                 if runner.interruption is not None:
                     runner.settle()  # the handler has finished in spite of it
-                if cell.renewed is not None:
-                    break  # it is to be restarted before the next
         finally:
             self.turns += turns
             if not runner.abandoned:
@@ -303,7 +310,7 @@ class Worker:
 
     async def _prepare(self, cell: Cell) -> None:
         """Before the turns of a visit: the hook of an agent that begins, the watch over one that has a run timeout."""
-        if cell.starting:
+        if cell.starting and cell.renewed is None:
             await self._start_hook(cell)
         if cell.is_timed:
             self._interrupts.watch()
@@ -318,6 +325,7 @@ class Worker:
             cell.stopping = True
             self._directory.remove(cell)
             self.bury_mail(cell)
+            self.ended(cell, error)
             if cell.started is None or started.done():
                 _log.error("agent %s could not start and was taken out", cell.id, exc_info=error)
             else:

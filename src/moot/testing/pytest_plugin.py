@@ -69,7 +69,10 @@ def _simulations(
     from moot.testing.report import search
 
     chosen, only = item.config.getoption("--simulate-seed"), item.config.getoption("--simulate-only")
-    number = item.config.getoption("--simulate-seeds") or int(os.environ.get("MOOT_SIMULATE_SEEDS", seeds))
+    given_number = item.config.getoption("--simulate-seeds")
+    number = given_number if given_number is not None else _number(os.environ.get("MOOT_SIMULATE_SEEDS"), seeds)
+    if number < 1:
+        pytest.fail(f"a simulation needs 1 seed or more, and {number} would prove nothing", pytrace=False)
     if chosen is None and start is None:
         start = int(os.environ.get("MOOT_SIMULATE_START", random.SystemRandom().randrange(_FRESH)))
     searched = [chosen] if chosen is not None else range(start or 0, (start or 0) + number)
@@ -86,6 +89,13 @@ def _simulations(
             pytest.fail(report(found.shrunk, _replay(item, found.shrunk)), pytrace=False)
 
     return run
+
+
+def _number(text: str | None, default: int) -> int:
+    """The number of seeds that the environment asks for."""
+    if text is not None and not text.isdecimal():
+        pytest.fail(f"MOOT_SIMULATE_SEEDS is a number of seeds, not {text!r}", pytrace=False)
+    return default if text is None else int(text)
 
 
 def _narrowed(settings: dict[str, Any], only: str | None) -> dict[str, Any]:
