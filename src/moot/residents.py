@@ -40,7 +40,7 @@ class Residents:
     async def start(self) -> None:
         """Start the agents registered so far, in order. Raises what an ``on_start`` raises."""
         for cell in tuple(self.directory.cells.values()):
-            await self.worker.start(cell)
+            await self.worker.lifecycle.start(cell)
 
     async def add(self, cell: Cell) -> None:
         """Register and start an agent. Raises `DuplicateAgent`, and what its ``on_start`` raises."""
@@ -50,7 +50,7 @@ class Residents:
                 cell.parent.children = {}
             cell.parent.children[cell] = None
         try:
-            await self.worker.start(cell)
+            await self.worker.lifecycle.start(cell)
         except BaseException:
             if self.directory.cells.get(cell.id) is cell:
                 await self.remove_quietly(cell, None)
@@ -96,7 +96,7 @@ class Residents:
             for child in reversed(children or {}):
                 await self.remove_quietly(child, None)
             await self.let_go(cell)
-            await self.worker.stop(cell)
+            await self.worker.lifecycle.stop(cell)
         finally:
             self.worker.bury_mail(cell)
             self.ended(cell, error)

@@ -200,7 +200,7 @@ class Supervisor:
     async def _halt(self, cell: Cell) -> None:
         for child in tuple(reversed(cell.children or {})):
             await self._remove(child, None)
-        error = await self._hook(cell, self._worker.halt(cell))
+        error = await self._hook(cell, self._worker.lifecycle.halt(cell))
         if error is not None:
             _log.error("agent %s failed in on_stop, before its restart", cell.id, exc_info=error)
 
@@ -213,7 +213,7 @@ class Supervisor:
             cell.starting = True
             return refused
         self._starting.add(cell)
-        error = await self._hook(cell, self._worker.begin_again(cell))
+        error = await self._hook(cell, self._worker.lifecycle.begin_again(cell))
         self._starting.discard(cell)
         if cell.stopping:
             return None

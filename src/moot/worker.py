@@ -21,7 +21,8 @@ from moot.context import AgentContext
 from moot.deadletters import Reason
 from moot.errors import AgentStopped, UnknownMessageType
 from moot.hooks import Hooks
-from moot.interrupts import Interrupts, Restarting
+from moot.interrupts import Interrupts
+from moot.lifecycle import Lifecycle
 from moot.message import AgentMessage
 from moot.pacing import Pacing
 from moot.recovery import Recovery
@@ -64,15 +65,15 @@ class Worker:
         self._committer = committer
         self._commit = committer.commit
         self._interrupts = interrupts
-        self.recovery = Recovery(runtime, clock, delivery, self.hold)
+        self.lifecycle = Lifecycle(asyncio.get_running_loop(), interrupts, self.notice)
+        self.recovery = Recovery(runtime, clock, delivery, self.lifecycle.hold)
         self._pacing = Pacing(clock, delivery, flow, is_unwanted=self._is_unwanted, notice=self.notice)
-        self._hooks = Hooks(runtime, self.recovery, committer)
-        self._changes: dict[Cell, asyncio.Future[None]] = {}
+        self._hooks = self.lifecycle.hooks = Hooks(runtime, self.recovery, committer)
+        self._changes = self.lifecycle.changes
         self.observer: Observer | None = None
         self.link: Link | None = None
         self.turns = 0
         self.may_repeat = False  # inside one process nothing delivers a message twice; a link between may
-        self._closed = False
         self.runners: Runners | None = None
         self.ended: Callable[[Cell, BaseException | None], None] = lambda cell, error: None
         delivery.arrived = flow.arrived = flow.unblocked = self.notice
@@ -89,6 +90,7 @@ class Worker:
         self._loop = loop
         self._turns_per_visit = getattr(ready, "turns_per_visit", _TURNS_PER_VISIT)
         self.runners = Runners(loop, self._visit, ready)
+        self.lifecycle.runners = self.runners
         self._interrupts.runners = self.runners.busy
         self._pacing.open(loop, self.runners)
         return self.runners
@@ -106,52 +108,6 @@ class Worker:
             cell.queued = True
             self.runners.push(cell)
 
-    async def start(self, cell: Cell) -> None:
-        """Let a registered agent begin; returns when its ``on_start`` has run. Raises what that raises."""
-        if cell.stopping:
-            raise AgentStopped(cell.id)
-        started = cell.started = self._loop.create_future() if cell.starting else None
-        self.notice(cell)
-        if started is not None:
-            await started
-
-    async def stop(self, cell: Cell) -> None:
-        """Let an agent finish its turn, then run its ``on_stop``; one that has not begun to start never does."""
-        cell.stopping = True
-        cell.release()
-        if cell.starting and cell.started is not None and not cell.started.done():
-            cell.started.set_exception(AgentStopped(cell.id))
-        await self._until(cell, lambda: cell.running == 0)
-        if not cell.starting and not cell.running:
-            await self._hooks.on_stop(cell)
-        cell.starting = False
-
-    async def halt(self, cell: Cell) -> None:
-        """Let no turn of a paused agent run on: what is under way is rolled back, to be run again after the restart."""
-        for runner in self.runners.busy() if self.runners is not None else ():
-            if runner.cell is cell:
-                self._interrupts.interrupt(runner, Restarting(cell.id))
-        await self._until(cell, lambda: cell.running == cell.held)
-        if not cell.starting and not cell.stopping:
-            cell.starting = True  # from here on it is not the one that has started
-            await self._hooks.on_stop(cell)
-
-    async def hold(self, cell: Cell) -> None:
-        """Wait, with a turn that was rolled back, until a restart is over."""
-        cell.held += 1
-        self._note_change(cell)
-        try:
-            if cell.renewed is not None:
-                await asyncio.shield(cell.renewed)
-        finally:
-            cell.held -= 1
-
-    async def begin_again(self, cell: Cell) -> None:
-        """Run the ``on_start`` of an agent that was made anew. Raises what that raises."""
-        if cell.starting:
-            await self._hooks.on_start(cell)
-            cell.starting = False
-
     def bury_mail(self, cell: Cell) -> None:
         """Make dead letters of what a stopped agent will not handle; their askers are told."""
         self._pacing.release(cell)
@@ -162,7 +118,7 @@ class Worker:
 
     async def close(self, grace: float) -> None:
         """Cancel running turns and timers. Handlers that would not end are abandoned."""
-        self._closed = True
+        self.lifecycle.is_closed = True
         for cell in self._directory.cells.values():
             cell.stopping = True  # so that a handler that swallows its cancellation is not given another message
         self._committer.close()
@@ -224,20 +180,9 @@ class Worker:
 
     def _left(self, cell: Cell) -> None:
         """A visit has ended: somebody may wait for that, or there is more to do."""
-        if cell in self._changes:
-            self._note_change(cell)
+        self.lifecycle.note_change(cell)
         if cell.mailbox.items:
             self.notice(cell)
-
-    async def _until(self, cell: Cell, is_met: Callable[[], bool]) -> None:
-        """Return when a condition on the turns of ``cell`` is met, or the worker is closed."""
-        while not is_met() and not self._closed:
-            change = self._changes.setdefault(cell, self._loop.create_future())
-            await asyncio.shield(change)
-
-    def _note_change(self, cell: Cell) -> None:
-        if cell in self._changes:
-            self._changes.pop(cell).set_result(None)
 
     async def _attempt(self, cell: Cell, ctx: AgentContext[Any]) -> None:  # noqa: C901 - every turn pays for a call here
         """One run of the handler, and its commit."""
