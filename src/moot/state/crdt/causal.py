@@ -181,7 +181,7 @@ def _join_writes(
 
 
 def _one_write(name: str, mine: L, theirs: L, number: int) -> L:
-    if mine != theirs:
+    if mine != theirs and msgspec.msgpack.encode(mine) != msgspec.msgpack.encode(theirs):  # NaN is not itself
         raise ValueError(
             f"event {number} of {name!r} was two different writes; give each replica an id of its own, "
             "and a new one when it has lost its state"

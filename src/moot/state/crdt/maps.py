@@ -1,8 +1,8 @@
 """Maps that many replicas change: of plain values (`LWWMap`) and of replicated values (`ORMap`).
 
 Keys behave as in a set where add wins: a removal takes away the writes that it has seen, and a write made elsewhere at
-the same time stays. Writes that did not know of each other are all kept. Of these, a reader sees the one with the latest
-stamp in an `LWWMap`, and all of them joined in an `ORMap`.
+the same time stays. Writes that did not know of each other are all kept. Of these, a reader sees the one with the
+latest stamp in an `LWWMap`, and all of them joined in an `ORMap`.
 """
 
 from __future__ import annotations
