@@ -130,7 +130,7 @@ class LastOfKey(Kind):
         if choice < 4:
             return state.remove(key), key, None, 0
         delta = state.put(replica, {key: number}, now)
-        return delta, key, number, delta.entries[key][replica].time
+        return delta, key, number, delta.entries[key][0].time
 
     def model(self, events: Events, seen: set[int]) -> Any:
         stands = [events[one] for one in standing(events, seen)]
@@ -155,13 +155,14 @@ class Counters(Kind):
         return of_key if what is None else {one for one in of_key if events[one].replica == replica}
 
     def model(self, events: Events, seen: set[int]) -> Any:
+        counted, left = set[int](), standing(events, seen)
+        while left:
+            one = left.pop()
+            counted.add(one)
+            left |= {before for before in events[one].ends if events[before].replica == events[one].replica}
         total: dict[str, int] = {}
-        for one in standing(events, seen):
-            chain = {one}
-            while chain:
-                event = events[chain.pop()]
-                total[event.key] = total.get(event.key, 0) + event.what
-                chain |= {before for before in event.ends if events[before].replica == event.replica}
+        for one in counted:
+            total[events[one].key] = total.get(events[one].key, 0) + events[one].what
         return total
 
 

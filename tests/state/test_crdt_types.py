@@ -15,6 +15,7 @@ from moot.codec import JsonCodec, MsgpackCodec
 from moot.message import AgentMessage
 from moot.state.crdt import (
     CausalContext,
+    Dot,
     GCounter,
     LWWMap,
     LWWRegister,
@@ -93,6 +94,16 @@ def test_concurrent_writes_of_a_register_are_all_there_until_one_sees_them() -> 
 
     assert both.value == ("left", "right")
     assert both.join(both.set("a", "decided")).value == ("decided",)
+
+
+def test_a_removal_that_knows_only_the_last_of_three_writes_is_the_same_in_any_order() -> None:
+    first: ORSet[str] = ORSet[str]().add("a", "x")
+    second = first.join(first.add("a", "x"))
+    third = second.add("a", "x")  # its own delta says nothing of the first
+    removal = ORSet[str]().join(third).remove("x")
+
+    assert first.join(third).join(removal) == first.join(third.join(removal))
+    assert first.join(third).join(removal).join(second).value == frozenset()
 
 
 def test_a_removed_key_that_was_written_meanwhile_stays() -> None:
@@ -199,12 +210,12 @@ def test_replicated_values_travel_in_messages(codec: Any) -> None:
         (b'{"counts":{"a":99999999999999999999}}', GCounter),
         (b'{"clocks":[1]}', VersionVector),
         (b'{"seen":{"a":[5,1]}}', CausalContext),
-        (b'{"entries":{"x":{}}}', ORSet[str]),
-        (b'{"entries":{"x":{"a":0}}}', ORSet[str]),
-        (b'{"entries":{"x":{"a":[1,-5,"v"]}}}', LWWMap[str]),
+        (b'{"entries":{"x":[]}}', ORSet[str]),
+        (b'{"entries":{"x":[["a",0]]}}', ORSet[str]),
+        (b'{"entries":{"x":[["a",1,-5,"v"]]}}', LWWMap[str]),
         (b'{"content":1,"stamp":[5,""]}', LWWRegister[int]),
-        (b'{"writes":{"a":[1]}}', MVRegister[int]),
-        (b'{"entries":{"k":{"a":[1,1,{"ups":{"a":-1}}]}}}', ORMap[PNCounter]),
+        (b'{"writes":[["a",1]]}', MVRegister[int]),
+        (b'{"entries":{"k":[["a",1,1,{"ups":{"a":-1}}]]}}', ORMap[PNCounter]),
         (b"[]", ORMap[PNCounter]),
     ],
 )
@@ -265,7 +276,7 @@ def test_a_clock_that_went_back_too_far_is_an_error_unless_it_is_allowed() -> No
 
 
 def test_a_write_outside_its_own_context_is_refused_when_it_is_joined() -> None:
-    damaged = ORSet({"x": {"a": 3}}, CausalContext({"a": (1, 2)}))
+    damaged = ORSet({"x": (Dot("a", 3),)}, CausalContext({"a": (1, 2)}))
 
     with pytest.raises(ValueError, match="write 3 of 'a' is not in its own context; ask the peer for its whole state"):
         ORSet[str]().join(damaged)

@@ -5,31 +5,42 @@ dot that is in the context and not in the store was removed or overwritten, so n
 what a state is, and what a delta is: a small store with a small context (P. S. Almeida, A. Shoker and C. Baquero,
 "Delta State Replicated Data Types", 2018; A. Bieniusa et al., "An Optimized Conflict-free Replicated Set", 2012).
 
-A context is kept as intervals, so that contiguous dots cost nothing however many they are. A write covers the earlier
-writes of its own replica to the same key, so a key has at most one dot of each replica.
+A context is kept as intervals, so that contiguous dots cost nothing however many they are. A key may have several
+writes of one replica: where one between them was lost, the later does not say that it ended the earlier. To drop the
+earlier all the same would break associativity, because a removal that saw only the later would let it live.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from itertools import pairwise
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from moot.state.crdt.version_vector import Counter, Dot, ReplicaId, VersionVector, check_replica
 
-__all__ = ["CausalContext", "Store", "dots_of", "join_stores", "since"]
+__all__ = ["CausalContext", "Store", "Write", "dots_of", "join_stores", "since"]
+
+
+class Write(Protocol):
+    """One event that stands: a dot, or a struct that begins with one."""
+
+    @property
+    def replica(self) -> str: ...
+    @property
+    def counter(self) -> int: ...
+
 
 K = TypeVar("K", bound=Hashable)
-L = TypeVar("L")
+W = TypeVar("W", bound=Write)
 
 Intervals = tuple[Counter, ...]
 """First and last number of each run, in order: (1, 5, 8, 8) is 1 to 5 and 8."""
 
-Store = dict[K, dict[str, L]]
-"""For each key the writes that stand, by replica; a write is, or has, its counter."""
+Store = dict[K, tuple[W, ...]]
+"""For each key the writes that stand, in the order of their dots; never none."""
 
 
 class CausalContext(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -100,18 +111,14 @@ class CausalContext(msgspec.Struct, frozen=True, omit_defaults=True):
         return bool(self.seen)
 
 
-def dots_of(store: Store[K, L], keys: Iterable[K], counter: Callable[[L], int]) -> list[Dot]:
+def dots_of(store: Store[K, W], keys: Iterable[K]) -> list[Dot]:
     """The dots that stand under ``keys``."""
-    return [Dot(name, counter(write)) for key in keys for name, write in store.get(key, {}).items()]
+    return [Dot(write.replica, write.counter) for key in keys for write in store.get(key, ())]
 
 
 def join_stores(
-    mine: Store[K, L],
-    my_context: CausalContext,
-    theirs: Store[K, L],
-    their_context: CausalContext,
-    counter: Callable[[L], int],
-) -> Store[K, L]:
+    mine: Store[K, W], my_context: CausalContext, theirs: Store[K, W], their_context: CausalContext
+) -> Store[K, W]:
     """The writes that stand in both, or stand in one and were never seen by the other.
 
     Raises:
@@ -119,71 +126,69 @@ def join_stores(
     """
     joined = dict(mine)
     for key, writes in theirs.items():
-        here = mine.get(key, {})
+        here = mine.get(key, ())
         if here == writes:
             continue
-        standing = _join_writes(here, my_context, writes, their_context, counter)
+        standing = _join_writes(here, my_context, writes, their_context)
         if standing:
             joined[key] = standing
         else:
             joined.pop(key, None)
     if len(their_context) > sum(map(len, theirs.values())):  # they have seen writes end, perhaps ours
-        for key in mine.keys() - theirs.keys():
-            writes = mine[key]
-            standing = {name: write for name, write in writes.items() if not their_context.has(name, counter(write))}
-            if not standing:
-                del joined[key]
-            elif len(standing) < len(writes):
+        has, runs = their_context.has, their_context.seen
+        for key, writes in mine.items():
+            if key in theirs or not any(one.replica in runs and has(one.replica, one.counter) for one in writes):
+                continue
+            standing = tuple(write for write in writes if not has(write.replica, write.counter))
+            if standing:
                 joined[key] = standing
+            else:
+                del joined[key]
     return joined
 
 
-def since(
-    store: Store[K, L], context: CausalContext, vector: VersionVector, counter: Callable[[L], int]
-) -> tuple[Store[K, L], CausalContext]:
+def since(store: Store[K, W], context: CausalContext, vector: VersionVector) -> tuple[Store[K, W], CausalContext]:
     """The store and context that bring whoever has seen ``vector`` up to date.
 
     The context leaves out just the dots that stand here and that the peer has seen: of those there is nothing to say.
     What it keeps tells the peer which of its own are no more.
     """
-    fresh: Store[K, L] = {}
+    fresh: Store[K, W] = {}
     known: list[tuple[str, int]] = []
     for key, writes in store.items():
-        for name, write in writes.items():
-            number = counter(write)
-            if number > vector[name]:
-                fresh.setdefault(key, {})[name] = write
-            else:
-                known.append((name, number))
+        unseen = tuple(write for write in writes if write.counter > vector[write.replica])
+        if unseen:
+            fresh[key] = unseen
+        if len(unseen) < len(writes):
+            known += [(one.replica, one.counter) for one in writes if one.counter <= vector[one.replica]]
     return fresh, context.without(known)
 
 
 def _join_writes(
-    mine: dict[str, L],
-    my_context: CausalContext,
-    theirs: dict[str, L],
-    their_context: CausalContext,
-    counter: Callable[[L], int],
-) -> dict[str, L]:
-    standing: dict[str, L] = {}
-    for name, write in mine.items():
-        if name in theirs and counter(theirs[name]) == counter(write):
-            standing[name] = _one_write(name, write, theirs[name], counter(write))
-        elif not their_context.has(name, counter(write)):
-            standing[name] = write
-    for name, write in theirs.items():
-        number = counter(write)
-        if not their_context.has(name, number):
-            raise ValueError(f"write {number} of {name!r} is not in its own context; ask the peer for its whole state")
-        if not my_context.has(name, number) and (name not in standing or counter(standing[name]) < number):
-            standing[name] = write
-    return standing
+    mine: tuple[W, ...], my_context: CausalContext, theirs: tuple[W, ...], their_context: CausalContext
+) -> tuple[W, ...]:
+    there = {(write.replica, write.counter): write for write in theirs}
+    standing: dict[tuple[str, int], W] = {}
+    for write in mine:
+        dot = (write.replica, write.counter)
+        if dot in there:
+            standing[dot] = _one_write(write, there[dot])
+        elif not their_context.has(*dot):
+            standing[dot] = write
+    for dot, write in there.items():
+        if not their_context.has(*dot):
+            raise ValueError(
+                f"write {dot[1]} of {dot[0]!r} is not in its own context; ask the peer for its whole state"
+            )
+        if not my_context.has(*dot):
+            standing[dot] = write
+    return tuple(standing[dot] for dot in sorted(standing))
 
 
-def _one_write(name: str, mine: L, theirs: L, number: int) -> L:
+def _one_write(mine: W, theirs: W) -> W:
     if mine != theirs and msgspec.msgpack.encode(mine) != msgspec.msgpack.encode(theirs):  # NaN is not itself
         raise ValueError(
-            f"event {number} of {name!r} was two different writes; give each replica an id of its own, "
+            f"event {mine.counter} of {mine.replica!r} was two different writes; give each replica an id of its own, "
             "and a new one when it has lost its state"
         )
     return mine

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import reduce
-from operator import attrgetter
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
@@ -17,19 +16,18 @@ import msgspec
 from moot.state.crdt.causal import CausalContext, dots_of, join_stores, since
 from moot.state.crdt.port import CRDT
 from moot.state.crdt.stamps import Time, next_time
-from moot.state.crdt.version_vector import NOT_EMPTY, Counter, Dot, ReplicaId, VersionVector, check_same
+from moot.state.crdt.version_vector import NOT_EMPTY, Counter, ReplicaId, VersionVector, check_same
 
 __all__ = ["LWWMap", "ORMap", "Put", "Update"]
 
 T = TypeVar("T")
 V = TypeVar("V")
 
-_counter = attrgetter("counter")
-
 
 class Put(msgspec.Struct, Generic[T], frozen=True, array_like=True):
-    """One write: its number at its replica, its hybrid time, what was written."""
+    """One write: its dot, its hybrid time, what was written."""
 
+    replica: ReplicaId
     counter: Counter
     time: Time
     value: T
@@ -38,7 +36,7 @@ class Put(msgspec.Struct, Generic[T], frozen=True, array_like=True):
 class LWWMap(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
     """A map from text to plain values; of concurrent writes to a key a reader sees the one with the latest stamp."""
 
-    entries: dict[str, Annotated[dict[ReplicaId, Put[T]], NOT_EMPTY]] = {}
+    entries: dict[str, Annotated[tuple[Put[T], ...], NOT_EMPTY]] = {}
     context: CausalContext = CausalContext()
 
     @property
@@ -64,21 +62,21 @@ class LWWMap(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
             ValueError: the clock lies more than ``max_drift`` seconds before a write that is overwritten.
         """
         first = self.context.next(replica).counter
-        entries: dict[str, dict[str, Put[T]]] = {}
+        entries: dict[str, tuple[Put[T], ...]] = {}
         for number, (key, value) in enumerate(changes.items(), first):
-            seen = self.entries.get(_checked_key(key), {})
-            last = max((put.time for put in seen.values()), default=None)
-            entries[key] = {replica: Put(number, next_time(last, now, max_drift), value)}
-        return LWWMap(entries, _overwriting(self.entries, entries))
+            seen = self.entries.get(_checked_key(key), ())
+            last = max((put.time for put in seen), default=None)
+            entries[key] = (Put(replica, number, next_time(last, now, max_drift), value),)
+        return LWWMap(entries, CausalContext.of([*dots_of(entries, entries), *dots_of(self.entries, entries)]))
 
     def remove(self, *keys: str) -> LWWMap[T]:
         """The delta that takes ``keys`` out, as far as they are in."""
-        return LWWMap({}, CausalContext.of(dots_of(self.entries, keys, _counter)))
+        return LWWMap({}, CausalContext.of(dots_of(self.entries, keys)))
 
     def join(self, other: LWWMap[T]) -> LWWMap[T]:
         """The writes that neither has seen overwritten or removed."""
         check_same(self, other)
-        entries = join_stores(self.entries, self.context, other.entries, other.context, _counter)
+        entries = join_stores(self.entries, self.context, other.entries, other.context)
         return LWWMap(entries, self.context.join(other.context))
 
     @property
@@ -88,12 +86,13 @@ class LWWMap(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
 
     def since(self, vector: VersionVector) -> LWWMap[T]:
         """The writes that are not in ``vector``, and what is no more."""
-        return LWWMap(*since(self.entries, self.context, vector, _counter))
+        return LWWMap(*since(self.entries, self.context, vector))
 
 
 class Update(msgspec.Struct, Generic[V], frozen=True, array_like=True):
-    """What one replica has done to a key: the number of its last update and of its first, and all of them joined."""
+    """What one replica did to a key: the dot of its last update, the number of its first, and all of them joined."""
 
+    replica: ReplicaId
     counter: Counter
     first: Counter
     value: V
@@ -107,7 +106,7 @@ class ORMap(msgspec.Struct, Generic[V], frozen=True, omit_defaults=True):
     its replica did to the key, so values are best kept small.
     """
 
-    entries: dict[str, Annotated[dict[ReplicaId, Update[V]], NOT_EMPTY]] = {}
+    entries: dict[str, Annotated[tuple[Update[V], ...], NOT_EMPTY]] = {}
     context: CausalContext = CausalContext()
 
     @property
@@ -133,24 +132,26 @@ class ORMap(msgspec.Struct, Generic[V], frozen=True, omit_defaults=True):
         than ``replica``, and another again after a removal: what begins anew must not count on from numbers that
         others may still hold of what was removed.
         """
-        number = self.context.next(replica).counter
-        updates = self.entries.get(_checked_key(key), {})
-        own = updates.get(replica)
-        first = own.first if own else number
+        dot = self.context.next(replica)
+        updates = self.entries.get(_checked_key(key), ())
+        own = [update for update in updates if update.replica == replica]
+        first = own[-1].first if own else dot.counter
         before = _joined(updates) if updates else empty
         delta = check_same(before, change(before, f"{replica}.{first}"))
-        after = _joined({"": own, replica: Update(number, first, delta)}) if own else delta
-        seen = [Dot(replica, counter) for counter in ([own.counter, number] if own else [number])]
-        return ORMap({key: {replica: Update(number, first, after)}}, CausalContext.of(seen))
+        update = Update(replica, dot.counter, first, delta)
+        entries: dict[str, tuple[Update[V], ...]] = {
+            key: (Update(replica, dot.counter, first, _joined((*own, update))),)
+        }
+        return ORMap(entries, CausalContext.of([*dots_of({key: tuple(own)}, [key]), dot]))
 
     def remove(self, *keys: str) -> ORMap[V]:
         """The delta that takes ``keys`` out, with all that the updates seen here have done to them."""
-        return ORMap({}, CausalContext.of(dots_of(self.entries, keys, _counter)))
+        return ORMap({}, CausalContext.of(dots_of(self.entries, keys)))
 
     def join(self, other: ORMap[V]) -> ORMap[V]:
         """The updates that neither has seen covered or removed."""
         check_same(self, other)
-        entries = join_stores(self.entries, self.context, other.entries, other.context, _counter)
+        entries = join_stores(self.entries, self.context, other.entries, other.context)
         return ORMap(entries, self.context.join(other.context))
 
     @property
@@ -160,24 +161,16 @@ class ORMap(msgspec.Struct, Generic[V], frozen=True, omit_defaults=True):
 
     def since(self, vector: VersionVector) -> ORMap[V]:
         """The updates that are not in ``vector``, and what is no more."""
-        return ORMap(*since(self.entries, self.context, vector, _counter))
+        return ORMap(*since(self.entries, self.context, vector))
 
 
-def _latest(puts: dict[str, Put[T]]) -> T:
-    if len(puts) == 1:
-        (put,) = puts.values()
-        return put.value
-    name = max(puts, key=lambda replica: (puts[replica].time, replica))
-    return puts[name].value
+def _latest(puts: tuple[Put[T], ...]) -> T:
+    return max(puts, key=lambda put: (put.time, put.replica)).value
 
 
-def _joined(updates: dict[str, Update[V]]) -> V:
-    values = [cast("Any", updates[name].value) for name in sorted(updates)]
+def _joined(updates: tuple[Update[V], ...]) -> V:
+    values = [cast("Any", update.value) for update in updates]
     return cast("V", reduce(lambda left, right: left.join(right), values))
-
-
-def _overwriting(entries: dict[str, dict[str, T]], changed: dict[str, dict[str, T]]) -> CausalContext:
-    return CausalContext.of([*dots_of(changed, changed, _counter), *dots_of(entries, changed, _counter)])
 
 
 def _checked_key(key: object) -> str:

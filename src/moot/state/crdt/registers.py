@@ -6,15 +6,13 @@ lost. `MVRegister` keeps all writes that did not know of each other and lets the
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from operator import attrgetter
 from typing import Generic, TypeVar
 
 import msgspec
 
-from moot.state.crdt.causal import CausalContext, join_stores, since
+from moot.state.crdt.causal import CausalContext, Store, dots_of, join_stores, since
 from moot.state.crdt.stamps import Stamp, next_time
-from moot.state.crdt.version_vector import Counter, Dot, ReplicaId, VersionVector, check_replica, check_same
+from moot.state.crdt.version_vector import Counter, ReplicaId, VersionVector, check_replica, check_same
 
 __all__ = ["LWWRegister", "MVRegister", "Written"]
 
@@ -62,8 +60,9 @@ class LWWRegister(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
 
 
 class Written(msgspec.Struct, Generic[T], frozen=True, array_like=True):
-    """One write: its number at its replica, and what was written."""
+    """One write: its dot, and what was written."""
 
+    replica: ReplicaId
     counter: Counter
     value: T
 
@@ -71,27 +70,25 @@ class Written(msgspec.Struct, Generic[T], frozen=True, array_like=True):
 class MVRegister(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
     """All values that were written last: none of them was overwritten by one who knew it."""
 
-    writes: dict[ReplicaId, Written[T]] = {}
+    writes: tuple[Written[T], ...] = ()
     context: CausalContext = CausalContext()
 
     @property
     def value(self) -> tuple[T, ...]:
         """The values, by the id of their replica; empty before the first write, several if writes were concurrent."""
-        return tuple(self.writes[name].value for name in sorted(self.writes))
+        return tuple(write.value for write in self.writes)
 
     def set(self, replica: str, value: T) -> MVRegister[T]:
         """The delta that overwrites all values seen here."""
         dot = self.context.next(replica)
-        seen = [Dot(name, write.counter) for name, write in self.writes.items()]
-        return MVRegister({replica: Written(dot.counter, value)}, CausalContext.of([*seen, dot]))
+        seen = dots_of(_store(self.writes), [None])
+        return MVRegister((Written(replica, dot.counter, value),), CausalContext.of([*seen, dot]))
 
     def join(self, other: MVRegister[T]) -> MVRegister[T]:
         """The writes that neither has seen overwritten."""
         check_same(self, other)
-        joined = join_stores(
-            _store(self.writes), self.context, _store(other.writes), other.context, attrgetter("counter")
-        )
-        return MVRegister(joined.get(None, {}), self.context.join(other.context))
+        joined = join_stores(_store(self.writes), self.context, _store(other.writes), other.context)
+        return MVRegister(joined.get(None, ()), self.context.join(other.context))
 
     @property
     def digest(self) -> VersionVector:
@@ -100,11 +97,11 @@ class MVRegister(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
 
     def since(self, vector: VersionVector) -> MVRegister[T]:
         """The writes that are not in ``vector``, and what is no more."""
-        store, context = since(_store(self.writes), self.context, vector, attrgetter("counter"))
-        return MVRegister(store.get(None, {}), context)
+        store, context = since(_store(self.writes), self.context, vector)
+        return MVRegister(store.get(None, ()), context)
 
 
-def _store(writes: dict[str, Written[T]]) -> dict[Hashable, dict[str, Written[T]]]:
+def _store(writes: tuple[Written[T], ...]) -> Store[None, Written[T]]:
     return {None: writes} if writes else {}
 
 

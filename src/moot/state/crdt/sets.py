@@ -13,7 +13,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 
 from moot.state.crdt.causal import CausalContext, dots_of, join_stores, since
-from moot.state.crdt.version_vector import NOT_EMPTY, Counter, Dot, ReplicaId, VersionVector, check_same
+from moot.state.crdt.version_vector import NOT_EMPTY, Dot, VersionVector, check_same
 
 __all__ = ["ORSet"]
 
@@ -26,7 +26,7 @@ class ORSet(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
     Elements are map keys on the wire: text goes everywhere, numbers need ``ORSet[int]`` to be read from JSON.
     """
 
-    entries: dict[T, Annotated[dict[ReplicaId, Counter], NOT_EMPTY]] = {}
+    entries: dict[T, Annotated[tuple[Dot, ...], NOT_EMPTY]] = {}
     context: CausalContext = CausalContext()
 
     @property
@@ -43,18 +43,20 @@ class ORSet(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
     def add(self, replica: str, *elements: T) -> ORSet[T]:
         """The delta that puts ``elements`` in; many in one call cost little more than one."""
         first = self.context.next(replica).counter
-        entries = {element: {replica: number} for number, element in enumerate(dict.fromkeys(elements), first)}
-        new = [Dot(replica, first + place) for place in range(len(entries))]
-        return ORSet(entries, CausalContext.of([*new, *dots_of(self.entries, entries, int)]))
+        entries: dict[T, tuple[Dot, ...]] = {
+            element: (Dot(replica, number),) for number, element in enumerate(dict.fromkeys(elements), first)
+        }
+        new = dots_of(entries, entries)
+        return ORSet(entries, CausalContext.of([*new, *dots_of(self.entries, entries)]))
 
     def remove(self, *elements: T) -> ORSet[T]:
         """The delta that takes ``elements`` out, as far as they are in."""
-        return ORSet({}, CausalContext.of(dots_of(self.entries, elements, int)))
+        return ORSet({}, CausalContext.of(dots_of(self.entries, elements)))
 
     def join(self, other: ORSet[T]) -> ORSet[T]:
         """The additions that neither has seen removed."""
         check_same(self, other)
-        entries = join_stores(self.entries, self.context, other.entries, other.context, int)
+        entries = join_stores(self.entries, self.context, other.entries, other.context)
         return ORSet(entries, self.context.join(other.context))
 
     @property
@@ -64,4 +66,4 @@ class ORSet(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
 
     def since(self, vector: VersionVector) -> ORSet[T]:
         """The additions that are not in ``vector``, and what is no more."""
-        return ORSet(*since(self.entries, self.context, vector, int))
+        return ORSet(*since(self.entries, self.context, vector))

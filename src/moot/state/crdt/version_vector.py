@@ -46,10 +46,6 @@ class Dot(msgspec.Struct, frozen=True, order=True, array_like=True):
     replica: ReplicaId
     counter: Counter
 
-    def __post_init__(self) -> None:
-        check_replica(self.replica)
-        check_counter(self.counter, self.replica)
-
 
 class VersionVector(msgspec.Struct, frozen=True, omit_defaults=True):
     """For each replica the number up to which all its events have been seen; 0 for one that is not listed.
@@ -70,7 +66,7 @@ class VersionVector(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def next(self, replica: str) -> Dot:
         """The dot of the next event of ``replica``."""
-        return Dot(check_replica(replica), self[replica] + 1)
+        return Dot(check_replica(replica), check_counter(self[replica] + 1, replica))
 
     def observe(self, dot: Dot) -> VersionVector:
         """This vector after the event ``dot`` too.
