@@ -130,6 +130,18 @@ def test_a_counter_that_was_removed_begins_anew_though_another_still_has_the_old
     assert ("hits" in new, len(new), new.get("none")) == (True, 1, None)
 
 
+def test_two_lives_of_a_key_are_counted_apart_where_the_removal_between_them_was_lost() -> None:
+    def hits(state: ORMap[GCounter], by: int) -> ORMap[GCounter]:
+        return state.update("a", "hits", GCounter(), lambda value, writer: value.increment(writer, by))
+
+    old = hits(ORMap(), 5)
+    removal = old.remove("hits")
+    new = hits(old.join(removal), 1)
+
+    assert old.join(new).value == {"hits": 6}
+    assert old.join(new).join(removal).value == {"hits": 1}
+
+
 def test_a_map_holds_sets_and_an_element_removed_in_one_is_removed_in_all() -> None:
     tags: ORMap[ORSet[str]] = ORMap()
     tags = tags.join(tags.update("a", "page", ORSet(), lambda value, writer: value.add(writer, "new", "hot")))
