@@ -1,0 +1,232 @@
+"""The causal core of sets, maps and multi-value registers: who has seen which event, and which events still stand.
+
+A *dot store* holds, for each key, the dots of the writes that stand; the *causal context* holds all dots ever seen. A
+dot that is in the context and not in the store was removed or overwritten, so no tombstone is needed for it. Both are
+what a state is, and what a delta is: a small store with a small context (P. S. Almeida, A. Shoker and C. Baquero,
+"Delta State Replicated Data Types", 2018; A. Bieniusa et al., "An Optimized Conflict-free Replicated Set", 2012).
+
+A context is kept as intervals, so that contiguous dots cost nothing however many they are. A key may have several
+writes of one replica: where one between them was lost, the later does not say that it ended the earlier. To drop the
+earlier all the same would break associativity, because a removal that saw only the later would let it live.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Hashable, Iterable, Iterator
+from itertools import pairwise
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from moot.state.crdt.version_vector import Counter, Dot, ReplicaId, VersionVector, check_replica
+
+__all__ = ["CausalContext", "Store", "Write", "dots_of", "join_stores", "since"]
+
+
+class Write(Protocol):
+    """One event that stands: a dot, or a struct that begins with one."""
+
+    @property
+    def replica(self) -> str: ...
+    @property
+    def counter(self) -> int: ...
+
+
+K = TypeVar("K", bound=Hashable)
+W = TypeVar("W", bound=Write)
+
+Intervals = tuple[Counter, ...]
+"""First and last number of each run, in order: (1, 5, 8, 8) is 1 to 5 and 8."""
+
+Store = dict[K, tuple[W, ...]]
+"""For each key the writes that stand, in the order of their dots; never none."""
+
+
+class CausalContext(msgspec.Struct, frozen=True, omit_defaults=True):
+    """All dots that have been seen, as runs of numbers for each replica. A value: not to be changed in place."""
+
+    seen: dict[ReplicaId, Intervals] = {}
+
+    def __post_init__(self) -> None:
+        for replica, runs in self.seen.items():
+            check_replica(replica)
+            if not runs or len(runs) % 2 or runs[0] < 1 or not _ascend(runs):
+                raise ValueError(
+                    f"{runs!r} are not the runs of {replica!r}: first and last numbers from 1 up, in order and apart; "
+                    "make a context with CausalContext.of"
+                )
+
+    @classmethod
+    def of(cls, dots: Iterable[Dot]) -> CausalContext:
+        """The context of these dots."""
+        counters: dict[str, list[int]] = {}
+        for dot in dots:
+            counters.setdefault(dot.replica, []).append(dot.counter)
+        return cls({name: _merge((number, number) for number in numbers) for name, numbers in counters.items()})
+
+    def has(self, replica: str, counter: int) -> bool:
+        """Whether this dot has been seen."""
+        runs = self.seen.get(replica)
+        if runs is None:
+            return False
+        if len(runs) == 2:
+            return runs[0] <= counter <= runs[1]
+        place = bisect_right(runs, counter)
+        return place % 2 == 1 or runs[place - 1] == counter
+
+    def next(self, replica: str) -> Dot:
+        """The dot of the next event of ``replica``, which must have seen all its own."""
+        runs = self.seen.get(check_replica(replica))
+        return Dot(replica, runs[-1] + 1 if runs else 1)
+
+    def join(self, other: CausalContext) -> CausalContext:
+        """What has been seen by either; runs that meet become one."""
+        seen = dict(self.seen)
+        for replica, theirs in other.seen.items():
+            mine = seen.get(replica)
+            if mine is None:
+                seen[replica] = theirs
+            elif mine != theirs:
+                seen[replica] = _merge((*_pairs(mine), *_pairs(theirs)))
+        return CausalContext(seen)
+
+    def without(self, dots: Iterable[tuple[str, int]]) -> CausalContext:
+        """This context less ``dots``, all of which it has."""
+        less: dict[str, list[int]] = {}
+        for replica, counter in dots:
+            less.setdefault(replica, []).append(counter)
+        seen = {name: _cut(runs, sorted(less[name])) if name in less else runs for name, runs in self.seen.items()}
+        return CausalContext({name: runs for name, runs in seen.items() if runs})
+
+    @property
+    def vector(self) -> VersionVector:
+        """For each replica the number up to which everything has been seen."""
+        return VersionVector({name: runs[1] for name, runs in self.seen.items() if runs[0] == 1})
+
+    def __len__(self) -> int:
+        return sum(last - first + 1 for runs in self.seen.values() for first, last in _pairs(runs))
+
+    def __bool__(self) -> bool:
+        return bool(self.seen)
+
+
+def dots_of(store: Store[K, W], keys: Iterable[K]) -> list[Dot]:
+    """The dots that stand under ``keys``."""
+    return [Dot(write.replica, write.counter) for key in keys for write in store.get(key, ())]
+
+
+def join_stores(
+    mine: Store[K, W], my_context: CausalContext, theirs: Store[K, W], their_context: CausalContext
+) -> Store[K, W]:
+    """The writes that stand in both, or stand in one and were never seen by the other.
+
+    Raises:
+        ValueError: a write is outside the context it came with, or two different ones have the same dot.
+    """
+    joined = dict(mine)
+    for key, writes in theirs.items():
+        here = mine.get(key, ())
+        if here == writes:
+            continue
+        standing = _join_writes(here, my_context, writes, their_context)
+        if standing:
+            joined[key] = standing
+        else:
+            joined.pop(key, None)
+    if len(their_context) > sum(map(len, theirs.values())):  # they have seen writes end, perhaps ours
+        has, runs = their_context.has, their_context.seen
+        for key, writes in mine.items():
+            if key in theirs or not any(one.replica in runs and has(one.replica, one.counter) for one in writes):
+                continue
+            standing = tuple(write for write in writes if not has(write.replica, write.counter))
+            if standing:
+                joined[key] = standing
+            else:
+                del joined[key]
+    return joined
+
+
+def since(store: Store[K, W], context: CausalContext, vector: VersionVector) -> tuple[Store[K, W], CausalContext]:
+    """The store and context that bring whoever has seen ``vector`` up to date.
+
+    The context leaves out just the dots that stand here and that the peer has seen: of those there is nothing to say.
+    What it keeps tells the peer which of its own are no more.
+    """
+    fresh: Store[K, W] = {}
+    known: list[tuple[str, int]] = []
+    for key, writes in store.items():
+        unseen = tuple(write for write in writes if write.counter > vector[write.replica])
+        if unseen:
+            fresh[key] = unseen
+        if len(unseen) < len(writes):
+            known += [(one.replica, one.counter) for one in writes if one.counter <= vector[one.replica]]
+    return fresh, context.without(known)
+
+
+def _join_writes(
+    mine: tuple[W, ...], my_context: CausalContext, theirs: tuple[W, ...], their_context: CausalContext
+) -> tuple[W, ...]:
+    there = {(write.replica, write.counter): write for write in theirs}
+    standing: dict[tuple[str, int], W] = {}
+    for write in mine:
+        dot = (write.replica, write.counter)
+        if dot in there:
+            standing[dot] = _one_write(write, there[dot])
+        elif not their_context.has(*dot):
+            standing[dot] = write
+    for dot, write in there.items():
+        if not their_context.has(*dot):
+            raise ValueError(
+                f"write {dot[1]} of {dot[0]!r} is not in its own context; ask the peer for its whole state"
+            )
+        if not my_context.has(*dot):
+            standing[dot] = write
+    return tuple(standing[dot] for dot in sorted(standing))
+
+
+def _one_write(mine: W, theirs: W) -> W:
+    if mine != theirs and msgspec.msgpack.encode(mine) != msgspec.msgpack.encode(theirs):  # NaN is not itself
+        raise ValueError(
+            f"event {mine.counter} of {mine.replica!r} was two different writes; give each replica an id of its own, "
+            "and a new one when it has lost its state"
+        )
+    return mine
+
+
+def _pairs(runs: Intervals) -> Iterator[tuple[int, int]]:
+    return zip(runs[::2], runs[1::2], strict=True)
+
+
+def _ascend(runs: Intervals) -> bool:
+    if len(runs) == 2:
+        return runs[0] <= runs[1]
+    pairs = list(_pairs(runs))
+    apart = all(before[1] + 1 < after[0] for before, after in pairwise(pairs))
+    return apart and all(first <= last for first, last in pairs)
+
+
+def _merge(pairs: Iterable[tuple[int, int]]) -> Intervals:
+    runs: list[int] = []
+    for first, last in sorted(pairs):
+        if runs and first <= runs[-1] + 1:
+            runs[-1] = max(runs[-1], last)
+        else:
+            runs += (first, last)
+    return tuple(runs)
+
+
+def _cut(runs: Intervals, counters: list[int]) -> Intervals:
+    left: list[int] = []
+    numbers = iter(counters)
+    number = next(numbers, None)
+    for first, last in _pairs(runs):
+        begin = first
+        while number is not None and number <= last:
+            if begin < number:
+                left += (begin, number - 1)
+            begin = number + 1
+            number = next(numbers, None)
+        if begin <= last:
+            left += (begin, last)
+    return tuple(left)
