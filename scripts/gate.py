@@ -130,6 +130,16 @@ def tests(*options: str) -> Callable[[], bool]:
 
 closing: list[str] = []
 
+MANY_RUNS = [
+    "tests/simulation",
+    "tests/state",
+    "tests/test_deadlock_random.py",
+    "tests/test_flood.py",
+    "tests/test_memory.py",
+    "tests/test_random_programs.py",
+]
+"""Tests that run the same lines very often: measuring coverage would make them several times as slow and find nothing."""
+
 FAST = [
     Step("format", lambda: call(BIN / "ruff", "format", "--check", ".")),
     Step("lint", lambda: call(BIN / "ruff", "check", "--quiet", ".")),
@@ -142,7 +152,10 @@ FULL = [
     Step("types (pyright)", lambda: call(BIN / "pyright", "--warnings")),
     FAST[3],
     Step("package", build_and_smoke),
-    Step("tests", tests("-q", "--durations=10", "--cov", "--cov-report=term")),
+    Step("tests of many runs", tests("-q", "--durations=5", *MANY_RUNS)),
+    Step(
+        "tests", tests("-q", "--durations=5", "--cov", "--cov-report=term", *(f"--ignore={one}" for one in MANY_RUNS))
+    ),
 ]
 
 
