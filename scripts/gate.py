@@ -138,7 +138,7 @@ MANY_RUNS = [
     "tests/test_memory.py",
     "tests/test_random_programs.py",
 ]
-"""Tests that run the same lines very often: measuring coverage would make them several times as slow and find nothing."""
+"""Tests that run the same lines very often: measuring coverage would make them much slower, and find nothing more."""
 
 FAST = [
     Step("format", lambda: call(BIN / "ruff", "format", "--check", ".")),
