@@ -11,7 +11,6 @@ Misuse of the API is `ValueError`, `TypeError` or `RuntimeError`.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 __all__ = [
@@ -110,6 +109,8 @@ class UnknownAgent(DeliveryError):
 
     def __init__(self, address: str, known: Sequence[str] = ()) -> None:
         self.address = address
+        import difflib  # only this error needs it
+
         self.suggestions = tuple(difflib.get_close_matches(address, known, n=3))
         hint = f"did you mean {' or '.join(map(repr, self.suggestions))}?" if self.suggestions else "register it first"
         super().__init__(f"nobody answers to {address!r}; {hint}")

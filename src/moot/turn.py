@@ -14,7 +14,6 @@ recorded. The first run, which most turns never repeat, pays no digest for it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
@@ -160,4 +159,6 @@ def digest(request: object) -> bytes:
         data = msgspec.msgpack.encode(request, order="deterministic")
     except (TypeError, ValueError, OverflowError, RecursionError):
         data = repr(request).encode()
+    import hashlib  # only a turn that is run again needs it
+
     return hashlib.blake2b(data, digest_size=16).digest()

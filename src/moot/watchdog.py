@@ -14,13 +14,12 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 
 __all__ = ["Watchdog"]
 
 _SETTLING = 0.05
 _FRAMES = 8
-_STDLIB = str(Path(threading.__file__).parent)
+_STDLIB = threading.__file__.rpartition("/")[0] or threading.__file__.rpartition("\\")[0]
 
 _log = logging.getLogger("moot.watchdog")
 
