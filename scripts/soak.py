@@ -11,7 +11,8 @@ import os
 import platform
 import sys
 import time
-from datetime import date
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +30,7 @@ class Suite(NamedTuple):
 
     build: Build
     faults: Faults
-    make: object = SimulatedManager
+    make: Callable[..., SimulatedManager] = SimulatedManager
 
 
 SUITES = {
@@ -71,7 +72,7 @@ def main() -> int:
             continue
         began = time.monotonic()
         seeds = range(options.start, options.start + options.seeds)
-        found = search(suite.build, seeds=seeds, faults=suite.faults, make=suite.make)  # type: ignore[arg-type]
+        found = search(suite.build, seeds=seeds, faults=suite.faults, make=suite.make)
         rows.append(row(name, found, time.monotonic() - began))
         print(rows[-1], flush=True)
         if found.shrunk is not None:
@@ -80,9 +81,8 @@ def main() -> int:
             return 1
     if options.write:
         machine = f"Python {platform.python_version()}, {os.cpu_count()} cores"
-        text = (
-            f"# Soak\n\n`scripts/soak --seeds {options.seeds} --start {options.start}`, {date.today()}, {machine}.\n\n"  # noqa: DTZ011
-        )
+        command, today = f"scripts/soak --seeds {options.seeds} --start {options.start}", datetime.now(UTC).date()
+        text = f"# Soak\n\n`{command}`, {today}, {machine}.\n\n"
         (ROOT / "benchmarks/SOAK.md").write_text(text + "\n".join(rows) + "\n")
     return 0
 

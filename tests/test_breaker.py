@@ -20,6 +20,7 @@ from moot import (
     BreakerPolicy,
     FunctionAgent,
     MailboxPolicy,
+    MootError,
     Request,
     RetryPolicy,
     TurnError,
@@ -153,7 +154,7 @@ class Caller(Agent):
         request = Other() if message.text == "other" else Question()
         try:
             return await ctx.ask("nobody" if message.text == "nobody" else "flaky", request, timeout=5)
-        except Exception as error:  # noqa: BLE001
+        except (MootError, TimeoutError) as error:
             self.errors.append(error)
             return type(error).__name__
 
@@ -303,7 +304,7 @@ async def test_a_probe_that_is_cancelled_lets_another_try() -> None:
             try:
                 async with asyncio.timeout(float(message.text)):
                     return await ctx.ask("flaky", Question(), timeout=5)
-            except Exception as error:  # noqa: BLE001
+            except (MootError, TimeoutError) as error:
                 return type(error).__name__
 
     async with AgentManager() as manager:
@@ -381,6 +382,34 @@ async def test_calls_under_way_at_once_share_one_breaker_whatever_they_come_to()
     assert len(breakers) == 0
     ask().resolve("fine")
     assert len(breakers) == 0
+
+
+async def test_an_ask_from_before_the_breaker_opened_says_nothing_after_it_has_closed() -> None:
+    loop = asyncio.get_running_loop()
+    breakers = Breakers(LoopClock(loop))
+    numbers = iter(range(1, 100))
+
+    class Caller:
+        seat = Seat("a", BreakerPolicy(failures=1, reset_after=10))
+
+        def post(self, ask: Ask[Any]) -> None: ...
+
+        def withdraw(self, ask: Ask[Any], *, expired: bool) -> None: ...
+
+    def ask() -> Ask[Any]:
+        made: Ask[Any] = Ask(Caller(), "b", None, "question", 1.0)
+        breakers.guard("a", made)
+        made.key = next(numbers)
+        return made
+
+    old, failing = ask(), ask()
+    failing.fail(UnknownAgent("b"))
+    await asyncio.sleep(11)
+    ask().resolve("the probe is answered")
+
+    old.fail(UnknownAgent("b"))
+
+    assert breakers.status() == []
 
 
 async def test_a_breaker_that_knows_of_no_failure_is_not_kept() -> None:

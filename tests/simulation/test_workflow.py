@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,8 @@ STORM = Faults(drop=0.2, duplicate=0.2, delay=0.3, reorder=0.5, crash=0.2, pause
 RESTARTING = Supervision(directives=((Crashed, "restart"),), max_restarts=1000)
 
 
-def restarting(**given: object) -> SimulatedManager:
-    return SimulatedManager(supervision=RESTARTING, **given)  # type: ignore[arg-type]
+def restarting(**given: Any) -> SimulatedManager:
+    return SimulatedManager(supervision=RESTARTING, **given)
 
 
 @pytest.mark.simulate(seeds=300, faults=FAULTS, make=restarting)
