@@ -126,15 +126,21 @@ class Worker:
             self._abandon(runner, AgentStopped(runner.cell.id if runner.cell is not None else "?"))
 
     # turns
-    async def _visit(self, cell: Cell, runner: Runner) -> int:
-        """Run some turns of one cell; how many."""
+    async def _visit(self, cell: Cell, runner: Runner) -> int:  # noqa: C901, PLR0912, PLR0915 - see below
+        """Run some turns of one cell; how many.
+
+        The whole of a turn stands here, unlike the rest of this code: each turn would pay for calls, and two that
+        read better (take a message, run a turn) made a tell 8 % slower and an ask 3 %.
+        """
         cell.queued = False
         cell.running += 1
         mailbox = cell.mailbox
         turns = 0
         try:
-            if cell.starting or cell.is_timed:
-                await self._prepare(cell)
+            if cell.starting and cell.renewed is None:
+                await self._start_hook(cell)
+            if cell.is_timed:
+                self._interrupts.watch()
             while (
                 mailbox.items
                 and turns < self._turns_per_visit
@@ -157,11 +163,48 @@ class Worker:
                 ):
                     continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
-                runner.ctx = ctx
-                try:
-                    await self._attempt(cell, ctx)
-                except BaseException as error:
-                    await self._run_again(cell, ctx, error, runner)
+                while True:  # until a run has been committed, or recovery gives the turn up
+                    runner.ctx = ctx
+                    try:
+                        if self.observer is not None:
+                            ctx.trace = self.observer.turn_started(cell.id, message, ctx.attempt) or message.trace
+                        table = cell.table
+                        handler = table.by_type.get(message.message_type, table.rest)
+                        if handler is None:
+                            raise UnknownMessageType(cell.id, message.message_type, table.message_types)
+                        content = message.content
+                        if content.__class__ is not handler.content_type:
+                            content = handler.argument(message)
+                        if self.link is not None:
+                            answer = await self.link.run(cell, ctx, handler, content)
+                        else:
+                            call, agent = handler.call, cell.agent
+                            answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
+                            if handler.is_async or answer.__class__ is CoroutineType:
+                                answer = await answer
+                                if ctx.closed:
+                                    raise AgentStopped(cell.id)  # it was abandoned meanwhile
+                        effects = ctx.effects
+                        if effects is not None:
+                            if effects.asks:
+                                end_asks(ctx, effects)
+                            if effects.transaction is not None:
+                                await effects.transaction.commit()
+                            self._commit(cell, ctx, effects)
+                        ctx.closed = True
+                        if message.reply_to is not None:
+                            if effects is not None:
+                                answer = effects.answer_or(answer)
+                            if answer is not NOTHING:
+                                self._asks.resolve(message.reply_to, answer)
+                        if self.observer is not None:
+                            self.observer.turn_ended(cell.id, message, ctx.attempt, "committed")
+                        break
+                    except BaseException as error:
+                        again = await self._again(cell, ctx, error, runner)
+                    if again is None:
+                        break
+                    ctx = again
                 if runner.interruption is not None:
                     runner.settle()  # the handler has finished in spite of it
         finally:
@@ -184,61 +227,18 @@ class Worker:
         if cell.mailbox.items:
             self.notice(cell)
 
-    async def _attempt(self, cell: Cell, ctx: AgentContext[Any]) -> None:  # noqa: C901 - every turn pays for a call here
-        """One run of the handler, and its commit."""
-        message = ctx.message
+    async def _again(
+        self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner
+    ) -> AgentContext[Any] | None:
+        """A run has failed: the context of the next one, if recovery says that there is one."""
+        if runner.abandoned:
+            return None
+        verdict, again = await self.recovery.failed(cell, ctx, error, runner)
         if self.observer is not None:
-            ctx.trace = self.observer.turn_started(cell.id, message, ctx.attempt) or message.trace
-        table = cell.table
-        handler = table.by_type.get(message.message_type, table.rest)
-        if handler is None:
-            raise UnknownMessageType(cell.id, message.message_type, cell.table.message_types)
-        content = message.content
-        if content.__class__ is not handler.content_type:
-            content = handler.argument(message)
-        if self.link is not None:
-            answer = await self.link.run(cell, ctx, handler, content)
-        else:
-            call, agent = handler.call, cell.agent
-            answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
-            if handler.is_async or answer.__class__ is CoroutineType:
-                answer = await answer
-                if ctx.closed:
-                    raise AgentStopped(cell.id)  # it was abandoned meanwhile
-        effects = ctx.effects
-        if effects is not None:
-            if effects.asks:
-                end_asks(ctx, effects)
-            if effects.transaction is not None:
-                await effects.transaction.commit()
-            self._commit(cell, ctx, effects)
-        ctx.closed = True
-        if message.reply_to is not None:
-            if effects is not None:
-                answer = effects.answer_or(answer)
-            if answer is not NOTHING:
-                self._asks.resolve(message.reply_to, answer)
-        if self.observer is not None:
-            self.observer.turn_ended(cell.id, message, ctx.attempt, "committed")
-
-    async def _run_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner) -> None:
-        """A run has failed: run the turn again as long as recovery says so."""
-        failed: AgentContext[Any] | None = ctx
-        while failed is not None and not runner.abandoned:
-            verdict, again = await self.recovery.failed(cell, failed, error, runner)
-            if self.observer is not None:
-                self.observer.turn_ended(cell.id, failed.message, failed.attempt, verdict)
-            failed = None
-            if again is None:
-                self.recovery.check_runner(error)
-            else:
-                runner.ctx = again
-                try:
-                    await self._attempt(cell, again)
-                except BaseException as next_error:
-                    failed, error = again, next_error
-                else:
-                    runner.settle()
+            self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, verdict)
+        if again is None:
+            self.recovery.check_runner(error)
+        return None if runner.abandoned else again
 
     def _abandon(self, runner: Runner, reason: BaseException) -> None:
         """Go on without a handler that does not end."""
@@ -252,13 +252,6 @@ class Worker:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, "failed")
         cell.running -= 1
         self._left(cell)
-
-    async def _prepare(self, cell: Cell) -> None:
-        """Before the turns of a visit: the hook of an agent that begins, the watch over one that has a run timeout."""
-        if cell.starting and cell.renewed is None:
-            await self._start_hook(cell)
-        if cell.is_timed:
-            self._interrupts.watch()
 
     async def _start_hook(self, cell: Cell) -> None:
         """Run ``on_start``; an agent that cannot start is taken out again, and whoever waits is told why."""
