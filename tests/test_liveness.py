@@ -7,7 +7,7 @@ watch: when nothing can happen any more, the loop still says so.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -16,11 +16,14 @@ from moot import (
     AgentContext,
     AgentManager,
     Ask,
+    Backoff,
     MailboxPolicy,
     ManagerStopped,
     Payload,
     Request,
+    Supervision,
     TimeoutPolicy,
+    TurnError,
     handles,
 )
 from moot.testing import Stalled, run
@@ -190,6 +193,35 @@ async def test_who_gets_on_and_is_stuck_again_is_reported_again(caplog: pytest.L
 
         assert len(texts(caplog)) == 2  # the third turn leaves no mail waiting
         assert manager.health().reported == 2
+
+
+class SlowToBegin(Worker):
+    """Takes an hour to begin, but for the first time."""
+
+    begun: ClassVar[int] = 0
+
+    async def on_start(self, ctx: AgentContext) -> None:
+        SlowToBegin.begun += 1
+        await asyncio.sleep(HOUR if SlowToBegin.begun > 1 else 0)
+
+    @handles
+    async def question(self, message: Question) -> str:
+        raise ValueError("restart me")
+
+
+async def test_an_agent_that_is_stuck_in_its_restart_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    SlowToBegin.begun = 0
+    policy = Supervision(directives=((ValueError, "restart"),), backoff=Backoff(first=0, limit=0))
+    async with AgentManager(supervision=policy) as manager:
+        await manager.register(SlowToBegin("slow"))
+        with pytest.raises(TurnError):
+            await manager.ask("slow", Question())
+        await asyncio.sleep(1)
+        await manager.tell("slow", Job())
+        await asyncio.sleep(70)
+
+        assert manager.health().stuck == ("slow",)
+        assert [text for text in texts(caplog) if "it is being restarted" in text]
 
 
 def test_when_nothing_can_happen_any_more_the_loop_says_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import Any, ClassVar
 
 import msgspec
@@ -534,6 +535,29 @@ async def test_a_stop_during_a_restart_loses_nothing() -> None:
     assert isinstance(await waiting, AgentStopped)
     assert [letter.reason for letter in manager.dead_letters] == [Reason.FAILED, Reason.STOPPED]
     assert manager.stats().open_asks == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_does_not_wait_for_a_restart(number: signal.Signals) -> None:
+    manager = AgentManager(
+        supervision=Supervision(directives=((ValueError, "restart"),), backoff=Backoff(first=1000, limit=1000))
+    )
+    await manager.start()
+    await manager.register(Worker("a"))
+    await _result(manager.ask("a", Work(fail=True)))
+    loop = asyncio.get_running_loop()
+    running = asyncio.ensure_future(manager.run_until_stopped())
+    await asyncio.sleep(1)
+    begun = loop.time()
+
+    signal.raise_signal(number)
+    await asyncio.sleep(1)
+    assert not running.done()
+    signal.raise_signal(number)
+    await running
+
+    assert loop.time() - begun < 2
+    assert Worker.log == ["start a", "stop a"]
 
 
 async def _fail(manager: AgentManager, worker: type[Worker], times: int) -> None:

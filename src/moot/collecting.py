@@ -50,8 +50,10 @@ class CollectingContext(msgspec.Struct, Generic[S]):
         Raises:
             TypeError: plain content without ``message_type``.
         """
-        effects = self._effects()
-        if isinstance(to, ReplyTo):
+        effects = self.effects
+        if effects is None or self.closed:
+            effects = self._effects()
+        if type(to) is ReplyTo:  # (isinstance of a Struct costs as much as a call)
             effects.answers += ((to, content),)
         else:
             effects.outputs.append(self._envelope(to, content, message_type, priority))

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["AgentHealth", "Health", "Liveness"]
 
 _TICK = 1.0
+_LONGEST_RESTART = 600.0
+"""On a virtual clock a restart is watched for so many seconds: then the loop may say that nothing happens any more."""
 _LONG_ENOUGH = 10  # idle timeouts; see above
 _AGENTS_PER_TICK = 20_000  # a look at so many agents takes about a millisecond
 
@@ -146,13 +148,15 @@ class Liveness:
         self._samples: dict[Cell, _Sample] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.reported = 0
+        self._woken_at = 0.0
         self._watchdog = Watchdog(loop, threshold, pool.agent_now) if threshold is not None and self._is_real else None
         self.is_restarting: Callable[[], bool] = lambda: False
         """Whether agents are being made anew: their mail wakes nobody, so it is looked at."""
         pool.woken = self._arm
 
     def wake(self) -> None:
-        """Something goes on that no runner does: tick."""
+        """Agents are being made anew, which no runner does: tick."""
+        self._woken_at = self._clock.now()
         if self._pool.woken is not None:
             self._pool.woken()
 
@@ -191,7 +195,9 @@ class Liveness:
         if self._is_real:
             goes_on = bool(self._samples) or self.is_restarting()
         else:
-            goes_on = any(_is_worth_watching(cell, sample, now) for cell, sample in self._samples.items())
+            goes_on = any(_is_worth_watching(cell, sample, now) for cell, sample in self._samples.items()) or (
+                self.is_restarting() and now - self._woken_at < _LONGEST_RESTART
+            )
         if goes_on:
             self._arm()
         else:

@@ -12,7 +12,7 @@ cost more than the delivery.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform, final
 
 import msgspec
 
@@ -45,6 +45,7 @@ class Request(Payload, Generic[R], frozen=True):
     """Content that expects an ``R`` back: ``class Greet(Request[str]): …``."""
 
 
+@final
 class ReplyTo(msgspec.Struct, frozen=True, gc=False):
     """Where the answer to one ask goes; a value that may be stored and answered in a later turn."""
 

@@ -238,7 +238,7 @@ class Worker:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, verdict)
         if again is None:
             self.recovery.check_runner(error)
-        return None if runner.abandoned else again
+        return again
 
     def _abandon(self, runner: Runner, reason: BaseException) -> None:
         """Go on without a handler that does not end."""
