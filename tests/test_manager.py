@@ -211,7 +211,7 @@ async def test_what_is_no_agent_is_refused() -> None:
                 await manager.register(thing)  # type: ignore[call-overload]
         with pytest.raises(ValueError, match="at least 1"):
             await manager.register(Echo, count=0)
-    for url in ("", "memory", "sqlite:///x.db", "memory://x"):
+    for url in ("", "memory", "postgres://x", "memory://x"):
         with pytest.raises(ValueError, match="memory://"):
             AgentManager(url)
 

@@ -69,6 +69,10 @@ class DeadLetters:
         self._total = 0
         self.listener: Callable[[DeadLetter], None] | None = None
         """Called with each new one."""
+        self.added: Callable[[DeadLetter, str], None] | None = None
+        """The same, with whose mail it was: for a backend that keeps them."""
+        self.taken: Callable[[int], None] | None = None
+        """Called with the id of one that was taken out."""
         self.counts: Counter[Reason] = Counter()
 
     def __len__(self) -> int:
@@ -92,12 +96,23 @@ class DeadLetters:
                 return letter
         raise KeyError(f"no dead letter {letter_id} is kept; list() shows those that are")
 
-    def add(self, message: AgentMessage, reason: Reason, error: str, *, at: float, attempts: int = 0) -> DeadLetter:
-        """Keep ``message`` as a dead letter."""
+    def add(
+        self,
+        message: AgentMessage,
+        reason: Reason,
+        error: str,
+        *,
+        at: float,
+        attempts: int = 0,
+        agent_id: str | None = None,
+    ) -> DeadLetter:
+        """Keep ``message`` as a dead letter. ``agent_id`` is whose mail it was, if not that of whom it names."""
         self._total += 1
         self.counts[reason] += 1
         letter = DeadLetter(id=self._total, message=message, reason=reason, error=error, attempts=attempts, at=at)
         self._letters.append(letter)
+        if self.added is not None:
+            self.added(letter, agent_id or message.to)
         if self.listener is not None:
             self.listener(letter)
         count = self.counts[reason]
@@ -112,4 +127,17 @@ class DeadLetters:
         """Remove one, to send it again. Raises `KeyError` as `get` does."""
         letter = self.get(letter_id)
         self._letters.remove(letter)
+        if self.taken is not None:
+            self.taken(letter_id)
         return letter
+
+    def put_back(self, letter: DeadLetter) -> None:
+        """Put one in again that was taken: it could not be sent after all."""
+        self._letters.append(letter)
+        if self.added is not None:
+            self.added(letter, letter.message.to)
+
+    def restore(self, letter: DeadLetter) -> None:
+        """Put one in that was kept elsewhere; it counts for nothing but its id."""
+        self._letters.append(letter)
+        self._total = max(self._total, letter.id)

@@ -32,6 +32,7 @@ __all__ = [
     "RateLimited",
     "Retry",
     "StateConflict",
+    "StateUnreadable",
     "SupervisionFailed",
     "TurnError",
     "TurnTimeout",
@@ -85,6 +86,17 @@ class MessageTooLarge(MessageError):
             f"message {what} is {actual:,}, the limit is {limit:,}; "
             "send a reference to the data instead, or raise the codec's limit"
         )
+
+
+class StateUnreadable(MessageError):
+    """What was kept of one version cannot be read by the present one."""
+
+    def __init__(self, owner: str, version: int, present: int, why: str) -> None:
+        self.owner = owner
+        self.version = version
+        self.present = present
+        self.why = why
+        super().__init__(f"a value of {owner!r}, version {version}, cannot be read as version {present}: {why}")
 
 
 class DeliveryError(MootError):

@@ -13,7 +13,7 @@ import msgspec
 
 from moot.asks import Ask, gather
 from moot.deadletters import DeadLetters
-from moot.errors import ManagerStopped
+from moot.errors import DeliveryError, ManagerStopped
 from moot.message import AgentMessage, Request, message_type_of
 from moot.outside import OUTSIDE, Outside
 from moot.sender import MessageSender
@@ -104,6 +104,8 @@ class OutsideCalls:
         message = outside.envelope(to, content, message_type_of(content, message_type))
         if message_id is not None:
             await outside.tell(msgspec.structs.replace(message, given_id=message_id), timeout)
+        elif outside.is_durable:
+            await outside.tell(message, timeout)
         elif lane := outside.accept(message):
             await outside.admitted(lane, timeout)
 
@@ -114,7 +116,10 @@ class OutsideCalls:
 
     async def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> int:
         """Send to all subscribers of a topic, waiting for none; says how many got it."""
-        return self._door("publish").publish(topic, content, message_type_of(content, message_type))
+        outside = self._door("publish")
+        delivered = outside.publish(topic, content, message_type_of(content, message_type))
+        await outside.kept()
+        return delivered
 
     def get_message_sender(self, name: str = OUTSIDE) -> MessageSender:
         """Send whole envelopes, or messages under a name of one's own."""
@@ -126,9 +131,17 @@ class OutsideCalls:
         Raises:
             KeyError: no such dead letter is kept. As `tell`, and then the letter stays.
         """
-        sent = await self._post(self.dead_letters.get(letter_id).again(), 30.0)
-        self.dead_letters.take(letter_id)
-        return sent
+        outside = self._door("send a message")
+        letter = self.dead_letters.get(letter_id)
+        message = outside.stamped(letter.again())
+        lane = outside.accept(message)
+        self.dead_letters.take(letter_id)  # in one step with that, so that it is never in both places, or in none
+        try:
+            await outside.kept_once_admitted(lane, message, 30.0)
+        except DeliveryError:
+            self.dead_letters.put_back(letter)
+            raise
+        return message.id
 
     async def _post(self, message: AgentMessage, timeout: float) -> str:
         outside = self._door("send a message")

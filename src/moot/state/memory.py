@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from moot.errors import StateConflict
 from moot.state.base import Access, Change, Versioned, decode, encode
@@ -17,6 +17,14 @@ T = TypeVar("T")
 _MOST_RERUNS = 1000
 
 
+class SharedJournal(Protocol):
+    """What a durable backend is told; see `moot.backends.base.Journal`."""
+
+    def put_shared(self, key: str, version: int, body: bytes | None) -> None: ...
+
+    async def synced(self) -> None: ...
+
+
 class InMemorySharedState:
     """A `SharedState` that lives as long as the process.
 
@@ -27,6 +35,15 @@ class InMemorySharedState:
         self._values: dict[str, bytes] = {}
         self._versions: dict[str, int] = {}
         self._watchers: list[_Watcher] = []
+        self._journal: SharedJournal | None = None
+
+    def attach(self, journal: SharedJournal, kept: Mapping[str, tuple[int, bytes | None]]) -> None:
+        """Go on from what a durable backend has kept, and tell its journal of each write."""
+        for key, (version, data) in kept.items():
+            self._versions[key] = version
+            if data is not None:
+                self._values[key] = data
+        self._journal = journal
 
     async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:
         data = self._values.get(key)
@@ -38,12 +55,15 @@ class InMemorySharedState:
 
     async def set(self, key: str, value: Any) -> None:
         self._write(key, encode(value))
+        await self._kept()
 
     async def delete(self, key: str) -> None:
         self._write(key, None)
+        await self._kept()
 
     async def compare_and_set(self, key: str, value: Any, version: int) -> None:
         await self.commit({key: version}, {}, {key: encode(value)})
+        await self._kept()
 
     async def keys(self, prefix: str = "") -> list[str]:
         return sorted(key for key in self._values if key.startswith(prefix))
@@ -57,6 +77,7 @@ class InMemorySharedState:
             except StateConflict as conflict:
                 last = conflict
             else:
+                await self._kept()
                 return result
         raise last
 
@@ -89,6 +110,11 @@ class InMemorySharedState:
         for key, data in writes.items():
             self._write(key, data)
 
+    async def _kept(self) -> None:
+        """Return when what was written outlives whatever the backend outlives. A turn's commit does not wait for it."""
+        if self._journal is not None:
+            await self._journal.synced()
+
     def _write(self, key: str, data: bytes | None) -> None:
         if data is None:
             if key not in self._values:
@@ -97,6 +123,8 @@ class InMemorySharedState:
         else:
             self._values[key] = data
         version = self._versions[key] = self._versions.get(key, 0) + 1
+        if self._journal is not None:
+            self._journal.put_shared(key, version, data)
         for watcher in self._watchers:
             if key.startswith(watcher.prefix):
                 watcher.put(Change(key, None if data is None else decode(data), version))
