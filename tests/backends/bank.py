@@ -30,8 +30,11 @@ class Move(Payload):
 
 
 class Credit(Payload):
+    """``number`` counts those of this pair, from 1."""
+
     amount: int
     sender: str
+    number: int
 
 
 class Deposit(Payload):
@@ -72,16 +75,21 @@ class Account(Agent[Book]):
     @handles
     async def move(self, message: Move, ctx: AgentContext[Book]) -> None:
         book = ctx.state
-        ctx.send(message.to, Credit(message.amount, self.id))
-        sent = {**book.sent, message.to: book.sent.get(message.to, 0) + 1}
+        number = book.sent.get(message.to, 0) + 1
+        ctx.send(message.to, Credit(message.amount, self.id, number))
+        sent = {**book.sent, message.to: number}
         ctx.state = msgspec.structs.replace(book, balance=book.balance - message.amount, sent=sent)
 
     @handles
     async def credit(self, message: Credit, ctx: AgentContext[Book]) -> None:
         await asyncio.sleep(self.pause)
         book = ctx.state
-        got = {**book.got, message.sender: book.got.get(message.sender, 0) + 1}
-        ctx.state = msgspec.structs.replace(book, balance=book.balance + message.amount, got=got)
+        number = book.got.get(message.sender, 0) + 1
+        broken = book.broken
+        if message.number != number:
+            broken = (*broken, f"{self.id} got transfer {message.number} of {message.sender}, and not {number}")
+        got = {**book.got, message.sender: number}
+        ctx.state = msgspec.structs.replace(book, balance=book.balance + message.amount, got=got, broken=broken)
         other = f"account_{ctx.random.randrange(ACCOUNTS)}"
         ctx.send(self.id, Move(message.amount, other))
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import msgspec
 import pytest
 
 from moot import AgentManager, AgentMessage
+from moot.durability import Durability
+from moot.outside import Outside
 from moot.testing import run
 from moot.testing.simulated_backend import SimulatedBackend
 from tests.backends import bank
@@ -58,7 +61,47 @@ def lives(seed: int, disk: SimulatedBackend) -> list[str]:
     return []
 
 
+def found(seeds: int) -> bool:
+    """Whether the audit finds something wrong within so many seeds."""
+    return any(lives(seed, SimulatedBackend(seed)) for seed in range(seeds))
+
+
 @pytest.mark.parametrize("part", range(10))
 def test_a_bank_whose_power_fails_again_and_again_loses_and_repeats_nothing(part: int) -> None:
     for seed in range(part, SEEDS, 10):
         assert lives(seed, SimulatedBackend(seed)) == []
+
+
+def test_an_acknowledgement_before_the_sync_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def at_once(self: Outside) -> None:
+        await asyncio.sleep(0)
+
+    monkeypatch.setattr(Outside, "kept", at_once)
+    assert found(50)
+
+
+def test_a_message_that_ends_after_its_turn_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Durability.committed
+
+    def in_two(self: Durability, cell: Any, ctx: Any) -> None:
+        asyncio.get_running_loop().call_later(0.001, whole, self, cell, ctx)
+
+    monkeypatch.setattr(Durability, "committed", in_two)
+    assert found(50)
+
+
+def test_mail_that_comes_back_in_the_wrong_order_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    restore = Durability.restore
+
+    def backwards(self: Durability, cell: Any) -> None:
+        restore(self, cell)
+        if cell.mailbox.items is not None:
+            cell.mailbox.items.reverse()
+
+    monkeypatch.setattr(Durability, "restore", backwards)
+    assert found(100)
+
+
+def test_an_id_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Durability, "give", lambda *facts: None)
+    assert found(50)
