@@ -41,6 +41,7 @@ class Outside:
         self._durability = durability = system.durability
         self._repeats = Repeats(self._send, system.delivery.drop)
         if durability is not None:
+            self._repeats.drop = lambda ask: None  # it is accepted for good
             self._repeats.recall, self._repeats.settle = self._recall, durability.journal.after_sync
             durability.readmit = self._readmit
         self.is_durable = durability is not None

@@ -55,7 +55,8 @@ class OutsideCalls:
         """Ask an agent; await the result. Nothing is sent before it is awaited.
 
         Of the asks with one ``message_id`` to one address, only the first is handled: the others share its answer,
-        also later; when it fails, the next one goes out.
+        also later; when it fails, the next one goes out. On a durable backend such an ask is handled even if the
+        process dies or nobody waits any more, and its answer is there for a week.
 
         Raises (when awaited):
             AskTimeout, UnknownAgent, AgentStopped, MailboxFull, ManagerStopped: no answer can be had.
@@ -74,14 +75,30 @@ class OutsideCalls:
     gather = staticmethod(gather)
 
     @overload
-    def stream(self, to: str, content: Request[R], *, timeout: float = 30.0) -> Stream[R]: ...
+    def stream(
+        self, to: str, content: Request[R], *, timeout: float = 30.0, message_id: str | None = None
+    ) -> Stream[R]: ...
     @overload
     def stream(
-        self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None
+        self,
+        to: str,
+        content: Any,
+        *,
+        timeout: float = 30.0,
+        message_type: str | None = None,
+        message_id: str | None = None,
     ) -> Stream[Any]: ...
-    def stream(self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None) -> Stream[Any]:
-        """Ask an agent and iterate over what its handler passes to ``ctx.progress``."""
-        return Stream(self.ask(to, content, timeout=timeout, message_type=message_type))
+    def stream(
+        self,
+        to: str,
+        content: Any,
+        *,
+        timeout: float = 30.0,
+        message_type: str | None = None,
+        message_id: str | None = None,
+    ) -> Stream[Any]:
+        """Ask an agent and iterate over what its handler passes to ``ctx.progress`` from now on; see `ask`."""
+        return Stream(self.ask(to, content, timeout=timeout, message_type=message_type, message_id=message_id))
 
     async def tell(
         self,

@@ -38,7 +38,7 @@ class Repeats:
         self, send: Callable[[Ask[Any]], None], drop: Callable[[Ask[Any]], None], window: int = 10_000
     ) -> None:
         self._send = send
-        self._drop = drop
+        self.drop = drop
         self._window = window
         self._records: dict[tuple[str, str], _Record] = {}
         self.recall: Callable[[Ask[Any], str], tuple[bool, Any]] = lambda ask, given_id: (False, None)
@@ -84,7 +84,7 @@ class Repeats:
         if ask in record.waiting:
             record.waiting.remove(ask)
             if not record.waiting and record.request is not None:
-                self._drop(record.request)
+                self.drop(record.request)
 
     def _ended(self, key: tuple[str, str], record: _Record, request: Ask[Any]) -> None:
         waiting, record.waiting = record.waiting, []

@@ -62,6 +62,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "research": Command("moot.cli.research", "research", "Answer a question from your own documents, with citations."),
+    "resume": Command("moot.cli.resume", "resume", "Go on with a research run that was kept in a file."),
     "run": Command("moot.cli.run", "run", "Run the agents of MODULE:APP until Ctrl-C."),
     "simulate": Command("moot.cli.simulate", "simulate", "Run a system in simulation, with many seeds and faults."),
     "models": Command("moot.cli.models", "app", "List, download and verify language models."),
