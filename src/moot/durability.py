@@ -115,13 +115,14 @@ class Durability:
         message = ctx.message
         if message.given_id is not None or self.journal.has_mail(cell.id, _name(message)):
             turn = _turn(message, cell.id)
-            ctx.records = DurableRecords(self.journal, turn, self._kept.records.pop(turn, {}))
-            ctx.records.attempt = self.journal.begin_attempt(cell.id, _name(message))
+            stored = self._kept.records.pop(turn, {})
+            ctx.records = DurableRecords(self.journal, turn, (cell.id, _name(message)), stored)
+            ctx.records.mark()
 
     def over(self, ctx: AgentContext[Any]) -> None:
         """A turn has ended, in whatever way, and has not killed the process."""
         if isinstance(ctx.records, DurableRecords):
-            self.journal.end_attempt(ctx.records.attempt)
+            ctx.records.unmark()
 
     def seal(self, effects: Effects | None, message: AgentMessage, answer: Any) -> None:
         """Encode what a turn is about to do.
@@ -173,6 +174,7 @@ class Durability:
         """Name an ask that a turn makes, if a crash may let it make it again."""
         records = ask.records
         if isinstance(records, DurableRecords):
+            records.unmark()  # it waits for others; if the process dies meanwhile, that is theirs
             ask.given_id = records.last.hex()
             ask.name = name_of("", ask.given_id)
 
@@ -211,6 +213,7 @@ class Durability:
         records = ask.records if ask is not None else None
         if isinstance(records, DurableRecords):
             self.journal.put_record(records.turn, bytes.fromhex(key[1]), self._bytes(answer, "an answer"))
+            records.mark()
             self.take_back(*key)
         elif key[0] or key in self._kept.given:  # of a caller from outside, or of a turn that has yet to run again
             self.give(*key, self._bytes(answer, "an answer"))
@@ -246,12 +249,10 @@ class Durability:
 
     def _deliver(self, cell: Cell, mail: KeptMail) -> None:
         message = _decoded(mail.body)
-        if mail.attempts >= cell.retry.max_attempts:
+        if mail.attempts >= cell.retry.max_deaths:
             text = f"the process died {mail.attempts} times while it was handled"
             self.bury(cell, message, Reason.FAILED, text, mail.attempts)
             return
-        if mail.attempts:
-            message = msgspec.structs.replace(message, attempt=message.attempt + mail.attempts)
         if message.reply_to is not None:
             message = self.readmit(message)
         cell.mailbox.force(message)

@@ -168,8 +168,18 @@ def reply_type(payload: type[Payload]) -> Any:
     for cls in payload.__mro__:
         for base in getattr(cls, "__orig_bases__", ()):
             if typing.get_origin(base) is Request:
-                return typing.get_args(base)[0]
+                (reply,) = typing.get_args(base)
+                return _resolved(reply, cls) if isinstance(reply, typing.ForwardRef) else reply
     return None
+
+
+def _resolved(reply: typing.ForwardRef, owner: type[Any]) -> Any:
+    """The type that a name in quotes means in the module of ``owner``; any, if it means none there."""
+    named = type("Named", (), {"__annotations__": {"reply": reply}, "__module__": owner.__module__})
+    try:
+        return typing.get_type_hints(named)["reply"]
+    except NameError:
+        return Any
 
 
 def _mark(fn: Any, mark: _Mark) -> Any:

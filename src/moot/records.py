@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from moot.backends.base import Journal
+from moot.backends.base import Journal, MessageName
 from moot.errors import InvalidPayload
 from moot.handlers import reply_type
 from moot.turn import NOTHING, Records, digest
@@ -24,17 +24,33 @@ __all__ = ["DurableRecords", "decode_answer"]
 
 
 class DurableRecords(Records):
-    """The `Records` of a turn that is run again after a crash. ``stored`` are those of the runs before, by key."""
+    """The `Records` of a turn that is run again after a crash. ``stored`` are those of the runs before, by key.
 
-    __slots__ = ("_journal", "_stored", "attempt", "turn")
+    ``mail`` is whose and which message the turn is about: while the handler runs it is marked, so that one which kills
+    the process again and again, without getting on, can be told from those that were only there.
+    """
 
-    def __init__(self, journal: Journal, turn: str, stored: dict[bytes, bytes]) -> None:
+    __slots__ = ("_attempt", "_journal", "_mail", "_stored", "turn")
+
+    def __init__(self, journal: Journal, turn: str, mail: tuple[str, MessageName], stored: dict[bytes, bytes]) -> None:
         super().__init__()
         self.is_rerun = True
         self.turn = turn
-        self.attempt = -1
+        self._mail = mail
+        self._attempt = -1
         self._journal = journal
         self._stored = stored
+
+    def mark(self) -> None:
+        """The handler runs; if the process dies, it may be the handler's doing."""
+        if self._attempt < 0:
+            self._attempt = self._journal.begin_attempt(*self._mail)
+
+    def unmark(self) -> None:
+        """The handler waits, has got on, or has ended; it does not kill the process."""
+        if self._attempt >= 0:
+            self._journal.end_attempt(self._attempt)
+            self._attempt = -1
 
     def find(self, kind: str, target: str, request: object, type: Any = Any) -> tuple[bool, Any]:
         content = digest(request)
@@ -57,6 +73,7 @@ class DurableRecords(Records):
             raise InvalidPayload(f"{kind} {target}", f"its result cannot be kept ({error})") from error
         self.note(kind, target, request, answer)
         self._journal.put_record(self.turn, key, body)
+        self.unmark()
         await self._journal.synced()
 
     async def settled(self) -> None:
