@@ -24,7 +24,7 @@ from moot.cell import Cell
 from moot.deadletters import DeadLetter, DeadLetters, Reason
 from moot.errors import InvalidPayload, MessageTooLarge
 from moot.kept_asks import KeptAsks, name_of, named
-from moot.message import AgentMessage, ReplyTo
+from moot.message import VERSION, AgentMessage, Payload, ReplyTo, with_version
 from moot.records import DurableRecords, decode_answer
 from moot.turn import NOTHING, Effects, Timer
 
@@ -134,9 +134,9 @@ class Durability:
         self._sealed = sealed
         if effects is not None:
             for output in effects.outputs:
-                sealed[id(output)] = output, _encoded(output, output.message_type)
+                sealed[id(output)] = output, _encoded(_versioned(output), output.message_type)
             for timer in effects.scheduled:
-                sealed[id(timer)] = timer, _encoded(timer, timer.message.message_type)
+                sealed[id(timer)] = timer, _encoded(_versioned(timer), timer.message.message_type)
             for reply_to, late in effects.answers:
                 if named(reply_to.inbox) is not None:
                     sealed[id(late)] = late, _encoded(late, "an answer")
@@ -240,7 +240,8 @@ class Durability:
         if mine:
             self._kept.timers = [timer for timer in self._kept.timers if timer.agent_id != cell.id]
             for timer in mine:
-                self.schedule(cell, msgspec.msgpack.decode(timer.body, type=Timer), timer.due)
+                again = msgspec.msgpack.decode(timer.body, type=Timer)
+                self.schedule(cell, msgspec.structs.replace(again, message=_of_first(again.message)), timer.due)
 
     def departed(self, cell: Cell) -> None:
         """An agent was taken out: for good, with its state, unless the whole system stops."""
@@ -261,7 +262,20 @@ class Durability:
     def _bytes(self, thing: Any, what: str) -> bytes:
         """What `seal` has encoded, or encoded now."""
         sealed = self._sealed.get(id(thing))
-        return sealed[1] if sealed is not None and sealed[0] is thing else _encoded(thing, what)
+        if sealed is not None and sealed[0] is thing:
+            return sealed[1]
+        return _encoded(_versioned(thing), what)
+
+
+def _versioned(thing: Any) -> Any:
+    """A message, or a timer with its message, as it is written; anything else as it is."""
+    if isinstance(thing, AgentMessage):
+        if isinstance(thing.content, Payload):
+            return with_version(thing)
+        return msgspec.structs.replace(thing, extra={**(thing.extra or {}), VERSION: 0})
+    if isinstance(thing, Timer):
+        return msgspec.structs.replace(thing, message=_versioned(thing.message))
+    return thing
 
 
 def _name(message: AgentMessage) -> MessageName:
@@ -283,4 +297,11 @@ def _encoded(thing: Any, what: str) -> bytes:
 
 
 def _decoded(body: bytes) -> AgentMessage:
-    return msgspec.msgpack.decode(body, type=AgentMessage)
+    return _of_first(msgspec.msgpack.decode(body, type=AgentMessage))
+
+
+def _of_first(message: AgentMessage) -> AgentMessage:
+    """A message that was kept: what was written with no version is of the first."""
+    if message.extra is not None and VERSION in message.extra:
+        return message
+    return msgspec.structs.replace(message, extra={**(message.extra or {}), VERSION: 1})

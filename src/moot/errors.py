@@ -38,6 +38,7 @@ __all__ = [
     "TurnTimeout",
     "UnknownAgent",
     "UnknownMessageType",
+    "WatchExpired",
 ]
 
 
@@ -217,6 +218,19 @@ class StateConflict(CoordinationError):
         self.expected = expected
         self.actual = actual
         super().__init__(f"shared state {key!r} is at version {actual}, not {expected}; read it again and decide anew")
+
+
+class WatchExpired(CoordinationError):
+    """The changes to go on after are no longer kept; ``after`` to ``last`` are what one can go on after."""
+
+    def __init__(self, revision: int, after: int, last: int) -> None:
+        self.revision = revision
+        self.after = after
+        self.last = last
+        super().__init__(
+            f"the changes after revision {revision} are not kept (only those after {after}, up to {last}); "
+            "read the keys, and watch anew"
+        )
 
 
 class QuorumFailed(CoordinationError):

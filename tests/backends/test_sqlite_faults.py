@@ -285,7 +285,7 @@ def test_a_forked_child_cannot_write_and_does_the_parent_no_harm(tmp_path: Path)
                 child = os.fork()
                 if child == 0:
                     try:
-                        manager._backend._journal.put_shared("x", 1, b"")
+                        manager._backend._journal.put_shared("x", 1, 1, b"")
                         await manager._backend._journal.synced()
                     except Exception as error:
                         os._exit(7 if "fork" in str(error) else 8)

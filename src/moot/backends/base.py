@@ -56,7 +56,7 @@ class Kept(msgspec.Struct):
 
     ``states``: version of the state's type, and the state. ``records``: by turn and key. ``given``: by address and the
     id that a caller gave: when, and the answer, if it was an ask that was answered. ``shared``: version, and the value
-    (None: deleted).
+    (None: deleted). ``changes``: the newest of shared keys, in order: revision, key, version, value.
     """
 
     mail: dict[str, list[KeptMail]] = {}
@@ -66,6 +66,7 @@ class Kept(msgspec.Struct):
     given: dict[tuple[str, str], tuple[float, bytes | None]] = {}
     letters: list[KeptLetter] = []
     shared: dict[str, tuple[int, bytes | None]] = {}
+    changes: list[tuple[int, str, int, bytes | None]] = []
     run: int = 1
     """Rises with each run of a system, so that two of one seed number their messages apart."""
 
@@ -129,8 +130,8 @@ class Journal(Protocol):
         """A dead letter was taken out."""
         ...
 
-    def put_shared(self, key: str, version: int, body: bytes | None) -> None:
-        """A shared key was written; None: deleted."""
+    def put_shared(self, key: str, version: int, revision: int, body: bytes | None) -> None:
+        """A shared key was written (None: deleted), as the change number ``revision`` of all."""
         ...
 
     def begin_attempt(self, agent_id: str, name: MessageName) -> int:

@@ -59,7 +59,7 @@ class SimulatedBackend:
                 for mail in kept.mail.get(agent_id, [])
             ]
         self._journal = _Journal(self._image, self._attempts, self._random, kept)
-        self.shared_state.attach(self._journal, kept.shared)
+        self.shared_state.attach(self._journal, kept)
         return self._journal, kept
 
     def fail(self) -> None:
@@ -146,8 +146,9 @@ class _Journal:
             )
         )
 
-    def put_shared(self, key: str, version: int, body: bytes | None) -> None:
+    def put_shared(self, key: str, version: int, revision: int, body: bytes | None) -> None:
         self._tell(lambda kept: kept.shared.update({key: (version, body)}))
+        self._tell(lambda kept: kept.changes.append((revision, key, version, body)))
 
     def begin_attempt(self, agent_id: str, name: MessageName) -> int:
         if (agent_id, name) not in self._mail:

@@ -90,7 +90,7 @@ class SqliteBackend:
                 else ThreadWriter(connection, self.path, loop.call_soon_threadsafe)
             )
             self._journal = SqliteJournal(self._writer, owner, numbers, failed)
-            self.shared_state.attach(self._journal, kept.shared)
+            self.shared_state.attach(self._journal, kept)
         except BaseException as error:
             self._let_go()
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):

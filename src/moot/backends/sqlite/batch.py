@@ -10,10 +10,14 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-__all__ = ["Batch"]
+__all__ = ["SHARED_LOG", "Batch"]
 
 _Row = tuple[Any, ...]
 
+SHARED_LOG = 10_000
+"""So many of the newest changes of shared keys are kept, and up to a thousand more."""
+
+_PRUNE_EVERY = 1000
 _PUT_SHARED = "INSERT OR REPLACE INTO shared VALUES (?, ?, ?)"
 _PUT_GIVEN = "INSERT OR REPLACE INTO given VALUES (?, ?, ?, ?)"
 
@@ -31,6 +35,7 @@ class Batch:
         "number",
         "records",
         "shared",
+        "shared_log",
         "states",
         "timers",
     )
@@ -47,6 +52,7 @@ class Batch:
         self.given: dict[tuple[str, str], _Row | None] = {}
         self.dead: dict[int, _Row | None] = {}
         self.shared: dict[str, _Row] = {}
+        self.shared_log: list[_Row] = []
 
     def apply(self, connection: sqlite3.Connection) -> None:
         """Write it, whole or not at all."""
@@ -81,6 +87,10 @@ class Batch:
         _replace(connection, self.dead, "INSERT OR REPLACE INTO dead VALUES (?, ?, ?)", "did = ?", "dead")
         if self.shared:
             many(_PUT_SHARED, self.shared.values())
+            many("INSERT INTO shared_log VALUES (?, ?, ?, ?)", self.shared_log)
+            last = self.shared_log[-1][0]
+            if last // _PRUNE_EVERY > (self.shared_log[0][0] - 1) // _PRUNE_EVERY:
+                connection.execute("DELETE FROM shared_log WHERE revision <= ?", (last - SHARED_LOG,))
 
     def _write_records(self, connection: sqlite3.Connection) -> None:
         over = [(turn,) for turn, records in self.records.items() if records is None]

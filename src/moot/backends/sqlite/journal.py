@@ -101,8 +101,10 @@ class SqliteJournal:
     def end_letter(self, letter_id: int) -> None:
         self._changed().dead[letter_id] = None
 
-    def put_shared(self, key: str, version: int, body: bytes | None) -> None:
-        self._changed().shared[key] = (key, version, body)
+    def put_shared(self, key: str, version: int, revision: int, body: bytes | None) -> None:
+        batch = self._changed()
+        batch.shared[key] = (key, version, body)
+        batch.shared_log.append((revision, key, version, body))
 
     def begin_attempt(self, agent_id: str, name: MessageName) -> int:
         mid = self._mids.get((agent_id, name))

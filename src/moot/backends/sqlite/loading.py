@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from moot.backends.base import Kept, KeptLetter, KeptMail, KeptTimer, MessageName
+from moot.backends.sqlite.batch import SHARED_LOG
 
 __all__ = ["Numbers", "load", "mark_interrupted"]
 
@@ -56,6 +57,7 @@ def load(connection: sqlite3.Connection) -> tuple[Kept, Numbers]:
         newest = query("SELECT * FROM dead ORDER BY did DESC LIMIT ?", (_MOST_LETTERS,)).fetchall()
         kept.letters = [KeptLetter(did, ids[aid], body) for did, aid, body in reversed(newest)]
         kept.shared = {key: (version, body) for key, version, body in query("SELECT * FROM shared")}
+        kept.changes = query("SELECT * FROM shared_log ORDER BY revision").fetchall()[-SHARED_LOG:]
         numbers.next_batch = kept.run = query("SELECT value FROM meta WHERE key = 'batch'").fetchone()[0] + 1
     finally:
         query("COMMIT")

@@ -33,6 +33,7 @@ CREATE TABLE given(address TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, bo
                    PRIMARY KEY(address, id)) WITHOUT ROWID;
 CREATE TABLE dead(did INTEGER PRIMARY KEY, agent INT NOT NULL, body BLOB NOT NULL);
 CREATE TABLE shared(key TEXT PRIMARY KEY, version INT NOT NULL, body BLOB) WITHOUT ROWID;
+CREATE TABLE shared_log(revision INTEGER PRIMARY KEY, key TEXT NOT NULL, version INT NOT NULL, body BLOB);
 INSERT INTO meta VALUES ('batch', 0);
 """
 
