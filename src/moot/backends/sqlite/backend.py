@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 from moot.backends.base import Journal, Kept
 from moot.backends.errors import BackendDamaged, BackendError, BackendFailed
 from moot.backends.sqlite.journal import SqliteJournal
-from moot.backends.sqlite.loading import load, mark_interrupted
+from moot.backends.sqlite.loading import count_interrupted, load
 from moot.backends.sqlite.owner import Owner
 from moot.backends.sqlite.schema import Profile, connect, prepare
 from moot.backends.sqlite.writer import InlineWriter, ThreadWriter, Writer
@@ -78,10 +78,9 @@ class SqliteBackend:
             self._owner = owner = Owner(self.path)
             self._connection = connection = connect(self.path, self.profile)
             prepare(connection, self.path)
-            if owner.interrupted:
-                mark_interrupted(connection, owner.interrupted)
+            count_interrupted(connection, owner)
             kept, numbers = load(connection)
-            self._check_end(numbers.next_batch - 1, owner)
+            owner.check(numbers.next_batch - 1)
             loop = asyncio.get_running_loop()
             inline = self._inline or getattr(loop, "epoch", None) is not None  # a thread has no virtual clock
             self._writer = (
@@ -119,14 +118,6 @@ class SqliteBackend:
                 await journal.synced()
         finally:
             self._let_go()
-
-    def _check_end(self, batch: int, owner: Owner) -> None:
-        """Find out whether the file has lost its end, which SQLite itself cannot tell."""
-        if batch < owner.acknowledged:
-            lost = owner.acknowledged - batch
-            raise BackendDamaged(
-                str(self.path), f"its last {lost} batch(es) of changes are missing, which had been acknowledged"
-            )
 
     def _let_go(self) -> None:
         _open.discard(self)
