@@ -11,9 +11,9 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from moot.backends.errors import BackendDamaged, BackendVersion
+from moot.backends.errors import BackendDamaged, BackendError, BackendVersion
 
-__all__ = ["APPLICATION_ID", "VERSION", "Profile", "connect", "connect_readonly", "prepare"]
+__all__ = ["APPLICATION_ID", "VERSION", "Profile", "connect", "connect_readonly", "prepare", "said_by_sqlite"]
 
 Profile = Literal["durable", "relaxed"]
 """``durable``: what is acknowledged survives a power failure. ``relaxed``: it survives the process, not the power."""
@@ -64,7 +64,7 @@ def connect(path: Path, profile: Profile = "durable") -> sqlite3.Connection:
 def connect_readonly(path: Path) -> sqlite3.Connection:
     """A connection that only reads, also while another process writes. Keep its transactions short."""
     if not path.exists():
-        raise BackendDamaged(str(path), "there is no such file")
+        raise BackendError(f"there is no file {path}; a system makes it when it first runs on 'sqlite:///{path}'")
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1, isolation_level=None)
     try:
         _refuse_others(connection, path)
@@ -94,6 +94,24 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.executescript(
         f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {script} PRAGMA user_version = {VERSION}; COMMIT;"
     )
+
+
+def said_by_sqlite(path: Path, error: sqlite3.Error | OSError) -> BackendError:
+    """What an error of SQLite means for whoever wanted to read or mend a file, and what can be done."""
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+        return BackendDamaged(str(path), f"SQLite says {error}")
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN} and path.is_file():
+        return BackendError(
+            f"{path} cannot be opened ({error}): SQLite keeps two files beside it, so even who only reads must be "
+            f"allowed to write to {path.absolute().parent}; be the user whose system it is, or copy {path.name} "
+            f"(and {path.name}-wal, if it is there) to a folder of yours and look at the copy"
+        )
+    if code == sqlite3.SQLITE_FULL:
+        return BackendError(f"{path} cannot be changed: {error}; make room, nothing was changed")
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return BackendError(f"{path} is locked at the moment ({error}); try again")
+    return BackendError(f"{path} cannot be opened: {error}; name a file that you may read")
 
 
 def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
