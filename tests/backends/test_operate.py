@@ -6,9 +6,11 @@ Looking works beside a running system and changes nothing; mending needs it stop
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import os
 import re
+import resource
 import shlex
 import signal
 import sqlite3
@@ -22,7 +24,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from moot import Agent, AgentContext, AgentManager, Payload, RetryPolicy, handles
+from moot import Agent, AgentContext, AgentManager, AgentMessage, Payload, RetryPolicy, handles
 from moot.backends.errors import BackendDamaged
 from moot.backends.sqlite.inspection import inspecting
 from moot.backends.sqlite.mending import mending
@@ -212,6 +214,26 @@ def test_what_is_huge_is_shortened_and_what_steers_a_terminal_is_not_let_through
     assert len(json.loads(whole)["mail"][0]["content"]["text"]) > 5_000_000
 
 
+def test_content_of_any_kind_can_be_shown(path: Path, capsys: Captured) -> None:
+    make(path, "send")
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+    odd = {1: b"\xff", "when": dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "big": 2**63, (1, 2): float("nan"), "deep": deep}
+    ((body,),) = rows(path, "SELECT body FROM mail")
+    message = msgspec.structs.replace(msgspec.msgpack.decode(body, type=AgentMessage), content=odd)
+    change(path, "UPDATE mail SET body = ?", msgspec.msgpack.encode(message))
+
+    text = moot(capsys, "inspect", path, "--agent", "absent")
+    data = json.loads(moot(capsys, "inspect", path, "--agent", "absent", "--json")[1])
+
+    assert text[0] == 0
+    content = data["mail"][0]["content"]
+    assert content["1"] == "b'\\xff'"
+    assert content["when"] == "2026-01-02T00:00:00+00:00"
+    assert (content["big"], content["(1, 2)"]) == (2**63, None)
+
+
 def test_of_many_entries_the_first_are_shown_and_the_rest_counted(path: Path, capsys: Captured) -> None:
     make(path, *[str(number) for number in range(30)])
 
@@ -332,6 +354,21 @@ def test_vacuum_takes_out_what_no_run_can_need_and_gives_the_room_back(path: Pat
     assert rows(path, "SELECT value FROM meta") == [(last_acknowledged(path),)]
     assert moot(capsys, "doctor", path)[0] == 0
     assert handled(path) == ()
+
+
+def test_where_there_is_no_room_the_file_stays_whole(path: Path, capsys: Captured) -> None:
+    make(path, *[f"bad {number} {'x' * 1000}" for number in range(300)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        code, out, err = moot(capsys, "vacuum", path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert (code, out) == (2, "")
+    assert "is as it was: " in err
+    assert err.count("\n") == 1
+    assert moot(capsys, "doctor", path)[0] == 0
 
 
 def test_vacuum_keeps_the_records_of_every_turn_that_may_run_again(path: Path, capsys: Captured) -> None:
@@ -504,13 +541,13 @@ def broken(path: Path, how: str) -> Path:
     ("how", "words"),
     [
         ("missing", "there is no file"),
-        ("directory", "cannot be opened"),
+        ("directory", "is a folder; name the file of your system"),
         ("garbage", "is damaged: SQLite says file is not a database"),
         ("empty", "it is empty: no system has begun to use it"),
         ("another program's", "it is a database of another program"),
         ("truncated", "is damaged: SQLite says database disk image is malformed"),
         ("newer", "has schema version 99, and this version of Moot knows up to 1; upgrade Moot"),
-        ("without tables", "no such table: meta"),
+        ("without tables", "is damaged: SQLite says no such table: meta"),
     ],
 )
 def test_what_is_no_file_of_ours_is_said_in_one_line(how: str, words: str, path: Path, capsys: Captured) -> None:

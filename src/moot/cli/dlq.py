@@ -11,7 +11,7 @@ from moot.backends.sqlite.inspection import inspecting
 from moot.backends.sqlite.mending import Mending, mending
 from moot.backends.sqlite.views import UNREADABLE
 from moot.cli.app import UsageError
-from moot.cli.files import FILE, JSON, day, printing, safe, shortened, to_json
+from moot.cli.files import FILE, JSON, cell, day, printing, safe, shortened, to_json
 from moot.deadletters import Reason
 
 __all__ = ["app"]
@@ -37,7 +37,8 @@ def list_letters(file: FILE, reason: OfReason = None, json: JSON = False) -> Non
                 if one.reason != UNREADABLE
                 else f"mail of {one.agent_id}"
             )
-            print(safe(f"{one.id:>6}  {day(one.at)}  {one.reason}, {one.attempts} attempt(s)  {what}: {one.error}"))
+            died = f"{one.id:>6}  {day(one.at)}  {one.reason}, {one.attempts} attempt(s)"
+            print(safe(f"{died}  {cell(what)}: {cell(one.error, 300)}"))
 
 
 @app.command()

@@ -18,12 +18,13 @@ import typer
 from moot.backends.errors import BackendBusy, BackendError
 from moot.cli.app import UsageError
 
-__all__ = ["FILE", "JSON", "columns", "day", "printing", "safe", "shortened", "size", "to_json"]
+__all__ = ["FILE", "JSON", "cell", "columns", "day", "printing", "safe", "shortened", "size", "to_json"]
 
 FILE = Annotated[Path, typer.Argument(metavar="FILE", help="The file of 'sqlite:///FILE'.")]
 JSON = Annotated[bool, typer.Option("--json", help="Print an object instead of lines.")]
 
 _WIDTH = 100
+_DEPTH = 100
 
 
 @contextmanager
@@ -68,25 +69,33 @@ def to_json(value: Any) -> str:
     return msgspec.json.format(msgspec.json.encode(plain(value)), indent=2).decode()
 
 
-def plain(value: Any) -> Any:
-    """``value`` of things that JSON has."""
+def plain(value: Any, depth: int = 0) -> Any:
+    """``value`` of things that JSON has, down to a depth that fits any stack."""
+    if depth > _DEPTH:
+        return "…"
+    depth += 1
     if isinstance(value, dict):
-        return {key if isinstance(key, str) else repr(key): plain(item) for key, item in value.items()}
+        return {key if isinstance(key, str) else repr(key): plain(item, depth) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item, depth) for item in value]
     if isinstance(value, msgspec.Struct):
         config = {field.name: field.encode_name for field in msgspec.structs.fields(value)}
-        return {name: plain(getattr(value, key)) for key, name in config.items()}
+        return {name: plain(getattr(value, key), depth) for key, name in config.items()}
     if value is None or isinstance(value, (bool, float, str)):
         return value
     if isinstance(value, int):
         return value if -(1 << 63) <= value < 1 << 64 else repr(value)
-    return repr(value)
+    return value.isoformat() if isinstance(value, dt.datetime) else repr(value)
+
+
+def cell(text: str, width: int = _WIDTH) -> str:
+    """A text that takes part of a line, ``width`` characters at most before it is made `safe`."""
+    return safe(text if len(text) <= width else f"{text[: width - 1]}…")
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Rows as lines, each column as wide as it must be."""
-    widths = [min(max(map(len, column)), _WIDTH) for column in zip(*rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
 

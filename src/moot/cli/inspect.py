@@ -11,11 +11,12 @@ import typer
 from moot.backends.sqlite.inspection import inspecting
 from moot.backends.sqlite.views import AgentMail, Overview
 from moot.cli.app import UsageError
-from moot.cli.files import FILE, JSON, columns, day, printing, safe, shortened, size, to_json
+from moot.cli.files import FILE, JSON, cell, columns, day, printing, safe, shortened, size, to_json
 
 __all__ = ["inspect"]
 
 _SHOWN = 20
+_CELL = 150
 
 
 def inspect(
@@ -100,6 +101,6 @@ def section(head: Sequence[str], rows: Sequence[Sequence[str]], total: int) -> I
     if not rows:
         return
     yield ""
-    yield from columns([head, *([safe(text) for text in row] for row in rows)])
+    yield from columns([head, *([cell(text, _CELL) for text in row] for row in rows)])
     if len(rows) < total:
         yield f"… and {total - len(rows):,} more (--limit 0 shows all)"

@@ -65,6 +65,8 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     """A connection that only reads, also while another process writes. Keep its transactions short."""
     if not path.exists():
         raise BackendError(f"there is no file {path}; a system makes it when it first runs on 'sqlite:///{path}'")
+    if path.is_dir():
+        raise BackendError(f"{path} is a folder; name the file of your system")
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1, isolation_level=None)
     try:
         _refuse_others(connection, path)
@@ -98,20 +100,22 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 def said_by_sqlite(path: Path, error: sqlite3.Error | OSError) -> BackendError:
     """What an error of SQLite means for whoever wanted to read or mend a file, and what can be done."""
-    if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+    if isinstance(error, OSError):
+        return BackendError(f"{path} cannot be opened: {error}; be the user whose system it is")
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
         return BackendDamaged(str(path), f"SQLite says {error}")
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code in {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN} and path.is_file():
+    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
         return BackendError(
-            f"{path} cannot be opened ({error}): SQLite keeps two files beside it, so even who only reads must be "
-            f"allowed to write to {path.absolute().parent}; be the user whose system it is, or copy {path.name} "
-            f"(and {path.name}-wal, if it is there) to a folder of yours and look at the copy"
+            f"{path} is as it was: {error}; make room if there is none, or mend the disk, and try again"
         )
-    if code == sqlite3.SQLITE_FULL:
-        return BackendError(f"{path} cannot be changed: {error}; make room, nothing was changed")
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return BackendError(f"{path} is locked at the moment ({error}); try again")
-    return BackendError(f"{path} cannot be opened: {error}; name a file that you may read")
+    return BackendError(
+        f"{path} cannot be opened: {error}. SQLite keeps two files beside it, so even who only reads must be "
+        f"allowed to write to {path.absolute().parent}; be the user whose system it is, or copy {path.name} "
+        f"(and {path.name}-wal, if it is there) to a folder of yours and look at the copy"
+    )
 
 
 def _refuse_others(connection: sqlite3.Connection, path: Path) -> None:
