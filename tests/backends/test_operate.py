@@ -217,7 +217,7 @@ def test_what_is_huge_is_shortened_and_what_steers_a_terminal_is_not_let_through
 def test_content_of_any_kind_can_be_shown(path: Path, capsys: Captured) -> None:
     make(path, "send")
     deep: Any = 1
-    for _ in range(400):
+    for _ in range(600):
         deep = [deep]
     odd = {1: b"\xff", "when": dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "big": 2**63, (1, 2): float("nan"), "deep": deep}
     ((body,),) = rows(path, "SELECT body FROM mail")
@@ -232,6 +232,15 @@ def test_content_of_any_kind_can_be_shown(path: Path, capsys: Captured) -> None:
     assert content["1"] == "b'\\xff'"
     assert content["when"] == "2026-01-02T00:00:00+00:00"
     assert (content["big"], content["(1, 2)"]) == (2**63, None)
+
+
+def test_agents_with_most_mail_come_first(path: Path, capsys: Captured) -> None:
+    make(path, "send", "bad one", "bad two")
+    moot(capsys, "dlq", "requeue", path, "--all")
+
+    agents = json.loads(moot(capsys, "inspect", path, "--json", "--limit", 1)[1])["agents"]
+
+    assert [(one["agent_id"], one["mail"]) for one in agents] == [("worker", 2)]
 
 
 def test_of_many_entries_the_first_are_shown_and_the_rest_counted(path: Path, capsys: Captured) -> None:
