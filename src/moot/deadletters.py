@@ -53,7 +53,15 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         """The message as a new one, not numbered yet, whose ``causation`` names the old one."""
         old = self.message
         return msgspec.structs.replace(
-            old, causation=old.id, given_id=None, reply_to=None, deadline=None, sequence=0, incarnation="", attempt=1
+            old,
+            conversation=old.conversation_id if old.conversation else 0,  # its number says nothing in another run
+            causation=old.id,
+            given_id=None,
+            reply_to=None,
+            deadline=None,
+            sequence=0,
+            incarnation="",
+            attempt=1,
         )
 
 

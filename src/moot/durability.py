@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from moot.clock import Clock
     from moot.context import AgentContext
 
-__all__ = ["Durability"]
+__all__ = ["REMEMBERED_FOR", "Durability"]
 
 _MOST_BYTES = 1 << 24
-_REMEMBERED_FOR = 7 * 24 * 3600.0
+REMEMBERED_FOR = 7 * 24 * 3600.0
 """For so many seconds an id that a caller from outside gave is remembered."""
 
 _log = logging.getLogger("moot.durability")
@@ -224,7 +224,7 @@ class Durability:
             self.give(*key, body)
 
     def _forget_old_ids(self) -> None:
-        oldest = self._clock.now() - _REMEMBERED_FOR
+        oldest = self._clock.now() - REMEMBERED_FOR
         for key in [key for key, (at, _) in self._kept.given.items() if at < oldest]:
             self.take_back(*key)
 

@@ -14,6 +14,7 @@ import msgspec
 from moot.asks import Ask, gather
 from moot.deadletters import DeadLetters
 from moot.errors import DeliveryError, ManagerStopped
+from moot.ids import is_text
 from moot.message import AgentMessage, Request, message_type_of
 from moot.outside import OUTSIDE, Outside
 from moot.sender import MessageSender
@@ -69,7 +70,7 @@ class OutsideCalls:
             raise ManagerStopped("ask an agent")
         ask: Ask[Any] = Ask(outside, to, content, message_type_of(content, message_type), timeout)
         if message_id is not None:
-            ask.given_id = message_id
+            ask.given_id = _checked_id(message_id)
         return ask
 
     gather = staticmethod(gather)
@@ -120,7 +121,7 @@ class OutsideCalls:
             raise ManagerStopped("tell an agent")
         message = outside.envelope(to, content, message_type_of(content, message_type))
         if message_id is not None:
-            await outside.tell(msgspec.structs.replace(message, given_id=message_id), timeout)
+            await outside.tell(msgspec.structs.replace(message, given_id=_checked_id(message_id)), timeout)
         elif outside.is_durable:
             await outside.tell(message, timeout)
         elif lane := outside.accept(message):
@@ -172,3 +173,9 @@ class OutsideCalls:
         if outside is None or not outside.is_open:
             raise ManagerStopped(what)
         return outside
+
+
+def _checked_id(message_id: Any) -> str:
+    if isinstance(message_id, str) and is_text(message_id):
+        return message_id
+    raise ValueError(f"{message_id!r} is no message id; use Unicode text")

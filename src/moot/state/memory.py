@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from moot.errors import StateConflict, WatchExpired
+from moot.ids import is_text
 from moot.state.base import Access, Change, Versioned, decode, encode
 from moot.state.transaction import Transaction
 
@@ -149,6 +150,8 @@ class InMemorySharedState:
             await self._journal.synced()
 
     def _write(self, key: str, data: bytes | None) -> None:
+        if self._journal is not None and not is_text(key):
+            raise ValueError(f"{key!r} cannot be kept; use Unicode text as a key")
         if data is None:
             if key not in self._values:
                 return

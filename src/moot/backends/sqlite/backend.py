@@ -7,6 +7,7 @@ Nobody else may open the file in this process except through SQLite: a plain ``o
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 import weakref
@@ -18,7 +19,7 @@ from urllib.parse import parse_qs
 from moot.backends.base import Journal, Kept
 from moot.backends.errors import BackendDamaged, BackendError, BackendFailed
 from moot.backends.sqlite.journal import SqliteJournal
-from moot.backends.sqlite.loading import load, mark_interrupted
+from moot.backends.sqlite.loading import count_interrupted, load
 from moot.backends.sqlite.owner import Owner
 from moot.backends.sqlite.schema import Profile, connect, prepare
 from moot.backends.sqlite.writer import InlineWriter, ThreadWriter, Writer
@@ -27,6 +28,8 @@ from moot.errors import MootError
 from moot.state import InMemorySharedState
 
 __all__ = ["SqliteBackend"]
+
+_log = logging.getLogger("moot.backends.sqlite")
 
 _open: weakref.WeakSet[SqliteBackend] = weakref.WeakSet()
 _inherited: list[sqlite3.Connection] = []
@@ -78,10 +81,9 @@ class SqliteBackend:
             self._owner = owner = Owner(self.path)
             self._connection = connection = connect(self.path, self.profile)
             prepare(connection, self.path)
-            if owner.interrupted:
-                mark_interrupted(connection, owner.interrupted)
+            count_interrupted(connection, owner)
             kept, numbers = load(connection)
-            self._check_end(numbers.next_batch - 1, owner)
+            self._check_end(owner, numbers.next_batch - 1)
             loop = asyncio.get_running_loop()
             inline = self._inline or getattr(loop, "epoch", None) is not None  # a thread has no virtual clock
             self._writer = (
@@ -120,13 +122,14 @@ class SqliteBackend:
         finally:
             self._let_go()
 
-    def _check_end(self, batch: int, owner: Owner) -> None:
-        """Find out whether the file has lost its end, which SQLite itself cannot tell."""
-        if batch < owner.acknowledged:
-            lost = owner.acknowledged - batch
-            raise BackendDamaged(
-                str(self.path), f"its last {lost} batch(es) of changes are missing, which had been acknowledged"
-            )
+    def _check_end(self, owner: Owner, batch: int) -> None:
+        """Refuse a file that has lost its end; a relaxed one may have, and only says so."""
+        try:
+            owner.check(batch)
+        except BackendDamaged as damage:
+            if self.profile == "durable":
+                raise
+            _log.warning("%s: its last changes are missing, as the relaxed profile allows (%s)", self.path, damage.what)
 
     def _let_go(self) -> None:
         _open.discard(self)

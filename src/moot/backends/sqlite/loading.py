@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 
 import msgspec
 
 from moot.backends.base import Kept, KeptLetter, KeptMail, KeptTimer, MessageName
 from moot.backends.sqlite.batch import SHARED_LOG
+from moot.backends.sqlite.owner import Owner
 
-__all__ = ["Numbers", "load", "mark_interrupted"]
+__all__ = ["Numbers", "count_interrupted", "load"]
 
 _MOST_LETTERS = 10_000
 
@@ -25,11 +25,15 @@ class Numbers(msgspec.Struct):
     next_batch: int = 1
 
 
-def mark_interrupted(connection: sqlite3.Connection, mids: Iterable[int]) -> None:
-    """Count an attempt for each message whose handler ran when the process died."""
-    connection.execute("BEGIN IMMEDIATE")
-    connection.executemany("UPDATE mail SET attempts = attempts + 1 WHERE mid = ?", [(mid,) for mid in mids])
-    connection.execute("COMMIT")
+def count_interrupted(connection: sqlite3.Connection, owner: Owner) -> None:
+    """Count an attempt for each message whose handler ran when the process before this one died."""
+    if owner.interrupted:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(
+            "UPDATE mail SET attempts = attempts + 1 WHERE mid = ?", [(mid,) for mid in owner.interrupted]
+        )
+        connection.execute("COMMIT")
+    owner.counted()
 
 
 def load(connection: sqlite3.Connection) -> tuple[Kept, Numbers]:

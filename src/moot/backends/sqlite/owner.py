@@ -18,9 +18,9 @@ import socket
 import struct
 from pathlib import Path
 
-from moot.backends.errors import BackendBusy
+from moot.backends.errors import BackendBusy, BackendDamaged
 
-__all__ = ["Owner", "last_acknowledged"]
+__all__ = ["Owner", "holder", "last_acknowledged"]
 
 _TEXT = 512
 _SLOTS = 1024
@@ -33,13 +33,15 @@ class Owner:
     """The sidecar of one file, held.
 
     ``acknowledged`` is the last batch that the owner before this one acknowledged; ``interrupted`` are the numbers
-    that it had noted with `begin` and not with `end`.
+    that it had noted with `begin` and not with `end`. They stay noted until `counted` says that the database knows
+    them; `begin` may be called from then on.
 
     Raises:
         BackendBusy: another process holds it. OSError: it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._file = os.open(_sidecar(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -55,10 +57,25 @@ class Owner:
         self.acknowledged: int = _NUMBER.unpack_from(self._map, _TEXT)[0]
         numbers = (_NUMBER.unpack_from(self._map, _BEGIN + 8 * slot)[0] for slot in range(_SLOTS))
         self.interrupted: list[int] = [number for number in numbers if number]
-        self._map[_BEGIN:_SIZE] = bytes(_SIZE - _BEGIN)
         self._free = list(range(_SLOTS - 1, -1, -1))
         about = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         self._map[:_TEXT] = about[: _TEXT - 1].ljust(_TEXT)
+
+    def check(self, batch: int) -> None:
+        """Find out whether the database, whose last batch is ``batch``, has lost its end: SQLite cannot tell.
+
+        Raises:
+            BackendDamaged: it has.
+        """
+        if batch < self.acknowledged:
+            lost = self.acknowledged - batch
+            raise BackendDamaged(
+                str(self._path), f"its last {lost} batch(es) of changes are missing, which had been acknowledged"
+            )
+
+    def counted(self) -> None:
+        """The database has an attempt for each of the `interrupted`: a start that failed before had changed nothing."""
+        self._map[_BEGIN:_SIZE] = bytes(_SIZE - _BEGIN)
 
     def begin(self, number: int) -> int:
         """Note that something is under way; where it was noted, or -1 if there is no room."""
@@ -94,6 +111,28 @@ def last_acknowledged(path: Path) -> int:
         return 0
     number: int = _NUMBER.unpack_from(data, _TEXT)[0] if len(data) >= _SIZE else 0
     return number
+
+
+def holder(path: Path) -> str | None:
+    """Who owns ``path`` now, in words; None if nobody does.
+
+    The kernel only tells by trying, so for a moment this holds the sidecar itself, if nobody else does: a system that
+    starts in that very moment is refused.
+
+    Raises:
+        OSError: the sidecar cannot be read.
+    """
+    try:
+        file = os.open(_sidecar(path), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(file)
+    finally:
+        os.close(file)
+    return None
 
 
 def _sidecar(path: Path) -> Path:

@@ -11,9 +11,9 @@ import sqlite3
 from pathlib import Path
 from typing import Literal
 
-from moot.backends.errors import BackendDamaged, BackendVersion
+from moot.backends.errors import BackendDamaged, BackendError, BackendVersion
 
-__all__ = ["APPLICATION_ID", "VERSION", "Profile", "connect", "connect_readonly", "prepare"]
+__all__ = ["APPLICATION_ID", "VERSION", "Profile", "connect", "connect_readonly", "prepare", "said_by_sqlite"]
 
 Profile = Literal["durable", "relaxed"]
 """``durable``: what is acknowledged survives a power failure. ``relaxed``: it survives the process, not the power."""
@@ -65,7 +65,9 @@ def connect(path: Path, profile: Profile = "durable") -> sqlite3.Connection:
 def connect_readonly(path: Path) -> sqlite3.Connection:
     """A connection that only reads, also while another process writes. Keep its transactions short."""
     if not path.exists():
-        raise BackendDamaged(str(path), "there is no such file")
+        raise BackendError(f"there is no file {path}; a system makes it when it first runs on 'sqlite:///{path}'")
+    if path.is_dir():
+        raise BackendError(f"{path} is a folder; name the file of your system")
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=1, isolation_level=None)
     try:
         _refuse_others(connection, path)
@@ -94,6 +96,26 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     script = "".join(_MIGRATIONS[version] for version in range(found + 1, VERSION + 1))
     connection.executescript(
         f"BEGIN IMMEDIATE; PRAGMA application_id = {APPLICATION_ID}; {script} PRAGMA user_version = {VERSION}; COMMIT;"
+    )
+
+
+def said_by_sqlite(path: Path, error: sqlite3.Error | OSError) -> BackendError:
+    """What an error of SQLite means for whoever wanted to read or mend a file, and what can be done."""
+    if isinstance(error, OSError):
+        return BackendError(f"{path} cannot be opened: {error}; be the user whose system it is")
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if not isinstance(error, sqlite3.OperationalError) or code == sqlite3.SQLITE_ERROR:
+        return BackendDamaged(str(path), f"SQLite says {error}")
+    if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
+        return BackendError(
+            f"{path} is as it was: {error}; make room if there is none, or mend the disk, and try again"
+        )
+    if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
+        return BackendError(f"{path} is locked at the moment ({error}); try again")
+    return BackendError(
+        f"{path} cannot be opened: {error}. SQLite keeps two files beside it, so even who only reads must be "
+        f"allowed to write to {path.absolute().parent}; be the user whose system it is, or copy {path.name} "
+        f"(and {path.name}-wal, if it is there) to a folder of yours and look at the copy"
     )
 
 

@@ -65,7 +65,7 @@ class InlineWriter:
         """Write it; a failure of any kind is final."""
         try:
             batch.apply(self._connection)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 - as in a thread
             self.done(batch, BackendFailed(str(self._path), _reason(error)))
         else:
             self.done(batch, None)
@@ -116,7 +116,7 @@ class ThreadWriter:
         while True:
             try:
                 batch.apply(self._connection)
-            except sqlite3.Error as error:
+            except Exception as error:  # noqa: BLE001 - if the thread died, everybody would wait
                 last_try = self._closing.is_set()
                 if not _may_pass(error) or last_try:
                     return BackendFailed(str(self._path), _reason(error))
@@ -139,13 +139,13 @@ class ThreadWriter:
             _log.debug("the log of %s stays as it is: %s", self._path, error)
 
 
-def _may_pass(error: sqlite3.Error) -> bool:
+def _may_pass(error: Exception) -> bool:
     """Whether trying again may help: no room, a lock, a device that recovers. A failed sync is not forgiven."""
     code = getattr(error, "sqlite_errorcode", None)
     return code is not None and code not in _FINAL and code & 0xFF in _PASSING
 
 
-def _reason(error: sqlite3.Error) -> str:
+def _reason(error: Exception) -> str:
     return f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
 
 
