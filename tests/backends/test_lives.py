@@ -6,6 +6,7 @@ The same bank as in `test_kill.py`, on a disk of which everything that is not sy
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from typing import Any
 
@@ -15,11 +16,10 @@ import pytest
 from moot import AgentManager, AgentMessage
 from moot.durability import Durability
 from moot.outside import Outside
-from moot.testing import run
-from moot.testing.simulated_backend import SimulatedBackend
+from moot.testing import SimulatedBackend, run
 from tests.backends import bank
 
-SEEDS = 300
+SEEDS = int(os.environ.get("MOOT_LIVES", "300"))
 LIVES = 4
 
 

@@ -16,6 +16,7 @@ from moot.testing.invariants import Invariant, Violation
 from moot.testing.laws import LAWS
 from moot.testing.report import Search, SimulationFailed, report, search
 from moot.testing.simulate import Build, Simulation, simulate
+from moot.testing.simulated_backend import SimulatedBackend
 from moot.testing.simulated_loop import Livelock, SimulatedLoop
 from moot.testing.virtual_loop import Stalled, VirtualClockLoop, run
 from moot.testing.world import SimulatedManager
@@ -31,6 +32,7 @@ __all__ = [
     "Livelock",
     "ScriptedEngine",
     "Search",
+    "SimulatedBackend",
     "SimulatedLoop",
     "SimulatedManager",
     "Simulation",
