@@ -263,6 +263,8 @@ class System:
         """An agent is out for good."""
         self.supervisor.forget(cell)
         self.watches.ended(cell, error)
+        if self.is_open:  # else all timers end, or are kept for the next run
+            self.schedule.ended(cell)
         if cell.breaker is not None:
             self.breakers.forget(cell.id)
 
