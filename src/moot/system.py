@@ -310,6 +310,8 @@ class System:
     async def hurry(self) -> None:
         """A stop is under way, and shall wait for no turn and no restart any more."""
         self.supervisor.cancel()
+        if self.durability is not None:
+            self.durability.is_closing = True
         await self.worker.close(0.0)
 
     async def _drained(self, timeout: float) -> bool:
