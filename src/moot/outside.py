@@ -191,18 +191,19 @@ class Outside:
             system.delivery.request(ask, target, message)
 
     async def _deliver(self, message: AgentMessage, timeout: float) -> None:
-        await self.kept_once_admitted(self.accept(message), message, timeout)
+        await self.admitted_or_withdrawn(self.accept(message), message, timeout)
+        await self.kept()
 
-    async def kept_once_admitted(self, lane: Lane | None, message: AgentMessage, timeout: float) -> None:
-        """Return when an accepted message has room and is kept; raises `MailboxFull` after ``timeout`` seconds."""
+    async def admitted_or_withdrawn(self, lane: Lane | None, message: AgentMessage, timeout: float) -> None:
+        """Return when an accepted message has room; raises `MailboxFull` after ``timeout`` seconds, and undoes it."""
+        if lane is None:
+            return
         try:
-            if lane is not None:
-                await self.admitted(lane, timeout)
+            await self.admitted(lane, timeout)
         except BaseException:
-            if self._durability is not None and lane is not None:
+            if self._durability is not None:
                 self._durability.withdrawn(lane.target.id, message)
             raise
-        await self.kept()
 
     async def admitted(self, lane: Lane, timeout: float) -> None:
         """Return when the message in ``lane`` got room; raises `MailboxFull` after ``timeout`` seconds."""
