@@ -15,7 +15,7 @@ import msgspec
 
 from moot.asks import Ask
 from moot.dedup import SeenIds
-from moot.errors import MailboxFull, ManagerStopped
+from moot.errors import AskTimeout, MailboxFull, ManagerStopped
 from moot.flow import Lane
 from moot.ids import TOPIC
 from moot.kept_asks import name_of, named
@@ -136,7 +136,7 @@ class Outside:
         self._send(request)
         request.on_progress = ask.on_progress
         request.when_done(lambda ended: self._pass_on(ask, ended))
-        ask.when_done(lambda _: request.cancel())  # (nothing, if it is done)
+        ask.when_done(lambda ended: _end_with(request, ended))
 
     def _pass_on(self, ask: Ask[Any], request: Ask[Any]) -> None:
         if self._durability is not None:
@@ -238,3 +238,11 @@ class _Patience:
         if accepted is not None and not accepted.done():
             accepted.set_exception(self._error)
         self._lane.flow.withdraw(self._lane)
+def _end_with(request: Ask[Any], ask: Ask[Any]) -> None:
+    """End a request, if it is not done, as the ask has ended that it was made for."""
+    if isinstance(ask.error, AskTimeout):
+        request.expire()
+    else:
+        request.cancel()
+
+
