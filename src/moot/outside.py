@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,6 +23,10 @@ from moot.message import AgentMessage
 from moot.records import decode_answer
 from moot.repeats import Repeats
 from moot.system import System
+
+if TYPE_CHECKING:
+    from moot.cell import Cell
+    from moot.durability import Durability
 
 __all__ = ["OUTSIDE", "Outside"]
 
@@ -181,9 +185,8 @@ class Outside:
             given_id=ask.given_id,
         )
         if durability is not None and ask.given_id is not None:
-            durability.accepted(target.id, message)
-            durability.give(ask.to, ask.given_id)
-        if target.mailbox.offer(message):
+            self._send_kept(ask, target, message, durability)
+        elif target.mailbox.offer(message):
             ask.target, ask.message = target, message
             if not target.queued:
                 system.worker.notice(target)
@@ -193,6 +196,22 @@ class Outside:
     async def _deliver(self, message: AgentMessage, timeout: float) -> None:
         await self.admitted_or_withdrawn(self.accept(message), message, timeout)
         await self.kept()
+    def _send_kept(self, ask: Ask[Any], target: Cell, message: AgentMessage, durability: Durability) -> None:
+        """Send a request that outlives its asker. One that is refused has left nothing behind."""
+        try:
+            durability.accepted(target.id, message)
+        except BaseException:
+            self._system.asks.close(ask)
+            raise
+        key = (ask.to, message.id)
+        durability.give(*key)
+        try:
+            self._system.delivery.request(ask, target, message)
+        except BaseException:
+            durability.take_back(*key)
+            durability.withdrawn(target.id, message)
+            raise
+
 
     async def admitted_or_withdrawn(self, lane: Lane | None, message: AgentMessage, timeout: float) -> None:
         """Return when an accepted message has room; raises `MailboxFull` after ``timeout`` seconds, and undoes it."""
