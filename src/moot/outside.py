@@ -165,13 +165,16 @@ class Outside:
 
     def _send(self, ask: Ask[Any]) -> None:
         system = self._system
-        target = self._cells.get(ask.to)
-        if target is None or target.stopping:
-            target = system.target(ask.to)
         deadline = system.now() + ask.timeout
         durability = self._durability
         if durability is not None and ask.given_id is not None:
             ask.name = name_of(ask.to, ask.given_id)
+            if durability.is_deferred(ask.to, ask.given_id):
+                system.asks.open(ask, deadline)
+                return
+        target = self._cells.get(ask.to)
+        if target is None or target.stopping:
+            target = system.target(ask.to)
         message = AgentMessage(
             OUTSIDE,
             target.id,
@@ -193,9 +196,6 @@ class Outside:
         else:
             system.delivery.request(ask, target, message)
 
-    async def _deliver(self, message: AgentMessage, timeout: float) -> None:
-        await self.admitted_or_withdrawn(self.accept(message), message, timeout)
-        await self.kept()
     def _send_kept(self, ask: Ask[Any], target: Cell, message: AgentMessage, durability: Durability) -> None:
         """Send a request that outlives its asker. One that is refused has left nothing behind."""
         try:
@@ -212,6 +212,9 @@ class Outside:
             durability.withdrawn(target.id, message)
             raise
 
+    async def _deliver(self, message: AgentMessage, timeout: float) -> None:
+        await self.admitted_or_withdrawn(self.accept(message), message, timeout)
+        await self.kept()
 
     async def admitted_or_withdrawn(self, lane: Lane | None, message: AgentMessage, timeout: float) -> None:
         """Return when an accepted message has room; raises `MailboxFull` after ``timeout`` seconds, and undoes it."""
@@ -245,6 +248,14 @@ class Outside:
             expiring.pop(patience, None)
 
 
+def _end_with(request: Ask[Any], ask: Ask[Any]) -> None:
+    """End a request, if it is not done, as the ask has ended that it was made for."""
+    if isinstance(ask.error, AskTimeout):
+        request.expire()
+    else:
+        request.cancel()
+
+
 class _Patience:
     """On the wheel: how long a caller waits for room."""
 
@@ -257,11 +268,3 @@ class _Patience:
         if accepted is not None and not accepted.done():
             accepted.set_exception(self._error)
         self._lane.flow.withdraw(self._lane)
-def _end_with(request: Ask[Any], ask: Ask[Any]) -> None:
-    """End a request, if it is not done, as the ask has ended that it was made for."""
-    if isinstance(ask.error, AskTimeout):
-        request.expire()
-    else:
-        request.cancel()
-
-
