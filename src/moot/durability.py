@@ -87,9 +87,10 @@ class Durability:
             _log.warning("mail for %r, which is not registered, is kept until it is", message.to)
         mail.append(KeptMail(_name(message), body))
 
-    def waiting(self) -> dict[str, int]:
-        """How many messages wait for each agent that is not registered."""
-        return {agent_id: len(mail) for agent_id, mail in self._kept.mail.items() if mail}
+    def waiting(self) -> list[str]:
+        """The agents that are not registered and have mail or timers."""
+        with_mail = [agent_id for agent_id, mail in self._kept.mail.items() if mail]
+        return list(dict.fromkeys([*with_mail, *(timer.agent_id for timer in self._kept.timers)]))
 
     # dead letters
     def open_letters(self, letters: DeadLetters) -> None:
