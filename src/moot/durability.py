@@ -25,7 +25,7 @@ from moot.deadletters import DeadLetter, DeadLetters, Reason
 from moot.errors import InvalidPayload, MessageTooLarge
 from moot.kept_asks import KeptAsks, name_of, named
 from moot.message import AgentMessage, ReplyTo
-from moot.records import DurableRecords, decode_answer
+from moot.records import DurableRecords, SyncedRecords, decode_answer
 from moot.turn import NOTHING, Effects, Timer
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class Durability:
             turn = _turn(message, cell.id)
             ctx.records = DurableRecords(self.journal, turn, self._kept.records.pop(turn, {}))
             ctx.records.attempt = self.journal.begin_attempt(cell.id, _name(message))
+        else:
+            ctx.records = SyncedRecords(self.journal)
 
     def over(self, ctx: AgentContext[Any]) -> None:
         """A turn has ended, in whatever way, and has not killed the process."""

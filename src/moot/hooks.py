@@ -47,6 +47,8 @@ class Hooks:
             cell.id, cell.id, None, f"moot.{name}", self._runtime.next_sequence(), self._runtime.incarnation
         )
         ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message)
+        if self.durability is not None:
+            self.durability.begun(cell, ctx)
         try:
             waiting = cell.agent.on_start(ctx) if name == "start" else cell.agent.on_stop(ctx)
             if waiting.__class__ is CoroutineType:  # a plain function has done it all
