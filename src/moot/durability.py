@@ -124,9 +124,11 @@ class Durability:
             ctx.records = SyncedRecords(self.journal)
 
     def over(self, ctx: AgentContext[Any]) -> None:
-        """A turn has ended, in whatever way, and has not killed the process."""
+        """A turn has ended, in whatever way, and has not killed the process. May be called twice."""
+        self._sealed = {}
         if isinstance(ctx.records, DurableRecords):
             self.journal.end_attempt(ctx.records.attempt)
+            ctx.records.attempt = -1
 
     def seal(self, effects: Effects | None, message: AgentMessage, answer: Any) -> None:
         """Encode what a turn is about to do.
@@ -151,7 +153,7 @@ class Durability:
             sealed[id(answer)] = answer, _encoded(answer, f"the answer to {message.message_type}")
 
     def committed(self, cell: Cell, ctx: AgentContext[Any]) -> None:
-        """A turn has taken effect: its messages have ended, and its records are needed no more."""
+        """A turn is taking effect: its messages have ended, and its records are needed no more."""
         for message in ctx.messages:
             self.journal.end_mail(cell.id, _name(message))
         if ctx.records is not None:

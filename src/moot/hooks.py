@@ -60,9 +60,9 @@ class Hooks:
                     self.durability.seal(ctx.effects, message, None)
                 if ctx.effects.transaction is not None:
                     await ctx.effects.transaction.commit()
-                self._committer.commit(cell, ctx, ctx.effects)
                 if self.durability is not None:
                     self.durability.committed(cell, ctx)
+                self._committer.commit(cell, ctx, ctx.effects)
             ctx.closed = True
         except BaseException:
             await self._recovery.roll_back(ctx)
