@@ -7,7 +7,7 @@ from typing import Any
 
 from moot.context import AgentContext
 from moot.deadletters import Reason
-from moot.errors import MootError, UnknownMessageType
+from moot.errors import MootError, TurnError, UnknownMessageType
 from moot.handlers import handles
 from moot.testing.conformance.cast import (
     ONCE,
@@ -31,6 +31,8 @@ __all__ = [
     "a_letter_requeued_in_another_life_is_handled",
     "an_answer_is_recalled_in_another_life",
     "an_ask_that_failed_may_be_made_again_in_another_life",
+    "an_ask_that_was_passed_on_and_failed_may_be_made_again",
+    "an_id_is_remembered_for_a_week",
     "an_id_that_was_told_is_known_in_another_life",
     "new_dead_letters_get_new_ids",
     "who_asks_again_in_another_life_joins_what_is_under_way",
@@ -53,6 +55,19 @@ async def an_id_that_was_told_is_known_in_another_life(lives: Lives) -> None:
 
     assert await manager.ask("counter", Add(0)) == 11
     assert await manager.ask("hanging", Add(0)) == 5
+
+
+async def an_id_is_remembered_for_a_week(lives: Lives) -> None:
+    """An id is known for 7 days from when it was given, answers included; then it is one like any other."""
+    day = 24 * 3600.0
+    await lives.begin(Counter("counter"))
+    for days, total in ((0, 2), (6, 2), (2, 4)):
+        await lives.end()
+        await asyncio.sleep(days * day)
+        manager = await lives.begin(Counter("counter"))
+        await manager.tell("counter", Add(1), message_id="a")
+        await manager.settle()
+        assert await manager.ask("counter", Add(1), message_id="b") == total
 
 
 async def _hang(message: Add) -> None:
@@ -140,6 +155,28 @@ async def an_ask_that_failed_may_be_made_again_in_another_life(lives: Lives) -> 
     assert await manager.ask("answerer", Question(), message_id="a") == "now"
     assert len(keys) == 2
     assert len(manager.dead_letters) == 1
+
+
+async def an_ask_that_was_passed_on_and_failed_may_be_made_again(lives: Lives) -> None:
+    """A deferred answer that cannot come any more is not waited for: who asks again is answered anew."""
+
+    async def pass_on(message: Question, ctx: AgentContext) -> None:
+        ctx.forward("answerer")
+
+    async def fail(message: Question) -> str:
+        raise ValueError
+
+    async def answer(message: Question) -> str:
+        return "now"
+
+    manager = await lives.begin(acting(pass_on, "desk"), acting(fail, "answerer", retry=ONCE))
+    await refusal(manager.ask("desk", Question(), message_id="a"), MootError)
+    await manager.settle()
+    await refusal(manager.ask("desk", Question(), message_id="a", timeout=5), TurnError)
+    await manager.settle()
+
+    manager = await lives.next(acting(pass_on, "desk"), acting(answer, "answerer"))
+    assert await manager.ask("desk", Question(), message_id="a", timeout=5) == "now"
 
 
 async def a_dead_letter_is_there_in_the_next_life(lives: Lives) -> None:
