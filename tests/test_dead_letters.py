@@ -9,7 +9,7 @@ def test_a_letter_that_makes_room_for_a_newer_one_is_said_to_be_gone() -> None:
     kept: dict[int, str] = {}
     letters = DeadLetters(capacity=2)
     letters.added = lambda letter, agent_id: kept.update({letter.id: agent_id})
-    letters.taken = kept.pop
+    letters.taken = kept.__delitem__
 
     for name in "abc":
         letters.add(AgentMessage("outside", name, None, "note"), Reason.STOPPED, "gone", at=0.0)
