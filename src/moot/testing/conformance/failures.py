@@ -18,6 +18,7 @@ __all__ = [
     "a_turn_that_kills_its_process_is_given_up",
     "an_answer_leaves_when_all_that_led_to_it_is_kept",
     "an_effect_is_done_when_all_that_led_to_it_is_kept",
+    "an_effect_of_a_hook_is_done_when_all_that_led_to_it_is_kept",
     "an_effect_that_was_not_recorded_is_repeated_under_its_key",
     "what_is_acknowledged_is_kept_at_that_moment",
     "what_was_never_acknowledged_comes_in_order_as_far_as_it_goes",
@@ -140,6 +141,36 @@ async def an_effect_is_done_when_all_that_led_to_it_is_kept(lives: Lives) -> Non
 
         manager = await lives.begin(Counter("teller"))
         assert await manager.ask("teller", Add(0)) == paid[-1] == number
+        await lives.end()
+
+
+async def an_effect_of_a_hook_is_done_when_all_that_led_to_it_is_kept(lives: Lives) -> None:
+    """The same in ``on_start``: what the hook saw is kept when its effect is done."""
+    seen: list[int] = []
+
+    async def write(message: Add, ctx: AgentContext) -> None:
+        await ctx.shared_state.set("key", message.amount)
+
+    class Opening(Counter):
+        async def on_start(self, ctx: AgentContext[Tally]) -> None:
+            value = await ctx.shared_state.get("key")
+
+            def announce(key: str) -> None:
+                seen.append(value)
+                lives.store.fail()
+
+            await ctx.effect("announce", announce)
+
+    for number in range(1, 6):
+        manager = await lives.begin(acting(write, "writer"))
+        manager.tell_nowait("writer", Add(number))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        await manager.register(Opening("opening"))
+        await manager.stop(drain=False)
+
+        manager = await lives.begin()
+        assert await manager.shared_state.get("key") == seen[-1] == number
         await lives.end()
 
 
