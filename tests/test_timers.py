@@ -150,14 +150,29 @@ async def test_what_is_scheduled_for_an_agent_that_has_gone_is_a_dead_letter() -
         await manager.register(Clock("clock"))
         await manager.register(Clock("other"))
         await manager.ask("clock", Go())
-        await manager.unregister("clock")
-        await manager.settle()
+        await asyncio.sleep(1)
+        await manager.unregister("other")
 
         await asyncio.sleep(20)
 
         assert manager.dead_letters.counts == {Reason.UNKNOWN_AGENT: 1}
         with pytest.raises(ValueError, match="0 or more seconds"):
             FakeContext.of(message=Go()).schedule(math.nan, Note(""))
+
+
+async def test_what_an_agent_had_scheduled_ends_with_it() -> None:
+    async with AgentManager() as manager:
+        other = Clock("other")
+        await manager.register(Clock("clock"))
+        await manager.register(other)
+        await manager.ask("clock", Go())
+        await asyncio.sleep(1)
+        await manager.unregister("clock")
+
+        await asyncio.sleep(20)
+
+        assert other.heard == [("at once", 0)]
+        assert manager.dead_letters.counts == {Reason.STOPPED: 2}
 
 
 async def test_an_agent_can_keep_time() -> None:

@@ -80,7 +80,7 @@ class DeadLetters:
         self.added: Callable[[DeadLetter, str], None] | None = None
         """The same, with whose mail it was: for a backend that keeps them."""
         self.taken: Callable[[int], None] | None = None
-        """Called with the id of one that was taken out."""
+        """Called with the id of one that was taken out, or is forgotten."""
         self.counts: Counter[Reason] = Counter()
 
     def __len__(self) -> int:
@@ -118,7 +118,7 @@ class DeadLetters:
         self._total += 1
         self.counts[reason] += 1
         letter = DeadLetter(id=self._total, message=message, reason=reason, error=error, attempts=attempts, at=at)
-        self._letters.append(letter)
+        self._keep(letter)
         if self.added is not None:
             self.added(letter, agent_id or message.to)
         if self.listener is not None:
@@ -141,7 +141,7 @@ class DeadLetters:
 
     def put_back(self, letter: DeadLetter) -> None:
         """Put one in again that was taken: it could not be sent after all."""
-        self._letters.append(letter)
+        self._keep(letter)
         if self.added is not None:
             self.added(letter, letter.message.to)
 
@@ -149,3 +149,9 @@ class DeadLetters:
         """Put one in that was kept elsewhere; it counts for nothing but its id."""
         self._letters.append(letter)
         self._total = max(self._total, letter.id)
+
+    def _keep(self, letter: DeadLetter) -> None:
+        letters = self._letters
+        if letters and len(letters) == letters.maxlen and self.taken is not None:
+            self.taken(letters[0].id)
+        letters.append(letter)

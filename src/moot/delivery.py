@@ -201,8 +201,9 @@ class Delivery:
         receiver: Station | None = None,
     ) -> None:
         """Make a dead letter of ``message``; one that was published names the ``receiver`` that lost it."""
-        if reason is Reason.STOPPED and self.durability is not None and self.durability.is_closing:
-            return  # it is kept for the next run
+        ends_with_the_system = reason is Reason.STOPPED or reason is Reason.CANCELLED
+        if ends_with_the_system and self.durability is not None and self.durability.is_closing:
+            return  # it is kept for the next run, or will be asked again
         if receiver is not None and message.to.startswith(TOPIC):
             message = msgspec.structs.replace(message, to=receiver.id)
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"

@@ -25,7 +25,7 @@ from moot.deadletters import DeadLetter, DeadLetters, Reason
 from moot.errors import InvalidPayload, MessageTooLarge
 from moot.kept_asks import KeptAsks, name_of, named
 from moot.message import VERSION, AgentMessage, Payload, ReplyTo, with_version
-from moot.records import DurableRecords, decode_answer
+from moot.records import DurableRecords, SyncedRecords, decode_answer
 from moot.turn import NOTHING, Effects, Timer
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ __all__ = ["REMEMBERED_FOR", "Durability"]
 _MOST_BYTES = 1 << 24
 REMEMBERED_FOR = 7 * 24 * 3600.0
 """For so many seconds an id that a caller from outside gave is remembered."""
+_LATER = b""
+"""Stands for the answer to an ask that was handled and will be answered by a later turn. (No answer is so short.)"""
 
 _log = logging.getLogger("moot.durability")
 
@@ -54,7 +56,7 @@ class Durability:
         self._kept = kept
         self._clock = clock
         self._asks = asks
-        asks.answering = self._answered
+        asks.answering, asks.failing = self._answered, self._failed
         self._sealed: dict[int, tuple[Any, bytes]] = {}
         self.bury: Callable[[Cell, AgentMessage, Reason, str, int], None] = lambda *facts: None
         self.readmit: Callable[[AgentMessage], AgentMessage] = lambda message: message
@@ -85,9 +87,10 @@ class Durability:
             _log.warning("mail for %r, which is not registered, is kept until it is", message.to)
         mail.append(KeptMail(_name(message), body))
 
-    def waiting(self) -> dict[str, int]:
-        """How many messages wait for each agent that is not registered."""
-        return {agent_id: len(mail) for agent_id, mail in self._kept.mail.items() if mail}
+    def waiting(self) -> list[str]:
+        """The agents that are not registered and have mail or timers."""
+        with_mail = [agent_id for agent_id, mail in self._kept.mail.items() if mail]
+        return list(dict.fromkeys([*with_mail, *(timer.agent_id for timer in self._kept.timers)]))
 
     # dead letters
     def open_letters(self, letters: DeadLetters) -> None:
@@ -118,9 +121,12 @@ class Durability:
             stored = self._kept.records.pop(turn, {})
             ctx.records = DurableRecords(self.journal, turn, (cell.id, _name(message)), stored)
             ctx.records.mark()
+        else:
+            ctx.records = SyncedRecords(self.journal)
 
     def over(self, ctx: AgentContext[Any]) -> None:
-        """A turn has ended, in whatever way, and has not killed the process."""
+        """A turn has ended, in whatever way, and has not killed the process. May be called twice."""
+        self._sealed = {}
         if isinstance(ctx.records, DurableRecords):
             ctx.records.unmark()
 
@@ -147,7 +153,7 @@ class Durability:
             sealed[id(answer)] = answer, _encoded(answer, f"the answer to {message.message_type}")
 
     def committed(self, cell: Cell, ctx: AgentContext[Any]) -> None:
-        """A turn has taken effect: its messages have ended, and its records are needed no more."""
+        """A turn is taking effect: its messages have ended, and its records are needed no more."""
         for message in ctx.messages:
             self.journal.end_mail(cell.id, _name(message))
         if ctx.records is not None:
@@ -157,8 +163,7 @@ class Durability:
             if effects.state is not NOTHING:
                 self.journal.put_state(cell.id, cell.agent.state_version, self._bytes(effects.state, "a state"))
             if effects.is_deferred and reply_to is not None:
-                self._give(reply_to.inbox, None)
-        self._sealed = {}
+                self._deferred(reply_to)
 
     def put_timer(self, cell: Cell, timer: Timer, due: float) -> None:
         """A message is to be sent by an agent at ``due``."""
@@ -184,14 +189,19 @@ class Durability:
         if key is None or key not in self._kept.given:
             return False
         _, body = self._kept.given[key]
-        if body is not None:
+        if body:
             self._asks.resolve(ReplyTo(ask.name or "", ask.key), decode_answer(body, ask.content))
         return True
 
     def given(self, address: str, given_id: str) -> tuple[bool, bytes | None]:
         """Whether a caller from outside gave this id before, and the answer, if it was an ask that was answered."""
         known = self._kept.given.get((address, given_id))
-        return (False, None) if known is None else (True, known[1])
+        return (False, None) if known is None else (True, known[1] or None)
+
+    def is_deferred(self, address: str, given_id: str) -> bool:
+        """Whether the ask of this id was handled, and its answer is to come in a later turn."""
+        known = self._kept.given.get((address, given_id))
+        return known is not None and known[1] == _LATER
 
     def give(self, address: str, given_id: str, body: bytes | None = None) -> None:
         """A caller from outside has given an id; or, with ``body``, it was answered."""
@@ -218,10 +228,16 @@ class Durability:
         elif key[0] or key in self._kept.given:  # of a caller from outside, or of a turn that has yet to run again
             self.give(*key, self._bytes(answer, "an answer"))
 
-    def _give(self, inbox: str, body: bytes | None) -> None:
-        key = named(inbox)
-        if key is not None and key not in self._kept.given:
-            self.give(*key, body)
+    def _deferred(self, reply_to: ReplyTo) -> None:
+        key = named(reply_to.inbox)
+        if key is not None and not self.given(*key)[1]:
+            self.give(*key, _LATER)
+
+    def _failed(self, reply_to: ReplyTo) -> None:
+        """An ask is about to fail, which is not kept: who asks again is to have it handled again."""
+        key = named(reply_to.inbox)
+        if key is not None and not self.is_closing and not self.given(*key)[1]:
+            self.take_back(*key)
 
     def _forget_old_ids(self) -> None:
         oldest = self._clock.now() - REMEMBERED_FOR

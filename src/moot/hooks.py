@@ -47,6 +47,8 @@ class Hooks:
             cell.id, cell.id, None, f"moot.{name}", self._runtime.next_sequence(), self._runtime.incarnation
         )
         ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message)
+        if self.durability is not None:
+            self.durability.begun(cell, ctx)
         try:
             waiting = cell.agent.on_start(ctx) if name == "start" else cell.agent.on_stop(ctx)
             if waiting.__class__ is CoroutineType:  # a plain function has done it all
@@ -58,9 +60,9 @@ class Hooks:
                     self.durability.seal(ctx.effects, message, None)
                 if ctx.effects.transaction is not None:
                     await ctx.effects.transaction.commit()
-                self._committer.commit(cell, ctx, ctx.effects)
                 if self.durability is not None:
                     self.durability.committed(cell, ctx)
+                self._committer.commit(cell, ctx, ctx.effects)
             ctx.closed = True
         except BaseException:
             await self._recovery.roll_back(ctx)

@@ -30,14 +30,17 @@ def named(name: str) -> tuple[str, str] | None:
 
 
 class KeptAsks(AskTable):
-    """An `AskTable` that knows asks by name besides. ``answering(reply_to, answer)`` is called before each answer."""
+    """An `AskTable` that knows asks by name besides. ``answering(reply_to, answer)`` is called before each answer, and
+    ``failing(reply_to)`` before each failure.
+    """
 
-    __slots__ = ("_names", "answering")
+    __slots__ = ("_names", "answering", "failing")
 
     def __init__(self, inbox: str, next_key: Callable[[], int], wheel: DeadlineWheel) -> None:
         super().__init__(inbox, next_key, wheel)
         self._names: dict[str, int] = {}
         self.answering: Callable[[ReplyTo, Any], None] = lambda reply_to, answer: None
+        self.failing: Callable[[ReplyTo], None] = lambda reply_to: None
 
     def open(self, ask: Ask[Any], deadline: float) -> ReplyTo:
         reply_to = super().open(ask, deadline)
@@ -54,6 +57,10 @@ class KeptAsks(AskTable):
         super().close(ask)
         if ask.name is not None and self._names.get(ask.name) == ask.key:
             del self._names[ask.name]
+
+    def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
+        self.failing(reply_to)
+        return super().fail(reply_to, error)
 
     def resolve(self, reply_to: ReplyTo, answer: Any) -> bool:
         self.answering(reply_to, answer)

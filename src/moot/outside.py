@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from moot.asks import Ask
 from moot.dedup import SeenIds
-from moot.errors import MailboxFull, ManagerStopped
+from moot.errors import AskTimeout, MailboxFull, ManagerStopped
 from moot.flow import Lane
 from moot.ids import TOPIC
 from moot.kept_asks import name_of, named
@@ -23,6 +23,10 @@ from moot.message import AgentMessage
 from moot.records import decode_answer
 from moot.repeats import Repeats
 from moot.system import System
+
+if TYPE_CHECKING:
+    from moot.cell import Cell
+    from moot.durability import Durability
 
 __all__ = ["OUTSIDE", "Outside"]
 
@@ -137,7 +141,7 @@ class Outside:
         self._send(request)
         request.on_progress = ask.on_progress
         request.when_done(lambda ended: self._pass_on(ask, ended))
-        ask.when_done(lambda _: request.cancel())  # (nothing, if it is done)
+        ask.when_done(lambda ended: _end_with(request, ended))
 
     def _pass_on(self, ask: Ask[Any], request: Ask[Any]) -> None:
         if self._durability is not None:
@@ -162,13 +166,16 @@ class Outside:
 
     def _send(self, ask: Ask[Any]) -> None:
         system = self._system
-        target = self._cells.get(ask.to)
-        if target is None or target.stopping:
-            target = system.target(ask.to)
         deadline = system.now() + ask.timeout
         durability = self._durability
         if durability is not None and ask.given_id is not None:
             ask.name = name_of(ask.to, ask.given_id)
+            if durability.is_deferred(ask.to, ask.given_id):
+                system.asks.open(ask, deadline)
+                return
+        target = self._cells.get(ask.to)
+        if target is None or target.stopping:
+            target = system.target(ask.to)
         message = AgentMessage(
             OUTSIDE,
             target.id,
@@ -182,28 +189,44 @@ class Outside:
             given_id=ask.given_id,
         )
         if durability is not None and ask.given_id is not None:
-            durability.accepted(target.id, message)
-            durability.give(ask.to, ask.given_id)
-        if target.mailbox.offer(message):
+            self._send_kept(ask, target, message, durability)
+        elif target.mailbox.offer(message):
             ask.target, ask.message = target, message
             if not target.queued:
                 system.worker.notice(target)
         else:
             system.delivery.request(ask, target, message)
 
-    async def _deliver(self, message: AgentMessage, timeout: float) -> None:
-        await self.kept_once_admitted(self.accept(message), message, timeout)
-
-    async def kept_once_admitted(self, lane: Lane | None, message: AgentMessage, timeout: float) -> None:
-        """Return when an accepted message has room and is kept; raises `MailboxFull` after ``timeout`` seconds."""
+    def _send_kept(self, ask: Ask[Any], target: Cell, message: AgentMessage, durability: Durability) -> None:
+        """Send a request that outlives its asker. One that is refused has left nothing behind."""
         try:
-            if lane is not None:
-                await self.admitted(lane, timeout)
+            durability.accepted(target.id, message)
         except BaseException:
-            if self._durability is not None and lane is not None:
+            self._system.asks.close(ask)
+            raise
+        key = (ask.to, message.id)
+        durability.give(*key)
+        try:
+            self._system.delivery.request(ask, target, message)
+        except BaseException:
+            durability.take_back(*key)
+            durability.withdrawn(target.id, message)
+            raise
+
+    async def _deliver(self, message: AgentMessage, timeout: float) -> None:
+        await self.admitted_or_withdrawn(self.accept(message), message, timeout)
+        await self.kept()
+
+    async def admitted_or_withdrawn(self, lane: Lane | None, message: AgentMessage, timeout: float) -> None:
+        """Return when an accepted message has room; raises `MailboxFull` after ``timeout`` seconds, and undoes it."""
+        if lane is None:
+            return
+        try:
+            await self.admitted(lane, timeout)
+        except BaseException:
+            if self._durability is not None:
                 self._durability.withdrawn(lane.target.id, message)
             raise
-        await self.kept()
 
     async def admitted(self, lane: Lane, timeout: float) -> None:
         """Return when the message in ``lane`` got room; raises `MailboxFull` after ``timeout`` seconds."""
@@ -224,6 +247,14 @@ class Outside:
             raise
         finally:
             expiring.pop(patience, None)
+
+
+def _end_with(request: Ask[Any], ask: Ask[Any]) -> None:
+    """End a request, if it is not done, as the ask has ended that it was made for."""
+    if isinstance(ask.error, AskTimeout):
+        request.expire()
+    else:
+        request.cancel()
 
 
 class _Patience:

@@ -13,7 +13,7 @@ import msgspec
 
 from moot.asks import Ask, gather
 from moot.deadletters import DeadLetters
-from moot.errors import DeliveryError, ManagerStopped
+from moot.errors import ManagerStopped
 from moot.ids import is_text
 from moot.message import AgentMessage, Request, message_type_of
 from moot.outside import OUTSIDE, Outside
@@ -155,10 +155,11 @@ class OutsideCalls:
         lane = outside.accept(message)
         self.dead_letters.take(letter_id)  # in one step with that, so that it is never in both places, or in none
         try:
-            await outside.kept_once_admitted(lane, message, 30.0)
-        except DeliveryError:
+            await outside.admitted_or_withdrawn(lane, message, 30.0)
+        except BaseException:
             self.dead_letters.put_back(letter)
             raise
+        await outside.kept()
         return message.id
 
     async def _post(self, message: AgentMessage, timeout: float) -> str:

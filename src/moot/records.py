@@ -20,7 +20,22 @@ from moot.turn import NOTHING, Records, digest
 if TYPE_CHECKING:
     from moot.message import Payload
 
-__all__ = ["DurableRecords", "decode_answer"]
+__all__ = ["DurableRecords", "SyncedRecords", "decode_answer"]
+
+
+class SyncedRecords(Records):
+    """The `Records` of a turn that no crash lets run again: an ask from outside, or a hook. They are not kept; only
+    its effects on the outside wait until what led to them is.
+    """
+
+    __slots__ = ("_journal",)
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    async def settled(self) -> None:
+        await self._journal.synced()
 
 
 class DurableRecords(Records):

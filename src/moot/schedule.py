@@ -81,6 +81,12 @@ class Schedule:
             return
         self._set(_Set(cell, timer, due))
 
+    def ended(self, cell: Cell) -> None:
+        """An agent is out for good, and what it had scheduled is not sent."""
+        for found in [one for one in self._timers.values() if one.cell is cell]:
+            self._drop(found)
+            self._delivery.bury(found.timer.message, Reason.STOPPED, f"agent {cell.id!r}, which scheduled it, stopped")
+
     def close(self) -> None:
         """The system stops, and what was scheduled for later is not sent."""
         for found in self._timers.values():

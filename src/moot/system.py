@@ -263,6 +263,8 @@ class System:
         """An agent is out for good."""
         self.supervisor.forget(cell)
         self.watches.ended(cell, error)
+        if self.is_open:  # else all timers end, or are kept for the next run
+            self.schedule.ended(cell)
         if cell.breaker is not None:
             self.breakers.forget(cell.id)
 
@@ -308,6 +310,8 @@ class System:
     async def hurry(self) -> None:
         """A stop is under way, and shall wait for no turn and no restart any more."""
         self.supervisor.cancel()
+        if self.durability is not None:
+            self.durability.is_closing = True
         await self.worker.close(0.0)
 
     async def _drained(self, timeout: float) -> bool:

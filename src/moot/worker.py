@@ -198,15 +198,17 @@ class Worker:
                         if effects is not None:
                             if effects.transaction is not None:
                                 await effects.transaction.commit()
+                            if self.durability is not None:
+                                self.durability.committed(cell, ctx)  # before an answer that waits for it to be kept
                             self._commit(cell, ctx, effects)
+                        elif self.durability is not None:
+                            self.durability.committed(cell, ctx)
                         ctx.closed = True
                         if message.reply_to is not None:
                             if effects is not None:
                                 answer = effects.answer_or(answer)
                             if answer is not NOTHING:
                                 self._asks.resolve(message.reply_to, answer)
-                        if self.durability is not None:
-                            self.durability.committed(cell, ctx)
                         if self.observer is not None:
                             self.observer.turn_ended(cell.id, message, ctx.attempt, "committed")
                         break
@@ -249,6 +251,8 @@ class Worker:
         if self.observer is not None:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, verdict)
         if again is None:
+            if self.durability is not None:
+                self.durability.over(ctx)  # (the runner may have to end here)
             self.recovery.check_runner(error)
         return again
 

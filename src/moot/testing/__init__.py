@@ -4,7 +4,7 @@
 and checks the laws of the runtime; ``search`` does it for many seeds and shrinks what fails;
 ``run(coroutine)`` runs on a virtual clock; ``FakeContext`` tests one handler as a
 function; ``ScriptedEngine`` answers from a list and can assert that it was used up;
-``settle(manager)`` waits until nothing is left to do.
+``settle(manager)`` waits until nothing is left to do. `moot.testing.conformance` is the suite of backends.
 """
 
 from moot.engine.scripted import ScriptedEngine

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from copy import deepcopy
 
 from moot.backends.base import Kept, KeptLetter, KeptMail, KeptTimer, MessageName
-from moot.backends.errors import BackendFailed
+from moot.backends.errors import BackendBusy, BackendFailed
 from moot.deadletters import DeadLetters
 from moot.errors import MootError
 from moot.state import InMemorySharedState
@@ -38,6 +38,7 @@ class SimulatedBackend:
         self._begin()
 
     def _begin(self) -> None:
+        """New stores, for the manager that comes next: each takes those that are there when it is made."""
         self.dead_letters = DeadLetters()
         self.shared_state = InMemorySharedState()
 
@@ -49,8 +50,7 @@ class SimulatedBackend:
     async def open(self, failed: Callable[[MootError], None]) -> tuple[_Journal, Kept]:
         """See `moot.backends.base.Backend.open`."""
         if self._journal is not None:
-            raise RuntimeError("this disk is in use; close the system that uses it, or let its power fail")
-        self._begin()
+            raise BackendBusy("the simulated disk", "another manager of this test")
         self._image.run += 1
         kept = deepcopy(self._image)
         for (agent_id, name), count in self._attempts.items():
@@ -67,12 +67,15 @@ class SimulatedBackend:
         if self._journal is not None:
             self._journal.fail()
             self._journal = None
+            self._begin()
 
     async def close(self) -> None:
         """Sync what is left."""
         journal, self._journal = self._journal, None
         if journal is not None:
             await journal.synced()
+            journal.count_attempts()
+            self._begin()
 
 
 class _Journal:
@@ -183,12 +186,16 @@ class _Journal:
         """The power fails."""
         if self._timer is not None:
             self._timer.cancel()
-        for mail in self._running.values():
-            self._attempts[mail] = self._attempts.get(mail, 0) + 1
+        self.count_attempts()
         self._has_failed = True
         waiting, self._waiting = self._waiting, deque()
         for _, callback in waiting:
             callback(_POWER)
+
+    def count_attempts(self) -> None:
+        """Whatever is said to be running now will not end."""
+        for mail in self._running.values():
+            self._attempts[mail] = self._attempts.get(mail, 0) + 1
 
     def _tell(self, change: _Change) -> None:
         if self._has_failed:
