@@ -91,13 +91,17 @@ class CausalContext(msgspec.Struct, frozen=True, omit_defaults=True):
                 seen[replica] = _merge((*_pairs(mine), *_pairs(theirs)))
         return CausalContext(seen)
 
+    def minus(self, other: CausalContext) -> CausalContext:
+        """What has been seen here and not by ``other``."""
+        seen = {name: _less(runs, other.seen.get(name, ())) for name, runs in self.seen.items()}
+        return CausalContext({name: runs for name, runs in seen.items() if runs})
+
     def without(self, dots: Iterable[tuple[str, int]]) -> CausalContext:
-        """This context less ``dots``, all of which it has."""
+        """This context less ``dots``."""
         less: dict[str, list[int]] = {}
         for replica, counter in dots:
             less.setdefault(replica, []).append(counter)
-        seen = {name: _cut(runs, sorted(less[name])) if name in less else runs for name, runs in self.seen.items()}
-        return CausalContext({name: runs for name, runs in seen.items() if runs})
+        return self.minus(CausalContext({name: _merge(zip(all_, all_, strict=True)) for name, all_ in less.items()}))
 
     @property
     def vector(self) -> VersionVector:
@@ -216,17 +220,22 @@ def _merge(pairs: Iterable[tuple[int, int]]) -> Intervals:
     return tuple(runs)
 
 
-def _cut(runs: Intervals, counters: list[int]) -> Intervals:
+def _less(runs: Intervals, gone: Intervals) -> Intervals:
+    if not gone:
+        return runs
     left: list[int] = []
-    numbers = iter(counters)
-    number = next(numbers, None)
+    holes = list(_pairs(gone))
+    place = 0
     for first, last in _pairs(runs):
         begin = first
-        while number is not None and number <= last:
-            if begin < number:
-                left += (begin, number - 1)
-            begin = number + 1
-            number = next(numbers, None)
+        while place < len(holes) and holes[place][0] <= last:
+            hole_first, hole_last = holes[place]
+            if begin < hole_first:
+                left += (begin, hole_first - 1)
+            begin = max(begin, hole_last + 1)
+            if hole_last > last:
+                break
+            place += 1
         if begin <= last:
             left += (begin, last)
     return tuple(left)
