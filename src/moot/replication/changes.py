@@ -75,8 +75,10 @@ def delta_of(kind: str, held: Any, change: Change, writer: str, now: float, max_
             return held.set(writer, value)
         case ORSet(), Add(elements):
             return held.add(writer, *elements)
-        case ((ORSet() | LWWMap() | ORMap()), Remove(elements)):
+        case ORSet(), Remove(elements):
             return held.remove(*elements)
+        case ((LWWMap() | ORMap()), Remove(elements)):
+            return held.remove(*(key for key in elements if isinstance(key, str)))
         case LWWMap(), Put(entries):
             return held.put(writer, entries, now, max_drift=max_drift)
         case ORMap(), At(key, inner):

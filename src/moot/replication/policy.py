@@ -30,7 +30,7 @@ class ReplicationPolicy(msgspec.Struct, frozen=True):
         for name in ("interval", "silence"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is above 0 s and finite, not {getattr(self, name):g}")
-        for name, least in (("fanout", 1), ("log_entries", 0), ("log_bytes", 0), ("message_bytes", 1024)):
+        for name, least in (("fanout", 1), ("log_entries", 0), ("log_bytes", 0), ("message_bytes", 256)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is at least {least}, not {getattr(self, name)}")
         if not self.max_drift >= 0:

@@ -153,7 +153,7 @@ class Replicator(Agent[Replica]):
     async def have(self, message: Have, ctx: AgentContext[Replica]) -> None:
         if not self._hear(ctx):
             return
-        self._check_name(ctx, message.seen.values())
+        self._check_name(ctx, message.seen.items())
         self._check_name(ctx, message.seen.items())
         state, nothing = ctx.state, CausalContext()
         parts: list[Part] = []
