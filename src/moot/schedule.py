@@ -102,6 +102,9 @@ class Schedule:
             self._drop(one)
             self._delivery.send_now(one.cell, timer.message)
             return
+        if one.cell.stopping and not (self.durability is not None and self.durability.is_closing):
+            self._drop(one)  # its agent is gone for good
+            return
         one.due += timer.every
         self._set(one)
         again = msgspec.structs.replace(timer.message, sequence=self._next_sequence(), incarnation=self._incarnation)
