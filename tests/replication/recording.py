@@ -70,8 +70,8 @@ def elements(made: Dots) -> list[Any]:
 
 
 def total(made: Dots) -> int:
-    counts = {Increment: 1, Decrement: -1}
-    return sum(one.change.by * counts[type(one.change)] for one in made.values())  # type: ignore[union-attr,index]
+    ups = sum(one.change.by for one in made.values() if isinstance(one.change, Increment))
+    return ups - sum(one.change.by for one in made.values() if isinstance(one.change, Decrement))
 
 
 def last_writes(made: Dots) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from moot import Backoff, MootError, Supervision
+from moot import AgentContext, Backoff, MootError, Supervision, handles
 from moot.replication import (
     Add,
     Assign,
@@ -30,7 +30,8 @@ from moot.replication import (
 )
 from moot.replication.digests import summary
 from moot.replication.kinds import shown
-from moot.testing import Crashed, Faults, SimulatedManager
+from moot.replication.messages import Tick
+from moot.testing import Crashed, Faults, SimulatedManager, search
 
 from .recording import Dots, Log, Peek, Recorder, elements, entries, known, last_writes, total
 
@@ -65,7 +66,7 @@ def change_of(kind: Kind, dice: random.Random, number: int) -> Change:
 
 async def change(manager: SimulatedManager, ids: list[str], first: int, log: Log) -> None:
     dice = manager.random
-    for number in range(first, first + 25):
+    for number in range(first, first + 16):
         kind = dice.choice(KINDS)
         with contextlib.suppress(MootError):
             await manager.ask(dice.choice(ids), Update(kind, f"v{number % 2}", change_of(kind, dice, number)))
@@ -83,17 +84,17 @@ async def states(manager: SimulatedManager, ids: list[str]) -> list[Replica]:
     return found
 
 
-async def build(manager: SimulatedManager, policy: ReplicationPolicy = SMALL) -> None:
+async def build(manager: SimulatedManager, kind: type[Recorder] = Recorder) -> None:
     """The life of a group; at its end it has converged, or an assertion says how not."""
     dice, log = manager.random, Log()
     ids = [f"r{number}" for number in range(dice.randrange(3, 6))]
     for one in ids:
-        await manager.register(Recorder(one, tuple(ids), log, policy=policy))
+        await manager.register(kind(one, tuple(ids), log, policy=SMALL))
     await change(manager, ids, 0, log)
     await manager.unregister(ids[0])
     await change(manager, ids[1:], 100, log)
-    await manager.register(Recorder(ids[0], tuple(ids), log, policy=policy))  # nothing is left of its state
-    await manager.register(Recorder("late", (ids[1],), log, policy=policy))
+    await manager.register(kind(ids[0], tuple(ids), log, policy=SMALL))  # nothing is left of its state
+    await manager.register(kind("late", (ids[1],), log, policy=SMALL))
     ids.append("late")
     await change(manager, ids, 200, log)
     for _ in range(300):
@@ -130,6 +131,21 @@ def judge_value(kind: str, shown: Any, made: Dots) -> None:
             assert all(value in possible[key] for key, value in shown.items())
 
 
-@pytest.mark.simulate(seeds=80, faults=FAULTS, make=restarting)
+@pytest.mark.simulate(seeds=60, faults=FAULTS, make=restarting)
 async def test_replicas_end_equal_and_show_what_the_changes_say_that_they_know(simulated: SimulatedManager) -> None:
     await build(simulated)
+
+
+class Deaf(Recorder):
+    """Sends what it makes, and never compares."""
+
+    @handles
+    async def tick(self, message: Tick, ctx: AgentContext[Replica]) -> None:
+        self._push(ctx)
+
+
+def test_without_anti_entropy_they_do_not() -> None:
+    failed = search(lambda manager: build(manager, Deaf), seeds=range(3), faults=FAULTS, make=restarting).first
+
+    assert failed is not None
+    assert "not equal" in str(failed.error)

@@ -64,26 +64,31 @@ def delta_of(kind: str, held: Any, change: Change, writer: str, now: float, max_
     Raises:
         TypeError: that change is none of this kind. ValueError: the value refuses it.
     """
+    delta: Any
     match held, change:
         case ((GCounter() | PNCounter()), Increment(by)):
-            return held.increment(writer, by)
+            delta = held.increment(writer, by)
         case PNCounter(), Decrement(by):
-            return held.decrement(writer, by)
+            delta = held.decrement(writer, by)
         case LWWRegister(), Assign(value):
-            return held.set(writer, value, now, max_drift=max_drift)
+            delta = held.set(writer, value, now, max_drift=max_drift)
         case MVRegister(), Assign(value):
-            return held.set(writer, value)
+            delta = held.set(writer, value)
         case ORSet(), Add(elements):
-            return held.add(writer, *elements)
+            delta = held.add(writer, *elements)
         case ORSet(), Remove(elements):
-            return held.remove(*elements)
+            delta = held.remove(*elements)
         case ((LWWMap() | ORMap()), Remove(elements)):
-            return held.remove(*(key for key in elements if isinstance(key, str)))
+            delta = held.remove(*(key for key in elements if isinstance(key, str)))
         case LWWMap(), Put(entries):
-            return held.put(writer, entries, now, max_drift=max_drift)
+            delta = held.put(writer, entries, now, max_drift=max_drift)
         case ORMap(), At(key, inner):
             of = inner_of(kind)
-            return held.update(
+            delta = held.update(
                 writer, key, EMPTY[of], lambda value, name: delta_of(of, value, inner, name, now, max_drift)
             )
-    raise TypeError(f"{type(change).__name__} is no change of a {kind}; see moot.replication for those it takes")
+        case _:
+            raise TypeError(
+                f"{type(change).__name__} is no change of a {kind}; see moot.replication for those it takes"
+            )
+    return delta

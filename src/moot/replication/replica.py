@@ -141,8 +141,6 @@ def received(replica: Replica, sender: str, part: Part, now: float, policy: Repl
 def lacking(replica: Replica, key: str, theirs: CausalContext, policy: ReplicationPolicy) -> list[Part]:
     """What brings a peer that has seen ``theirs`` of a value up to date: deltas of the log, or the whole value."""
     held = replica.values[key]
-    if not held.seen.minus(theirs):
-        return []
     parts = logged_since(replica, key, theirs, policy)
     return _parts(key, held.seen, held.value, policy, is_whole=True) if parts is None else parts
 
@@ -151,6 +149,8 @@ def logged_since(replica: Replica, key: str, theirs: CausalContext, policy: Repl
     """All that a peer lacks of a value, from the log; None if that does not reach back far enough."""
     held = replica.values[key]
     missing = held.seen.minus(theirs)
+    if not missing:
+        return []
     entries = [entry for entry in held.log if entry.seen.minus(theirs)]
     brought = _joined([entry.seen for entry in entries]) if entries else _NOTHING
     if missing.minus(brought):
