@@ -146,7 +146,7 @@ class Replicator(Agent[Replica]):
 
     @handles
     async def digest(self, message: Digest, ctx: AgentContext[Replica]) -> None:
-        if self._hear(ctx):
+        if self._hear(ctx, admits=True):
             self._tell(ctx, message.count, differing(ctx.state, message), wants_answer=True)
 
     @handles
@@ -207,12 +207,12 @@ class Replicator(Agent[Replica]):
                 together.append(part)
                 size += more
 
-    def _hear(self, ctx: AgentContext[Replica]) -> bool:
-        """Whether to listen to the sender. One that has left is told so again; a new one is a peer from now on."""
+    def _hear(self, ctx: AgentContext[Replica], *, admits: bool = False) -> bool:
+        """Whether to listen to the sender. One that has left is told so again; a new one that ``admits`` is a peer."""
         if ctx.sender in ctx.state.left:
             ctx.send(ctx.sender, Leave(peer=self.id))
             return False
-        if ctx.sender not in ctx.state.peers:
+        if admits and ctx.sender not in ctx.state.peers:
             self._admit(ctx, ctx.sender)
         self._heard[ctx.sender] = ctx.now()
         return True
