@@ -76,6 +76,9 @@ class Replicator(Agent[Replica]):
         first = self._policy.interval * ctx.random.random()  # peers that start together need not tick together
         ctx.schedule(first, Tick(), every=self._policy.interval, name="anti-entropy")
 
+    async def on_stop(self, ctx: AgentContext[Replica]) -> None:
+        ctx.unschedule("anti-entropy")
+
     # what local agents ask
     @handles
     async def update(self, message: Update, ctx: AgentContext[Replica]) -> None:
