@@ -19,7 +19,7 @@ from moot.replication.kinds import EMPTY, TYPES, decode, encode, shown
 from moot.replication.messages import Digest, Part
 from moot.replication.replica import key_of, lacking, logged_since, read_back, received, updated
 from moot.replication.splitting import split
-from moot.state.crdt import CausalContext
+from moot.state.crdt import CausalContext, Dot, ORSet
 from tests.state.histories import ALL, STEPS, World
 
 from .recording import Log, Made, elements, entries, known, last_writes, total
@@ -187,7 +187,7 @@ def body_bytes(parts: list[Part]) -> int:
 
 def test_the_delta_of_ten_scattered_keys_of_ten_thousand_takes_less_than_a_kilobyte() -> None:
     replica = map_of(10_000)
-    peer = replica
+    peer = msgspec.structs.replace(replica, writer="p")
     for number in range(0, 10_000, 1000):
         replica = updated(replica, "lww_map", "prices", Put({f"item {number:05}": -1}), NOW, USUAL)
 
@@ -282,6 +282,22 @@ REFUSED = [
 @pytest.mark.parametrize("part", REFUSED, ids=range(len(REFUSED)))
 def test_what_is_no_value_or_lies_in_the_future_is_refused(part: Part) -> None:
     with pytest.raises(ValueError):
+        received(Replica(writer="p"), "r", part, NOW, USUAL)
+
+
+POISON = [
+    ("g_counter", EMPTY["g_counter"].increment("p", (1 << 63) - 1)),
+    ("pn_counter", EMPTY["pn_counter"].decrement("p", (1 << 63) - 1)),
+    ("lww_register", EMPTY["lww_register"].set("p", 1, NOW)),
+    ("or_set", ORSet({"x": (Dot("p", (1 << 63) - 1),)}, CausalContext({"p": ((1 << 63) - 1,) * 2}))),
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), POISON, ids=[kind for kind, _ in POISON])
+def test_nobody_writes_in_the_name_of_another_that_holds_the_value(kind: Kind, value: Any) -> None:
+    part = Part(kind, "v", CausalContext({"w": (1, 1)}), encode(value))
+
+    with pytest.raises(ValueError, match="did not make them"):
         received(Replica(writer="p"), "r", part, NOW, USUAL)
 
 

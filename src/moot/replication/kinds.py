@@ -13,7 +13,7 @@ import msgspec
 
 from moot.state.crdt import GCounter, LWWMap, LWWRegister, MVRegister, ORMap, ORSet, PNCounter, Stamp
 
-__all__ = ["EMPTY", "TYPES", "Kind", "convert", "decode", "encode", "inner_of", "kind_of", "latest", "shown"]
+__all__ = ["EMPTY", "TYPES", "Kind", "convert", "decode", "encode", "inner_of", "kind_of", "latest", "reach", "shown"]
 
 Kind = Literal[
     "g_counter",
@@ -98,6 +98,19 @@ def latest(value: Any) -> float:
         case ORMap():
             return max((latest(one.value) for updates in value.entries.values() for one in updates), default=0.0)
     return 0.0
+
+
+def reach(value: Any, writer: str) -> int:
+    """How far the writes of ``writer`` in a value are numbered; 0 if there are none."""
+    match value:
+        case GCounter():
+            return value.counts.get(writer, 0)
+        case PNCounter():
+            return max(value.ups.get(writer, 0), value.downs.get(writer, 0))
+        case LWWRegister():
+            return value.stamp.time if value.stamp and value.stamp.replica == writer else 0
+    runs: tuple[int, ...] = value.context.seen.get(writer, (0,))
+    return runs[-1]
 
 
 def shown(value: Any) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from moot.replication.changes import Change, delta_of
-from moot.replication.kinds import EMPTY, convert, decode, encode, latest
+from moot.replication.kinds import EMPTY, convert, decode, encode, latest, reach
 from moot.replication.messages import Part
 from moot.replication.policy import ReplicationPolicy
 from moot.replication.splitting import split
@@ -51,13 +51,17 @@ class Held(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The state of a replicator. ``left`` are former peers; ``arriving`` is by sender and value."""
+    """The state of a replicator.
+
+    ``left`` are former peers, ``unsent`` the values that no peer was told of, ``arriving`` is by sender and value.
+    """
 
     writer: str = ""
     values: dict[str, Held] = {}
     arriving: dict[str, dict[str, Arriving]] = {}
     peers: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    unsent: tuple[str, ...] = ()
     refused: int = 0
 
     def held(self, kind: str, name: str) -> Held:
@@ -107,14 +111,17 @@ def updated(replica: Replica, kind: str, name: str, change: Change, now: float, 
     held = msgspec.structs.replace(
         held, value=held.value.join(delta), seen=held.seen.join(made), unsent=held.unsent.join(made)
     )
-    return _with(replica, key_of(kind, name), held)
+    key = key_of(kind, name)
+    unsent = replica.unsent if key in replica.unsent else (*replica.unsent, key)
+    return msgspec.structs.replace(_with(replica, key, held), unsent=unsent)
 
 
 def received(replica: Replica, sender: str, part: Part, now: float, policy: ReplicationPolicy) -> Replica:
     """The replica after a part from a peer; itself, if there is nothing new in it.
 
     Raises:
-        ValueError: it is no part of such a value, or a write in it lies too far in the future.
+        ValueError: it is no part of such a value, a write in it lies too far in the future, or is made in the name of
+            this replica.
     """
     _check_name(part.name)
     if part.kind not in EMPTY:
@@ -125,6 +132,8 @@ def received(replica: Replica, sender: str, part: Part, now: float, policy: Repl
     delta = decode(part.kind, part.body)
     if (ahead := latest(delta) - now) > policy.max_drift:
         raise ValueError(f"a write in it lies {ahead:.0f} s in the future; correct the clock of its writer")
+    if reach(delta, replica.writer) > reach(held.value, replica.writer):
+        raise ValueError(f"it has writes of {replica.writer!r}, which is this replica and did not make them")
     value = held.value.join(delta)
     key = key_of(part.kind, part.name)
     arriving = replica.arriving.get(sender, {}).get(key)

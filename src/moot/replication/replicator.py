@@ -85,7 +85,7 @@ class Replicator(Agent[Replica]):
         before = ctx.state
         after = updated(before, message.kind, message.name, message.change, ctx.now(), self._policy)
         if after is not before:
-            if not any(held.unsent for held in before.values.values()):
+            if not before.unsent:
                 ctx.schedule(0, Push())
             ctx.state = after
             ctx.publish(changes(self.id, message.kind, message.name), Changed(kind=message.kind, name=message.name))
@@ -170,14 +170,15 @@ class Replicator(Agent[Replica]):
 
     def _push(self, ctx: AgentContext[Replica]) -> None:
         state = ctx.state
-        unsent = {key: held for key, held in state.values.items() if held.unsent}
-        if not unsent:
+        if not state.unsent:
             return
         parts: list[Part] = []
-        for key, held in unsent.items():
+        values = dict(state.values)
+        for key in state.unsent:
+            held = values[key]
             parts += logged_since(state, key, held.seen.minus(held.unsent), self._policy) or ()
-        sent = {key: msgspec.structs.replace(held, unsent=CausalContext()) for key, held in unsent.items()}
-        ctx.state = msgspec.structs.replace(state, values={**state.values, **sent})
+            values[key] = msgspec.structs.replace(held, unsent=CausalContext())
+        ctx.state = msgspec.structs.replace(state, values=values, unsent=())
         self._send(ctx, [peer for peer in state.peers if self._is_near(peer, ctx)], parts)
 
     def _compare(self, ctx: AgentContext[Replica]) -> None:
