@@ -189,3 +189,35 @@ async def test_an_agent_can_keep_time() -> None:
         await asyncio.sleep(3.5)
 
     assert [at for _, at in ticking.heard] == [0, 1, 2, 3]
+
+
+class Beat(Payload):
+    pass
+
+
+class Beating(Agent):
+    def __init__(self, agent_id: str, beats: list[str]) -> None:
+        super().__init__(agent_id)
+        self.beats = beats
+
+    async def on_start(self, ctx: AgentContext) -> None:
+        ctx.schedule(1, Beat(), every=1)
+
+    @handles
+    async def beat(self, message: Beat) -> None:
+        self.beats.append(self.id)
+
+
+async def test_a_repeating_timer_ends_with_its_agent_and_is_not_inherited_by_the_next_of_its_name() -> None:
+    beats: list[str] = []
+    async with AgentManager() as manager:
+        await manager.register(Beating("heart", beats))
+        await asyncio.sleep(2.5)
+        await manager.unregister("heart")
+        await asyncio.sleep(3)
+        await manager.register(Beating("heart", beats))
+        await asyncio.sleep(2.5)
+
+        assert [letter.reason for letter in manager.dead_letters] == [Reason.STOPPED]
+
+    assert beats == ["heart"] * 4

@@ -53,18 +53,18 @@ class Schedule:
         self._delivery = delivery
         self._incarnation = incarnation
         self._next_sequence = next_sequence
-        self._timers: dict[MessageName, _Set] = {}
+        self._timers: dict[Cell, dict[MessageName, _Set]] = {}
         self.durability: Durability | None = None
 
     def __len__(self) -> int:
         """How many messages are scheduled."""
-        return len(self._timers)
+        return sum(map(len, self._timers.values()))
 
     def put(self, cell: Cell, timer: Timer | str) -> None:
         """Set a timer of an agent, in place of one that has its name; or cancel the one of that name."""
         name = timer if isinstance(timer, str) else timer.name
         if name is not None:
-            for found in [one for one in self._timers.values() if one.cell is cell and one.timer.name == name]:
+            for found in [one for one in self._of(cell) if one.timer.name == name]:
                 self._drop(found)
         if not isinstance(timer, str):
             self._set(_Set(cell, timer, self._clock.now() + timer.delay))
@@ -83,21 +83,24 @@ class Schedule:
 
     def ended(self, cell: Cell) -> None:
         """An agent is out for good, and what it had scheduled is not sent."""
-        for found in [one for one in self._timers.values() if one.cell is cell]:
+        for found in self._of(cell):
             self._drop(found)
             self._delivery.bury(found.timer.message, Reason.STOPPED, f"agent {cell.id!r}, which scheduled it, stopped")
 
     def close(self) -> None:
         """The system stops, and what was scheduled for later is not sent."""
-        for found in self._timers.values():
+        for found in [one for cell in self._timers for one in self._of(cell)]:
             if found.handle is not None:
                 found.handle.cancel()
             self._delivery.bury(found.timer.message, Reason.STOPPED, "it was scheduled for after the stop")
         self._timers.clear()
 
+    def _of(self, cell: Cell) -> list[_Set]:
+        return list(self._timers.get(cell, {}).values())
+
     def _set(self, one: _Set) -> None:
         message = one.timer.message
-        self._timers[message.incarnation, message.sequence] = one
+        self._timers.setdefault(one.cell, {})[message.incarnation, message.sequence] = one
         if self.durability is not None:
             self.durability.put_timer(one.cell, one.timer, one.due)
         one.handle = self._loop.call_later(max(0.0, one.due - self._clock.now()), self._fire, one)
@@ -117,7 +120,11 @@ class Schedule:
         if one.handle is not None:
             one.handle.cancel()
         message = one.timer.message
-        self._timers.pop((message.incarnation, message.sequence), None)
+        mine = self._timers.get(one.cell)
+        if mine is not None:
+            mine.pop((message.incarnation, message.sequence), None)
+            if not mine:
+                del self._timers[one.cell]
         self._end(message)
 
     def _end(self, message: AgentMessage) -> None:

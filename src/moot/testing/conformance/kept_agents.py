@@ -283,3 +283,9 @@ async def shared_state_is_there_with_its_versions(lives: Lives) -> None:
     await shared.set("gone", 2)
     shared = (await lives.next(Counter("counter"))).shared_state
     assert await shared.read("gone") == Versioned(2, 3)
+    changes = shared.watch(after=2)
+    seen = [await anext(changes) for _ in range(5)]
+    assert [(change.key, change.version) for change in seen[:2]] == [("gone", 1), ("gone", 2)]
+    assert [change.revision for change in seen] == [3, 4, 5, 6, 7]
+    assert {change.key for change in seen[2:]} == {"a", "of a turn", "gone"}
+    await changes.aclose()  # type: ignore[attr-defined]
