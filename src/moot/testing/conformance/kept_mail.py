@@ -7,7 +7,7 @@ import asyncio
 from moot.agent import Agent
 from moot.context import AgentContext
 from moot.handlers import handles
-from moot.policies import BatchPolicy, MailboxPolicy
+from moot.policies import BatchPolicy, MailboxPolicy, RetryPolicy
 from moot.testing.conformance.cast import Add, Counter, Listener, Note, Question, Stuck, Tally, acting, for_ever
 from moot.testing.conformance.lives import Lives
 
@@ -66,12 +66,12 @@ async def a_stop_is_no_attempt(lives: Lives) -> None:
         if len(attempts) < 5:
             await for_ever()
 
-    await lives.begin(acting(handle, "a"))
+    await lives.begin(acting(handle, "a", retry=RetryPolicy(max_deaths=2)))
     await lives.manager.tell("a", Note("x"))
     for _ in range(4):
         await asyncio.sleep(1)
         await lives.manager.stop(drain=False)
-        await lives.begin(acting(handle, "a"))
+        await lives.begin(acting(handle, "a", retry=RetryPolicy(max_deaths=2)))
     await lives.manager.settle()
 
     assert attempts == [1] * 5
