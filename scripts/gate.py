@@ -131,6 +131,9 @@ def tests(*options: str) -> Callable[[], bool]:
 closing: list[str] = []
 
 MANY_RUNS = [
+    "tests/backends/test_conformance.py",
+    "tests/backends/test_lives.py",
+    "tests/replication",
     "tests/simulation",
     "tests/state",
     "tests/test_deadlock_random.py",

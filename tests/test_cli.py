@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 MOOT = str(Path(sys.executable).parent / "moot")
+COMMANDS = "research run simulate models bench doctor inspect dlq vacuum version".split()
 
 APPS = """
 from moot import Agent, AgentContext, AgentManager, Payload, handles
@@ -72,11 +73,11 @@ def test_help_names_every_command_without_loading_them() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.returncode == 0
-    for command in ("research", "run", "simulate", "models", "bench", "doctor", "version"):
+    for command in COMMANDS:
         assert f"\n  {command} " in done.stdout
 
 
-@pytest.mark.parametrize("command", ["research", "run", "simulate", "models", "bench", "doctor", "version"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself(command: str) -> None:
     done = moot(command, "--help")
 

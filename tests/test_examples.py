@@ -21,6 +21,11 @@ EXPECTED = {
     "07_function_agents": ["HELLO, MOOT!"],
     "12_deadlock": ["deadlock: alice -> bob -> carol -> alice", "2 of 3 were answered"],
     "14_simulation": ["190 of 200", "it takes 1 fault: drop@teller>bob#1", "one turn for both: 100 seeds hold"],
+    "20_replication": [
+        "cut off: ['fog', 'ship'] and ['ship', 'storm']",
+        "harbour: ['ship', 'storm'], stock 9",
+        "island: ['ship', 'storm'], stock 9",
+    ],
     "10_flow_control": [
         "block: 100 handled, 0 lost; the last price shown is 99",
         "fail: 10 handled, 90 lost; the last price shown is 9",

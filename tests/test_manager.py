@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from moot import (
@@ -20,6 +21,7 @@ from moot import (
     AgentManager,
     AgentMessage,
     AgentStopped,
+    DeadLetter,
     DuplicateAgent,
     MailboxFull,
     MailboxPolicy,
@@ -211,7 +213,7 @@ async def test_what_is_no_agent_is_refused() -> None:
                 await manager.register(thing)  # type: ignore[call-overload]
         with pytest.raises(ValueError, match="at least 1"):
             await manager.register(Echo, count=0)
-    for url in ("", "memory", "sqlite:///x.db", "memory://x"):
+    for url in ("", "memory", "postgres://x", "memory://x"):
         with pytest.raises(ValueError, match="memory://"):
             AgentManager(url)
 
@@ -385,6 +387,16 @@ async def test_messages_to_unknown_and_stopped_agents_are_dead_letters_and_can_b
         assert not manager.dead_letters
         with pytest.raises(KeyError):
             await manager.requeue(letter.id)
+
+
+def test_a_dead_letter_that_is_sent_again_stays_in_its_conversation_whatever_run_numbers_it() -> None:
+    old = AgentMessage("a", "b", Note("lost"), "note", sequence=9, incarnation="run1", conversation=4)
+    letter = DeadLetter(id=1, message=old, reason=Reason.FAILED, error="", attempts=1, at=0.0)
+
+    again = msgspec.structs.replace(letter.again(), sequence=2, incarnation="run2")
+
+    assert again.conversation_id == old.conversation_id == "run1-4"
+    assert again.causation == "run1-9"
 
 
 async def test_the_message_sender_delivers_whole_envelopes() -> None:

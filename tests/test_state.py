@@ -28,6 +28,7 @@ from moot import (
     StateConflict,
     TurnError,
     Versioned,
+    WatchExpired,
     handles,
 )
 from moot.state import Transaction
@@ -291,28 +292,77 @@ async def test_what_a_turn_makes_only_if_it_is_not_there_is_made_once() -> None:
     await transaction.compare_and_set("lock", "mine", 0)
 
 
-async def test_a_watcher_sees_the_newest_change_of_each_key_in_order() -> None:
+async def test_a_watcher_sees_every_change_in_order() -> None:
     state = InMemorySharedState()
     watching = state.watch("a")
     first = asyncio.ensure_future(anext(watching))
     await asyncio.sleep(0)
     await state.set("b", 0)
     await state.set("a1", 1)
-    assert await first == Change("a1", 1, 1)
-    for number in range(100):
+    assert await first == Change("a1", 1, 1, 2)
+    for number in range(300):
         await state.set("a1", number)
-        await state.set("a2", number)
+        await state.set("b", number)
     await state.delete("a1")
 
-    assert await anext(watching) == Change("a2", 99, 100)
-    assert await anext(watching) == Change("a1", None, 102)
+    seen = [await anext(watching) for _ in range(301)]
+
+    assert [change.value for change in seen] == [*range(300), None]
+    assert [change.version for change in seen] == [*range(2, 303)]
     waiting = asyncio.ensure_future(anext(watching))
     await asyncio.sleep(10)
     assert not waiting.done()
     await state.transact(lambda access: access.set("a3", [1]))
-    assert await waiting == Change("a3", [1], 1)
+    assert await waiting == Change("a3", [1], 1, 604)
     await watching.aclose()
+
+
+async def test_a_watcher_that_leaves_is_forgotten() -> None:
+    state = InMemorySharedState()
+    waiting = asyncio.ensure_future(anext(state.watch()))
+    await asyncio.sleep(1)
+    assert len(state._watchers) == 1
+
+    waiting.cancel()
+    await asyncio.wait({waiting})
+
     assert not state._watchers
+
+
+async def test_a_watcher_goes_on_after_the_change_that_it_has_seen() -> None:
+    state = InMemorySharedState()
+    for number in range(5):
+        await state.set(f"key {number}", number)
+
+    again = state.watch(after=3)
+
+    assert [(await anext(again)).value for _ in range(2)] == [3, 4]
+
+
+@pytest.mark.parametrize("after", [0, 19, 41, -1])
+async def test_a_watcher_of_what_is_no_longer_kept_or_not_yet_there_is_told(after: int) -> None:
+    state = InMemorySharedState(log=20)
+    for number in range(40):
+        await state.set("key", number)
+
+    with pytest.raises(WatchExpired, match=rf"after revision {after} are not kept \(only those after 20, up to 40\)"):
+        await anext(state.watch(after=after))
+
+    assert (await anext(state.watch(after=20))).value == 20
+
+
+async def test_a_watcher_that_is_too_slow_is_told_and_loses_nothing_unseen() -> None:
+    state = InMemorySharedState(log=20)
+    watching = state.watch()
+    first = asyncio.ensure_future(anext(watching))
+    await asyncio.sleep(0)
+    await state.set("key", 0)
+    assert (await first).value == 0
+    for number in range(200):
+        await state.set("key", number)
+
+    with pytest.raises(WatchExpired):
+        await anext(watching)
 
 
 async def test_what_a_watcher_is_given_is_its_own() -> None:

@@ -130,7 +130,7 @@ async def test_nothing_that_a_failed_turn_scheduled_ever_comes() -> None:
         await asyncio.sleep(20)
 
         assert clock.heard == other.heard == []
-        assert not manager._system or not manager._system.committer
+        assert not manager._system or not manager._system.schedule
 
 
 async def test_what_is_scheduled_is_given_up_when_the_manager_stops() -> None:
@@ -150,14 +150,29 @@ async def test_what_is_scheduled_for_an_agent_that_has_gone_is_a_dead_letter() -
         await manager.register(Clock("clock"))
         await manager.register(Clock("other"))
         await manager.ask("clock", Go())
-        await manager.unregister("clock")
-        await manager.settle()
+        await asyncio.sleep(1)
+        await manager.unregister("other")
 
         await asyncio.sleep(20)
 
         assert manager.dead_letters.counts == {Reason.UNKNOWN_AGENT: 1}
         with pytest.raises(ValueError, match="0 or more seconds"):
             FakeContext.of(message=Go()).schedule(math.nan, Note(""))
+
+
+async def test_what_an_agent_had_scheduled_ends_with_it() -> None:
+    async with AgentManager() as manager:
+        other = Clock("other")
+        await manager.register(Clock("clock"))
+        await manager.register(other)
+        await manager.ask("clock", Go())
+        await asyncio.sleep(1)
+        await manager.unregister("clock")
+
+        await asyncio.sleep(20)
+
+        assert other.heard == [("at once", 0)]
+        assert manager.dead_letters.counts == {Reason.STOPPED: 2}
 
 
 async def test_an_agent_can_keep_time() -> None:
@@ -174,3 +189,35 @@ async def test_an_agent_can_keep_time() -> None:
         await asyncio.sleep(3.5)
 
     assert [at for _, at in ticking.heard] == [0, 1, 2, 3]
+
+
+class Beat(Payload):
+    pass
+
+
+class Beating(Agent):
+    def __init__(self, agent_id: str, beats: list[str]) -> None:
+        super().__init__(agent_id)
+        self.beats = beats
+
+    async def on_start(self, ctx: AgentContext) -> None:
+        ctx.schedule(1, Beat(), every=1)
+
+    @handles
+    async def beat(self, message: Beat) -> None:
+        self.beats.append(self.id)
+
+
+async def test_a_repeating_timer_ends_with_its_agent_and_is_not_inherited_by_the_next_of_its_name() -> None:
+    beats: list[str] = []
+    async with AgentManager() as manager:
+        await manager.register(Beating("heart", beats))
+        await asyncio.sleep(2.5)
+        await manager.unregister("heart")
+        await asyncio.sleep(3)
+        await manager.register(Beating("heart", beats))
+        await asyncio.sleep(2.5)
+
+        assert [letter.reason for letter in manager.dead_letters] == [Reason.STOPPED]
+
+    assert beats == ["heart"] * 4

@@ -1,9 +1,16 @@
 #!/usr/bin/env bash
-# An environment of its own for autogen-core: it pins protobuf 5, which nothing else here should have to live with.
+# Environments of their own for the rivals: their pins are nobody else's business here.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/setup.sh"
 tools_ready
 python=$(find_python)
-[ -x .venv-autogen/bin/python ] || "$python" -m venv .venv-autogen
-.venv-tools/bin/uv pip install --quiet --python .venv-autogen/bin/python 'autogen-core==0.7.5'
-.venv-autogen/bin/python -c 'import autogen_core; print("autogen-core", autogen_core.__version__)'
+
+rival() { # FOLDER REQUIREMENT...
+    local folder=$1
+    shift
+    [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
+    .venv-tools/bin/uv pip install --quiet --python "$folder/bin/python" "$@"
+}
+
+rival .venv-autogen 'autogen-core==0.7.5'
+rival .venv-durable 'langgraph==1.2.22' 'langgraph-checkpoint-sqlite==3.1.2' 'dbos==3.4.0'

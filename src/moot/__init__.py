@@ -7,6 +7,7 @@ and ``Request`` are what they say to each other.
 
 from moot.agent import Agent, FunctionAgent
 from moot.asks import Ask, gather
+from moot.backends.errors import BackendBusy, BackendDamaged, BackendError, BackendFailed, BackendVersion
 from moot.breaker import BreakerStatus
 from moot.context import AgentContext
 from moot.deadletters import DeadLetter, DeadLetters, Reason
@@ -39,11 +40,13 @@ from moot.errors import (
     RateLimited,
     Retry,
     StateConflict,
+    StateUnreadable,
     SupervisionFailed,
     TurnError,
     TurnTimeout,
     UnknownAgent,
     UnknownMessageType,
+    WatchExpired,
 )
 from moot.handlers import handles
 from moot.liveness import AgentHealth, Health
@@ -64,6 +67,7 @@ from moot.sender import MessageSender
 from moot.state import Change, InMemorySharedState, SharedState, Versioned
 from moot.stream import Stream
 from moot.telemetry import ManagerStats
+from moot.versions import upgrade
 from moot.watches import Terminated
 
 __version__ = "0.1.0"
@@ -80,6 +84,11 @@ __all__ = [
     "AgentStopped",
     "Ask",
     "AskTimeout",
+    "BackendBusy",
+    "BackendDamaged",
+    "BackendError",
+    "BackendFailed",
+    "BackendVersion",
     "Backoff",
     "BatchPolicy",
     "BreakerOpen",
@@ -122,6 +131,7 @@ __all__ = [
     "RetryPolicy",
     "SharedState",
     "StateConflict",
+    "StateUnreadable",
     "Stream",
     "Supervision",
     "SupervisionFailed",
@@ -132,6 +142,8 @@ __all__ = [
     "UnknownAgent",
     "UnknownMessageType",
     "Versioned",
+    "WatchExpired",
     "gather",
     "handles",
+    "upgrade",
 ]

@@ -17,6 +17,7 @@ from moot.handlers import HandlerTable, build_table, function_table
 from moot.ids import snake_case
 from moot.message import AgentMessage
 from moot.policies import BreakerPolicy, MailboxPolicy, RateLimit, RestartKind, RetryPolicy, Supervision, TimeoutPolicy
+from moot.versions import read_version
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -54,6 +55,8 @@ class Agent(Generic[S]):
     restart: ClassVar[RestartKind] = "transient"
     """Whether it is made anew: after a failure (``transient``), also when it stopped itself (``permanent``), or never
     (``temporary``)."""
+    state_version: ClassVar[int] = 1
+    """The version of its state's type; a durable backend keeps it, so that `upgrade` can lead an older one here."""
     concurrency: ClassVar[int] = 1
     """How many messages it handles at once. Agents with a state of their own handle one."""
     cancel_with_asker: ClassVar[bool] = False
@@ -86,6 +89,14 @@ class Agent(Generic[S]):
     def initial_state(self) -> S:
         """The state that a new ``Agent[S]`` begins with: ``S()``, unless overridden."""
         return cast(S, None if (state_type := _state_type(type(self))) is None else state_type())
+
+    def stored_state(self, body: bytes, version: int) -> S:
+        """The state in what was kept of one of ``version``.
+
+        Raises:
+            StateUnreadable: it is newer than this class, or does not convert to its state's type.
+        """
+        return cast(S, read_version(type(self), body, version, self.state_version, _state_type(type(self))))
 
     def handler_table(self) -> HandlerTable:
         """The handlers of this agent's class, built once for the class."""

@@ -91,7 +91,9 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     """The asks of the same turn that are not done; a done one takes itself out."""
     on_progress: Callable[[Any, int], None] | None = None
     given_id: str | None = None
-    """The id that a caller from outside gave, so that asking again is no repetition."""
+    """The id that makes asking again no repetition: a caller from outside gave it, or a durable backend."""
+    name: str | None = None
+    """What the answer finds it by in another life of the process; see `moot.kept_asks`."""
     _answer: Any = None
     _waiter: asyncio.Future[None] | None = None
     _callbacks: tuple[Callable[[Ask[Any]], None], ...] = ()

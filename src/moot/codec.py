@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 
 from moot.errors import InvalidPayload, MessageError, MessageTooLarge
-from moot.message import AgentMessage
+from moot.message import AgentMessage, with_version
 
 __all__ = ["Codec", "JsonCodec", "MsgpackCodec"]
 
@@ -46,7 +46,9 @@ class _BoundedCodec(ABC):
 
     def encode(self, message: AgentMessage) -> bytes:
         try:
-            wire: dict[str, Any] = msgspec.to_builtins(message, builtin_types=(bytes,) if self._keeps_bytes else ())
+            wire: dict[str, Any] = msgspec.to_builtins(
+                with_version(message), builtin_types=(bytes,) if self._keeps_bytes else ()
+            )
         except RecursionError:
             raise MessageTooLarge("depth", self.max_depth + 1, self.max_depth) from None
         except (TypeError, ValueError, OverflowError) as error:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import msgspec
 
 from moot.aggregation import check_single
 from moot.message import AgentMessage, ReplyTo, message_type_of
 from moot.runtime import DONE, Runtime, Seat
-from moot.turn import NOTHING, Effects, Records
+from moot.turn import NOTHING, Effects, Records, Timer
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -87,13 +87,36 @@ class CollectingContext(msgspec.Struct, Generic[S]):
         effects.outputs.append(onward)
         return DONE
 
-    def schedule(
-        self, delay: float, content: Any, *, to: str | None = None, message_type: str | None = None
+    def schedule(  # noqa: PLR0913 - options, by keyword
+        self,
+        delay: float,
+        content: Any,
+        *,
+        to: str | None = None,
+        message_type: str | None = None,
+        every: float | None = None,
+        name: str | None = None,
+        missed: Literal["once", "skip", "all"] = "once",
     ) -> Awaitable[None]:
-        """Send after ``delay`` seconds, to this agent itself unless ``to`` says otherwise."""
+        """Send after ``delay`` seconds, to this agent itself unless ``to`` says otherwise; then ``every`` so many.
+
+        A timer with a ``name`` takes the place of this agent's timer of that name, and `unschedule` cancels it. On a
+        durable backend timers outlive the process: one that came due while it was down is sent ``once``, however
+        late, or, as ``missed`` says, not at all (``skip``) or, if it repeats, as often as it came due (``all``).
+        """
         if not 0 <= delay < math.inf:
             raise ValueError(f"a message is scheduled 0 or more seconds ahead, not {delay:g}")
-        self._effects().timers += ((delay, self._envelope(to or self.seat.id, content, message_type, 0)),)
+        if every is not None and not 0 < every < math.inf:
+            raise ValueError(f"a message is repeated every so many seconds above 0, not every {every:g}")
+        if missed not in ("once", "skip", "all"):
+            raise ValueError(f"missed is 'once', 'skip' or 'all', not {missed!r}")
+        message = self._envelope(to or self.seat.id, content, message_type, 0)
+        self._effects().timers += (Timer(delay, message, every or 0.0, missed, name),)
+        return DONE
+
+    def unschedule(self, name: str) -> Awaitable[None]:
+        """Cancel this agent's timer of that name; nothing happens if there is none."""
+        self._effects().timers += (name,)
         return DONE
 
     def subscribe(self, topic: str) -> Awaitable[None]:

@@ -7,15 +7,13 @@ a dead letter.
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from moot.cell import Cell
-from moot.deadletters import Reason
 from moot.delivery import Delivery
-from moot.message import AgentMessage
+from moot.schedule import Schedule
 from moot.turn import NOTHING, Effects
 from moot.watches import Watches
 
@@ -28,30 +26,29 @@ __all__ = ["Committer", "end_asks"]
 
 
 class Committer:
-    """Makes effects come true, and keeps the messages that are scheduled for later.
+    """Makes effects come true.
 
     ``stop_requested(cell)`` is called for an agent whose turn said that it stops.
     """
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         directory: Directory,
         delivery: Delivery,
         flow: Flow,
         watches: Watches,
+        schedule: Schedule,
     ) -> None:
-        self._loop = loop
         self._directory = directory
         self.delivery = delivery
         self._flow = flow
         self._watches = watches
-        self._timers: dict[int, tuple[asyncio.TimerHandle, AgentMessage]] = {}
+        self._schedule = schedule
         self.stop_requested: Callable[[Cell], None] = lambda cell: None
 
-    def __len__(self) -> int:
-        """How many messages are scheduled."""
-        return len(self._timers)
+    def close(self) -> None:
+        """Send nothing later any more."""
+        self._schedule.close()
 
     def commit(self, cell: Cell, ctx: AgentContext[Any], effects: Effects) -> None:
         """Make the effects of a turn come true."""
@@ -60,8 +57,8 @@ class Committer:
             cell.state = effects.state
         for topic, wanted in () if cell.stopping else effects.topics:
             (self._directory.subscribe if wanted else self._directory.unsubscribe)(cell, topic)
-        for delay, message in effects.timers:
-            self._timers[message.sequence] = self._loop.call_later(delay, self._due, cell, message), message
+        for timer in effects.timers:
+            self._schedule.put(cell, timer)
         if effects.outputs:
             for message in effects.outputs:
                 self.delivery.send(cell, message)
@@ -73,17 +70,6 @@ class Committer:
             (self._watches.add if wanted else self._watches.discard)(cell, agent_id)
         if effects.stops and not cell.stopping:
             self.stop_requested(cell)
-
-    def close(self) -> None:
-        """Make dead letters of what was scheduled for after the stop."""
-        for timer, message in self._timers.values():
-            timer.cancel()
-            self.delivery.bury(message, Reason.STOPPED, "it was scheduled for after the stop")
-        self._timers.clear()
-
-    def _due(self, cell: Cell, message: AgentMessage) -> None:
-        del self._timers[message.sequence]
-        self.delivery.send_now(cell, message)
 
 
 def end_asks(ctx: AgentContext[Any], effects: Effects) -> None:

@@ -146,23 +146,38 @@ class AgentContext(CollectingContext[S]):
 
     @overload
     async def effect(
-        self, name: str, fn: Callable[[str], Coroutine[Any, Any, T]], *, retry: RetryPolicy | None = None
+        self,
+        name: str,
+        fn: Callable[[str], Coroutine[Any, Any, T]],
+        *,
+        type: type[T] | None = None,
+        retry: RetryPolicy | None = None,
     ) -> T: ...
     @overload
-    async def effect(self, name: str, fn: Callable[[str], T], *, retry: RetryPolicy | None = None) -> T: ...
-    async def effect(self, name: str, fn: Callable[[str], Any], *, retry: RetryPolicy | None = None) -> Any:
+    async def effect(
+        self, name: str, fn: Callable[[str], T], *, type: type[T] | None = None, retry: RetryPolicy | None = None
+    ) -> T: ...
+    async def effect(
+        self, name: str, fn: Callable[[str], Any], *, type: Any = None, retry: RetryPolicy | None = None
+    ) -> Any:
         """Do something outside, such as a payment, and record its result: a run again of this turn does not repeat it.
 
         ``fn`` is given an idempotency key, the same for every run of this turn and this occurrence of ``name``: pass
         it on, because an effect is repeated if the process dies before its result is recorded. With ``retry`` it is
         tried again in place for the errors that the policy names.
+
+        On a durable backend the result is kept, too, and a process that dies later in the turn does not repeat the
+        effect; it then comes back as a ``type``, without one as plain maps, lists and scalars.
+
+        Raises:
+            InvalidPayload: the result cannot be kept. What ``fn`` raises.
         """
         self._check_open()
         records = self.records
         if records is None:
             records = self.records = Records()
         target = f"{name}#{records.occurrence('effect', name)}"
-        known, result = records.find("effect", target, None)
+        known, result = records.find("effect", target, None, Any if type is None else type)
         if known:
             return result
         key = f"{self.idempotency_key}/{target}"

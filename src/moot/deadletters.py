@@ -53,7 +53,15 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         """The message as a new one, not numbered yet, whose ``causation`` names the old one."""
         old = self.message
         return msgspec.structs.replace(
-            old, causation=old.id, given_id=None, reply_to=None, deadline=None, sequence=0, incarnation="", attempt=1
+            old,
+            conversation=old.conversation_id if old.conversation else 0,  # its number says nothing in another run
+            causation=old.id,
+            given_id=None,
+            reply_to=None,
+            deadline=None,
+            sequence=0,
+            incarnation="",
+            attempt=1,
         )
 
 
@@ -69,6 +77,10 @@ class DeadLetters:
         self._total = 0
         self.listener: Callable[[DeadLetter], None] | None = None
         """Called with each new one."""
+        self.added: Callable[[DeadLetter, str], None] | None = None
+        """The same, with whose mail it was: for a backend that keeps them."""
+        self.taken: Callable[[int], None] | None = None
+        """Called with the id of one that was taken out, or is forgotten."""
         self.counts: Counter[Reason] = Counter()
 
     def __len__(self) -> int:
@@ -92,12 +104,23 @@ class DeadLetters:
                 return letter
         raise KeyError(f"no dead letter {letter_id} is kept; list() shows those that are")
 
-    def add(self, message: AgentMessage, reason: Reason, error: str, *, at: float, attempts: int = 0) -> DeadLetter:
-        """Keep ``message`` as a dead letter."""
+    def add(
+        self,
+        message: AgentMessage,
+        reason: Reason,
+        error: str,
+        *,
+        at: float,
+        attempts: int = 0,
+        agent_id: str | None = None,
+    ) -> DeadLetter:
+        """Keep ``message`` as a dead letter. ``agent_id`` is whose mail it was, if not that of whom it names."""
         self._total += 1
         self.counts[reason] += 1
         letter = DeadLetter(id=self._total, message=message, reason=reason, error=error, attempts=attempts, at=at)
-        self._letters.append(letter)
+        self._keep(letter)
+        if self.added is not None:
+            self.added(letter, agent_id or message.to)
         if self.listener is not None:
             self.listener(letter)
         count = self.counts[reason]
@@ -112,4 +135,23 @@ class DeadLetters:
         """Remove one, to send it again. Raises `KeyError` as `get` does."""
         letter = self.get(letter_id)
         self._letters.remove(letter)
+        if self.taken is not None:
+            self.taken(letter_id)
         return letter
+
+    def put_back(self, letter: DeadLetter) -> None:
+        """Put one in again that was taken: it could not be sent after all."""
+        self._keep(letter)
+        if self.added is not None:
+            self.added(letter, letter.message.to)
+
+    def restore(self, letter: DeadLetter) -> None:
+        """Put one in that was kept elsewhere; it counts for nothing but its id."""
+        self._letters.append(letter)
+        self._total = max(self._total, letter.id)
+
+    def _keep(self, letter: DeadLetter) -> None:
+        letters = self._letters
+        if letters and len(letters) == letters.maxlen and self.taken is not None:
+            self.taken(letters[0].id)
+        letters.append(letter)

@@ -18,12 +18,13 @@ from moot.clock import Clock
 from moot.deadletters import DeadLetters, Reason
 from moot.errors import AgentStopped, UnknownAgent
 from moot.flow import Flow, Station
-from moot.ids import TOPIC
+from moot.ids import CAPABILITY, TOPIC
 from moot.message import AgentMessage, ReplyTo
 from moot.router import MessageRouter
 
 if TYPE_CHECKING:
     from moot.context import AgentContext
+    from moot.durability import Durability
     from moot.link import Link
 
 __all__ = ["Delivery"]
@@ -42,6 +43,9 @@ class Delivery:
         self.asks = asks
         self.dead_letters = dead_letters
         self.link: Link | None = None
+        self.durability: Durability | None = None
+        self.is_direct = True
+        """Whether nothing stands between a turn and a mailbox: no link, and no backend that is to be told."""
         flow.lost = self._overflowed
         self.arrived: Callable[[Cell], None] = lambda cell: None
         self.asker_gone: Callable[[Cell, AgentMessage], None] = lambda cell, message: None
@@ -57,7 +61,7 @@ class Delivery:
         if (
             target is not None
             and message.reply_to is None
-            and self.link is None
+            and self.is_direct
             and not target.stopping
             and target.mailbox.offer(message)
         ):
@@ -73,8 +77,13 @@ class Delivery:
         try:
             target = self._router.resolve(message.to)
         except UnknownAgent as error:
-            self.refuse(message, Reason.UNKNOWN_AGENT, error)
+            if self.durability is not None and _may_come(message):
+                self.durability.parked(message)
+            else:
+                self.refuse(message, Reason.UNKNOWN_AGENT, error)
             return
+        if self.durability is not None:
+            self.durability.accepted(target.id, message)
         if target.stopping:
             self.refuse(message, Reason.STOPPED, AgentStopped(target.id))
         elif self.link is not None:
@@ -100,6 +109,8 @@ class Delivery:
         for target in self._router.subscribers(message.to.removeprefix(TOPIC)):
             if target.stopping:
                 continue
+            if self.durability is not None:
+                self.durability.accepted(target.id, message)
             flow = self.link if self.link is not None else self._flow
             delivered += flow.publish(target, message)
         return delivered
@@ -127,14 +138,18 @@ class Delivery:
         target, message = ask.target, ask.message
         if target is None or message is None:
             return
-        if ask.lane is not None and self._flow.withdraw(ask.lane):
+        untaken = ask.lane is not None and self._flow.withdraw(ask.lane)
+        if not untaken and target.mailbox.withdraw(message):
             untaken = True
-        elif untaken := target.mailbox.withdraw(message):
             self._flow.admit(target)
-        elif (cell := self._cells.get(target.id)) is target and cell.cancels:
-            self.asker_gone(cell, message)
-        if untaken and expired:
-            self.bury(message, Reason.EXPIRED, "its deadline passed while it waited in the mailbox")
+        if not untaken:
+            cell = self._cells.get(target.id)
+            if cell is target and cell.cancels:
+                self.asker_gone(cell, message)
+        elif expired:
+            self.bury(message, Reason.EXPIRED, "its deadline passed while it waited in the mailbox", receiver=target)
+        elif self.durability is not None:
+            self.durability.withdrawn(target.id, message)
 
     def drop(self, ask: Ask[Any]) -> None:
         """Nobody waits for this request at present: withdraw it, unless it was taken and its turn is to go on."""
@@ -144,7 +159,8 @@ class Delivery:
         untaken = bool(ask.lane and ask.lane.messages) or any(one is message for one in target.mailbox.items or ())
         cell = self._cells.get(target.id)
         if untaken:
-            self.bury(message, Reason.EXPIRED, "all who asked for it gave up while it waited in the mailbox")
+            text = "all who asked for it gave up while it waited in the mailbox"
+            self.bury(message, Reason.EXPIRED, text, receiver=target)
         if untaken or (cell is target and cell.cancels):
             ask.cancel()
 
@@ -154,22 +170,26 @@ class Delivery:
         if ask is not None and ask.on_progress is not None:
             ask.on_progress(content, ctx.attempt)
 
-    def is_late(self, message: AgentMessage) -> bool:
-        """Whether a message's deadline passed in the mailbox; it is a dead letter then."""
+    def is_late(self, cell: Cell, message: AgentMessage) -> bool:
+        """Whether the deadline of a message of this agent's passed in the mailbox; it is a dead letter then."""
         if message.deadline is None or message.reply_to is not None:
             return False  # (the deadline of an ask is its asker's business, who withdraws it)
         late = message.deadline < self._clock.now()
         if late:
-            self.bury(message, Reason.EXPIRED, "its deadline passed before it was handled")
+            self.bury(message, Reason.EXPIRED, "its deadline passed before it was handled", receiver=cell)
         return late
 
     def refuse(
-        self, message: AgentMessage, reason: Reason, error: BaseException, *, receiver: Cell | None = None
+        self, message: AgentMessage, reason: Reason, error: BaseException, *, receiver: Station | None = None
     ) -> None:
         """Make a dead letter of ``message``, and tell its asker if it is a request."""
         self.bury(message, reason, error, receiver=receiver)
         if message.reply_to is not None:
             self.asks.fail(message.reply_to, error)
+
+    def bury_kept(self, cell: Cell, message: AgentMessage, reason: Reason, text: str, attempts: int) -> None:
+        """Make a dead letter of mail that a durable backend has kept and ``cell`` cannot handle any more."""
+        self.bury(message, reason, text, attempts=attempts, receiver=cell)
 
     def bury(
         self,
@@ -178,10 +198,19 @@ class Delivery:
         error: BaseException | str,
         *,
         attempts: int = 0,
-        receiver: Cell | None = None,
+        receiver: Station | None = None,
     ) -> None:
         """Make a dead letter of ``message``; one that was published names the ``receiver`` that lost it."""
+        ends_with_the_system = reason is Reason.STOPPED or reason is Reason.CANCELLED
+        if ends_with_the_system and self.durability is not None and self.durability.is_closing:
+            return  # it is kept for the next run, or will be asked again
         if receiver is not None and message.to.startswith(TOPIC):
             message = msgspec.structs.replace(message, to=receiver.id)
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
-        self.dead_letters.add(message, reason, text, at=self._clock.now(), attempts=attempts)
+        agent_id = receiver.id if receiver is not None else None
+        self.dead_letters.add(message, reason, text, at=self._clock.now(), attempts=attempts, agent_id=agent_id)
+
+
+def _may_come(message: AgentMessage) -> bool:
+    """Whether the agent that a message is for may yet be registered: it is addressed by its id, and nobody waits."""
+    return message.reply_to is None and not message.to.startswith(CAPABILITY)

@@ -32,11 +32,13 @@ __all__ = [
     "RateLimited",
     "Retry",
     "StateConflict",
+    "StateUnreadable",
     "SupervisionFailed",
     "TurnError",
     "TurnTimeout",
     "UnknownAgent",
     "UnknownMessageType",
+    "WatchExpired",
 ]
 
 
@@ -85,6 +87,17 @@ class MessageTooLarge(MessageError):
             f"message {what} is {actual:,}, the limit is {limit:,}; "
             "send a reference to the data instead, or raise the codec's limit"
         )
+
+
+class StateUnreadable(MessageError):
+    """What was kept of one version cannot be read by the present one."""
+
+    def __init__(self, owner: str, version: int, present: int, why: str) -> None:
+        self.owner = owner
+        self.version = version
+        self.present = present
+        self.why = why
+        super().__init__(f"a value of {owner!r}, version {version}, cannot be read as version {present}: {why}")
 
 
 class DeliveryError(MootError):
@@ -205,6 +218,19 @@ class StateConflict(CoordinationError):
         self.expected = expected
         self.actual = actual
         super().__init__(f"shared state {key!r} is at version {actual}, not {expected}; read it again and decide anew")
+
+
+class WatchExpired(CoordinationError):
+    """The changes to go on after are no longer kept; ``after`` to ``last`` are what one can go on after."""
+
+    def __init__(self, revision: int, after: int, last: int) -> None:
+        self.revision = revision
+        self.after = after
+        self.last = last
+        super().__init__(
+            f"the changes after revision {revision} are not kept (only those after {after}, up to {last}); "
+            "read the keys, and watch anew"
+        )
 
 
 class QuorumFailed(CoordinationError):

@@ -246,7 +246,7 @@ class Flow:
         target.lost += 1
         if message.to.startswith(TOPIC):  # the letter names the one subscriber that lost it
             message = msgspec.structs.replace(message, to=target.id)
-        self._dead_letters.add(message, Reason.OVERFLOW, error, at=self._clock.now())
+        self._dead_letters.add(message, Reason.OVERFLOW, error, at=self._clock.now(), agent_id=target.id)
         self.lost(target, message)
 
 

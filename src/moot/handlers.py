@@ -19,9 +19,10 @@ from typing import Any, TypeVar, Union, overload
 import msgspec
 
 from moot.aggregation import BatchCall
-from moot.errors import InvalidPayload
-from moot.message import AgentMessage, Payload, Request, members_of
+from moot.errors import InvalidPayload, StateUnreadable
+from moot.message import VERSION, AgentMessage, Payload, Request, members_of
 from moot.policies import BatchPolicy, RateLimit
+from moot.versions import upgraded
 
 __all__ = ["Handler", "HandlerTable", "build_table", "function_table", "handles", "reply_type"]
 
@@ -73,9 +74,13 @@ class Handler(msgspec.Struct, frozen=True):
         content = message.content
         if content.__class__ is self.element_type:
             return content
+        present = getattr(self.element_type, "payload_version", 1)
+        version = message.extra.get(VERSION) if message.extra else None
         try:
+            if version and version != present:
+                content = upgraded(self.element_type, content, int(version), present)
             return msgspec.convert(content, self.element_type, from_attributes=False)
-        except (msgspec.ValidationError, TypeError, RecursionError) as error:
+        except (StateUnreadable, ValueError, LookupError, TypeError, RecursionError) as error:
             raise InvalidPayload(self.message_type, str(error)) from error
 
 
@@ -168,8 +173,18 @@ def reply_type(payload: type[Payload]) -> Any:
     for cls in payload.__mro__:
         for base in getattr(cls, "__orig_bases__", ()):
             if typing.get_origin(base) is Request:
-                return typing.get_args(base)[0]
+                (reply,) = typing.get_args(base)
+                return _resolved(reply, cls) if isinstance(reply, typing.ForwardRef) else reply
     return None
+
+
+def _resolved(reply: typing.ForwardRef, owner: type[Any]) -> Any:
+    """The type that a name in quotes means in the module of ``owner``; any, if it means none there."""
+    named = type("Named", (), {"__annotations__": {"reply": reply}, "__module__": owner.__module__})
+    try:
+        return typing.get_type_hints(named)["reply"]
+    except NameError:
+        return Any
 
 
 def _mark(fn: Any, mark: _Mark) -> Any:

@@ -17,6 +17,7 @@ from moot.message import AgentMessage
 from moot.recovery import Recovery
 
 if TYPE_CHECKING:
+    from moot.durability import Durability
     from moot.runtime import Runtime
 
 __all__ = ["Hooks"]
@@ -29,6 +30,7 @@ class Hooks:
         self._runtime = runtime
         self._recovery = recovery
         self._committer = committer
+        self.durability: Durability | None = None
 
     async def on_start(self, cell: Cell) -> None:
         """Run ``on_start``; the agent handles as many messages at once as its class says from then on."""
@@ -45,6 +47,8 @@ class Hooks:
             cell.id, cell.id, None, f"moot.{name}", self._runtime.next_sequence(), self._runtime.incarnation
         )
         ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message)
+        if self.durability is not None:
+            self.durability.begun(cell, ctx)
         try:
             waiting = cell.agent.on_start(ctx) if name == "start" else cell.agent.on_stop(ctx)
             if waiting.__class__ is CoroutineType:  # a plain function has done it all
@@ -52,8 +56,12 @@ class Hooks:
             if ctx.effects is not None:
                 if ctx.effects.asks:
                     end_asks(ctx, ctx.effects)
+                if self.durability is not None:
+                    self.durability.seal(ctx.effects, message, None)
                 if ctx.effects.transaction is not None:
                     await ctx.effects.transaction.commit()
+                if self.durability is not None:
+                    self.durability.committed(cell, ctx)
                 self._committer.commit(cell, ctx, ctx.effects)
             ctx.closed = True
         except BaseException:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from itertools import count
 
-__all__ = ["CAPABILITY", "TOPIC", "Ids", "snake_case"]
+__all__ = ["CAPABILITY", "TOPIC", "Ids", "is_text", "snake_case"]
 
 
 CAPABILITY = "capability:"
@@ -38,9 +38,22 @@ class Ids:
         self.incarnation = f"{source.getrandbits(48):012x}"
         self.next_sequence: Callable[[], int] = count(1).__next__
 
+    def begin_run(self, run: int) -> None:
+        """This is not the first run of what a durable backend keeps: number its messages apart from those before."""
+        self.incarnation = f"{random.Random(f'{self._seed}:run:{run}').getrandbits(48):012x}"
+
     def random_for(self, name: str) -> random.Random:
         """A stream of random numbers of its own for ``name``; the same seed and name give the same stream."""
         return random.Random(f"{self._seed}:{name}")
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is Unicode that can be written: no half of a surrogate pair."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def snake_case(name: str) -> str:

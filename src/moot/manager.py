@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
 from moot.agent import Agent, agents_of
-from moot.backends import open_backend
+from moot.backends import Backend, open_backend
+from moot.backends.errors import BackendFailed
 from moot.breaker import BreakerStatus
 from moot.cell import Cell
 from moot.clock import Clock, LoopClock
@@ -19,14 +20,14 @@ from moot.directory import AgentCard, Directory
 from moot.engine.base import Engine
 from moot.engine.choose import open_engine
 from moot.engine.queue import AdmissionQueue
-from moot.errors import DeliveryError, ManagerStopped, SupervisionFailed
+from moot.errors import DeliveryError, ManagerStopped, MootError
 from moot.ids import Ids
 from moot.liveness import Health
 from moot.outside import Outside
 from moot.outside_calls import OutsideCalls
 from moot.policies import Policies, check_names
 from moot.signals import StopSignals, stop_signal
-from moot.system import Options, System
+from moot.system import Options, Stores, System
 from moot.telemetry import GuardedObserver, ManagerStats, Observer
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class AgentManager(OutsideCalls):
     """Registers agents, starts and stops them, and speaks to them from outside.
 
     Args:
-        url: chooses the backend; ``"memory://"``.
+        url: chooses the backend: ``"memory://"``, or ``"sqlite:///FILE"`` for a system that outlives its process; or a
+            `Backend`.
         engine: that of ``ctx.engine``: an `Engine`, or a string such as ``"local"``; one opened so is closed with it.
         shared_state: the store of ``ctx.shared_state``; the backend's own by default.
         clock: where the time comes from; the event loop's by default. ``seed`` makes ids and random numbers the same
@@ -54,7 +56,7 @@ class AgentManager(OutsideCalls):
 
     def __init__(
         self,
-        url: str = "memory://",
+        url: str | Backend = "memory://",
         *,
         engine: Engine | str | None = None,
         shared_state: SharedState | None = None,
@@ -62,7 +64,7 @@ class AgentManager(OutsideCalls):
         seed: int | None = None,
         **options: Unpack[Options],
     ) -> None:
-        self._backend = open_backend(url)
+        self._backend = open_backend(url) if isinstance(url, str) else url
         self._owns_engine = isinstance(engine, str)
         self._clock = clock
         if isinstance(engine, str):
@@ -73,7 +75,7 @@ class AgentManager(OutsideCalls):
         self._observer: Observer | None = None
         check_names(options, Options, "option")
         self._options = options
-        self._failure: SupervisionFailed | None = None
+        self._failure: MootError | None = None
         self._system: System | None = None
         self._signals: StopSignals | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -91,7 +93,11 @@ class AgentManager(OutsideCalls):
         if self._system is not None:
             raise RuntimeError("this manager was started before, and a manager runs once; make a new one")
         clock = self._clock if self._clock is not None else LoopClock(asyncio.get_running_loop())
-        system = System(clock, self._ids, self.directory, self.dead_letters, self.shared_state, self._options)
+        kept = await self._backend.open(self._give_up)
+        if kept is not None:
+            self._ids.begin_run(kept[1].run)
+        stores = Stores(self.dead_letters, self.shared_state, kept)
+        system = System(clock, self._ids, self.directory, stores, self._options)
         system.supervisor.given_up = self._give_up
         system.engine = self._engine
         system.worker.observer = self._observer
@@ -225,8 +231,8 @@ class AgentManager(OutsideCalls):
             self._stopping = asyncio.ensure_future(self._stop(system, drain=drain, timeout=timeout))
         return self._stopping
 
-    def _give_up(self, failure: SupervisionFailed) -> None:
-        """The supervisor's call: a failure has reached the top."""
+    def _give_up(self, failure: MootError) -> None:
+        """The supervisor's or the backend's call: a failure has reached the top."""
         if self._failure is None and self._system is not None:
             self._failure = failure
             self._begin_to_stop(self._system, drain=False, timeout=10.0)
@@ -235,7 +241,11 @@ class AgentManager(OutsideCalls):
         await system.close(drain=drain, timeout=timeout)
         if self._owns_engine and self._engine is not None:
             await self._engine.close()
-        await self._backend.close()
+        try:
+            await self._backend.close()
+        except BackendFailed:
+            if self._failure is None:
+                raise
 
     async def _add(self, cell: Cell) -> str:
         if self._system is None:

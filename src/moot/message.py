@@ -18,10 +18,23 @@ import msgspec
 
 from moot.ids import snake_case
 
-__all__ = ["NEWS", "AgentMessage", "Batch", "Payload", "ReplyTo", "Request", "members_of", "message_type_of"]
+__all__ = [
+    "NEWS",
+    "VERSION",
+    "AgentMessage",
+    "Batch",
+    "Payload",
+    "ReplyTo",
+    "Request",
+    "members_of",
+    "message_type_of",
+    "with_version",
+]
 
 R = TypeVar("R")
 
+VERSION = "version"
+"""The key of ``extra`` that carries the version of the content; 0, and none, is content that has none."""
 NEWS = 1 << 62
 """The priority of news of the runtime itself: no full mailbox keeps them out, and nothing displaces them."""
 
@@ -34,6 +47,8 @@ class Payload(msgspec.Struct, frozen=True):
     """
 
     message_type: ClassVar[str] = "payload"
+    payload_version: ClassVar[int] = 1
+    """The version of its fields; one that was kept or sent under an older one is led here by `upgrade`."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -97,6 +112,14 @@ class Batch(AgentMessage, frozen=True, gc=False):
     """Messages of one type, its ``members``, that are handled in one turn; see `moot.aggregation`."""
 
     members: tuple[AgentMessage, ...] = ()
+
+
+def with_version(message: AgentMessage) -> AgentMessage:
+    """A message as it is written: with the version of its content in ``extra``, unless that is the first."""
+    version = getattr(message.content.__class__, "payload_version", 1)
+    if version == 1:
+        return message
+    return msgspec.structs.replace(message, extra={**(message.extra or {}), VERSION: version})
 
 
 def members_of(message: AgentMessage) -> tuple[AgentMessage, ...]:

@@ -9,18 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from moot.asks import Ask
 from moot.dedup import SeenIds
-from moot.errors import MailboxFull, ManagerStopped
+from moot.errors import AskTimeout, MailboxFull, ManagerStopped
 from moot.flow import Lane
 from moot.ids import TOPIC
+from moot.kept_asks import name_of, named
 from moot.message import AgentMessage
+from moot.records import decode_answer
 from moot.repeats import Repeats
 from moot.system import System
+
+if TYPE_CHECKING:
+    from moot.cell import Cell
+    from moot.durability import Durability
 
 __all__ = ["OUTSIDE", "Outside"]
 
@@ -36,7 +42,13 @@ class Outside:
         self._cells = system.directory.cells
         self.withdraw = system.withdraw
         self._seen = SeenIds()
+        self._durability = durability = system.durability
         self._repeats = Repeats(self._send, system.delivery.drop)
+        if durability is not None:
+            self._repeats.drop = lambda ask: None  # it is accepted for good
+            self._repeats.recall, self._repeats.settle = self._recall, durability.journal.after_sync
+            durability.readmit = self._readmit
+        self.is_durable = durability is not None
         self.is_open = True
         """Whether messages are still accepted."""
 
@@ -51,18 +63,24 @@ class Outside:
             await self._deliver(message, timeout)
             return
         key = (message.to, message.given_id)
-        if key in self._seen:
+        durability = self._durability
+        if key in self._seen or (durability is not None and durability.given(*key)[0]):
+            await self.kept()
             return
         self._seen.add(key)
         try:
+            if durability is not None:
+                durability.give(*key)
             await self._deliver(message, timeout)
         except BaseException:
             self._seen.discard(key)  # it was not accepted, so sending it again is no repetition
+            if durability is not None:
+                durability.take_back(*key)
             raise
 
     def tell_nowait(self, message: AgentMessage) -> None:
         """Deliver a message, if there is room. Raises as `tell`, `MailboxFull` at once."""
-        self._system.flow.offer(self._system.target(message.to), message, waits=False)
+        self._offer(message, waits=False)
 
     def publish(self, topic: str, content: Any, message_type: str) -> int:
         """Deliver to all subscribers of a topic, waiting for none; how many got it."""
@@ -82,28 +100,82 @@ class Outside:
     def accept(self, message: AgentMessage) -> Lane | None:
         """Deliver a message; the lane that it waits in if the mailbox is full. Raises as `tell`."""
         target = self._cells.get(message.to)
-        if target is not None and not target.stopping and target.mailbox.offer(message):
+        if target is not None and not target.stopping and self._durability is None and target.mailbox.offer(message):
             if not target.queued:
                 self._system.worker.notice(target)
             return None
-        return self._system.flow.offer(self._system.target(message.to), message)
+        return self._offer(message)
+
+    def _offer(self, message: AgentMessage, *, waits: bool = True) -> Lane | None:
+        target = self._system.target(message.to)
+        if self._durability is not None:
+            self._durability.accepted(target.id, message)
+        try:
+            return self._system.flow.offer(target, message, waits=waits)
+        except BaseException:
+            if self._durability is not None:
+                self._durability.withdrawn(target.id, message)
+            raise
+
+    async def kept(self) -> None:
+        """Return when what was accepted outlives whatever the backend outlives."""
+        if self._durability is not None:
+            await self._durability.journal.synced()
 
     def post(self, ask: Ask[Any]) -> None:
         """Send the request of an ask; one whose id was given before shares the answer of the first."""
         if not self.is_open:
             raise ManagerStopped("ask an agent")
-        if ask.given_id is None:
+        if ask.given_id is None and self._durability is None:
             self._send(ask)
-        else:
-            ask.deadline, ask.table = self._system.now() + ask.timeout, self._system.asks
+            return
+        ask.deadline, ask.table = self._system.now() + ask.timeout, self._system.asks
+        if ask.given_id is not None:
             self._repeats.post(ask, ask.given_id)
+        else:
+            self._send_for(ask)
+
+    def _send_for(self, ask: Ask[Any]) -> None:
+        """Send the request of an ask whose answer leaves the process: only when what led to it is kept."""
+        request: Ask[Any] = Ask(self, ask.to, ask.content, ask.message_type, ask.timeout, started=True)
+        self._send(request)
+        request.on_progress = ask.on_progress
+        request.when_done(lambda ended: self._pass_on(ask, ended))
+        ask.when_done(lambda ended: _end_with(request, ended))
+
+    def _pass_on(self, ask: Ask[Any], request: Ask[Any]) -> None:
+        if self._durability is not None:
+            self._durability.journal.after_sync(lambda lost: ask.resolve(request.answer, request.error or lost))
+
+    def _recall(self, ask: Ask[Any], given_id: str) -> tuple[bool, Any]:
+        """The answer that a durable backend has kept to the ask of this id, if it has."""
+        body = self._durability.given(ask.to, given_id)[1] if self._durability is not None else None
+        return (False, None) if body is None else (True, decode_answer(body, ask.content))
+
+    def _readmit(self, message: AgentMessage) -> AgentMessage:
+        """A request of an id was kept: who asks again shares it."""
+        key = named(message.reply_to.inbox) if message.reply_to is not None else None
+        if key is None or not key[0]:
+            return message
+        request: Ask[Any] = Ask(self, key[0], message.content, message.message_type, math.inf, started=True)
+        request.given_id, request.name = key[1], name_of(*key)
+        reply_to = self._system.asks.open(request, math.inf)
+        request.message, request.target = message, self._cells.get(message.to)
+        self._repeats.adopt(key, request)
+        return msgspec.structs.replace(message, reply_to=reply_to, deadline=None)
 
     def _send(self, ask: Ask[Any]) -> None:
         system = self._system
+        deadline = system.now() + ask.timeout
+        durability = self._durability
+        if durability is not None and ask.given_id is not None:
+            ask.name = name_of(ask.to, ask.given_id)
+            if durability.is_deferred(ask.to, ask.given_id):
+                system.asks.open(ask, deadline)
+                return
         target = self._cells.get(ask.to)
         if target is None or target.stopping:
             target = system.target(ask.to)
-        deadline = system.now() + ask.timeout
         message = AgentMessage(
             OUTSIDE,
             target.id,
@@ -116,17 +188,45 @@ class Outside:
             deadline,
             given_id=ask.given_id,
         )
-        if target.mailbox.offer(message):
+        if durability is not None and ask.given_id is not None:
+            self._send_kept(ask, target, message, durability)
+        elif target.mailbox.offer(message):
             ask.target, ask.message = target, message
             if not target.queued:
                 system.worker.notice(target)
         else:
             system.delivery.request(ask, target, message)
 
+    def _send_kept(self, ask: Ask[Any], target: Cell, message: AgentMessage, durability: Durability) -> None:
+        """Send a request that outlives its asker. One that is refused has left nothing behind."""
+        try:
+            durability.accepted(target.id, message)
+        except BaseException:
+            self._system.asks.close(ask)
+            raise
+        key = (ask.to, message.id)
+        durability.give(*key)
+        try:
+            self._system.delivery.request(ask, target, message)
+        except BaseException:
+            durability.take_back(*key)
+            durability.withdrawn(target.id, message)
+            raise
+
     async def _deliver(self, message: AgentMessage, timeout: float) -> None:
-        lane = self.accept(message)
-        if lane is not None:
+        await self.admitted_or_withdrawn(self.accept(message), message, timeout)
+        await self.kept()
+
+    async def admitted_or_withdrawn(self, lane: Lane | None, message: AgentMessage, timeout: float) -> None:
+        """Return when an accepted message has room; raises `MailboxFull` after ``timeout`` seconds, and undoes it."""
+        if lane is None:
+            return
+        try:
             await self.admitted(lane, timeout)
+        except BaseException:
+            if self._durability is not None:
+                self._durability.withdrawn(lane.target.id, message)
+            raise
 
     async def admitted(self, lane: Lane, timeout: float) -> None:
         """Return when the message in ``lane`` got room; raises `MailboxFull` after ``timeout`` seconds."""
@@ -147,6 +247,14 @@ class Outside:
             raise
         finally:
             expiring.pop(patience, None)
+
+
+def _end_with(request: Ask[Any], ask: Ask[Any]) -> None:
+    """End a request, if it is not done, as the ask has ended that it was made for."""
+    if isinstance(ask.error, AskTimeout):
+        request.expire()
+    else:
+        request.cancel()
 
 
 class _Patience:

@@ -14,6 +14,7 @@ import msgspec
 from moot.asks import Ask, gather
 from moot.deadletters import DeadLetters
 from moot.errors import ManagerStopped
+from moot.ids import is_text
 from moot.message import AgentMessage, Request, message_type_of
 from moot.outside import OUTSIDE, Outside
 from moot.sender import MessageSender
@@ -55,7 +56,8 @@ class OutsideCalls:
         """Ask an agent; await the result. Nothing is sent before it is awaited.
 
         Of the asks with one ``message_id`` to one address, only the first is handled: the others share its answer,
-        also later; when it fails, the next one goes out.
+        also later; when it fails, the next one goes out. On a durable backend such an ask is handled even if the
+        process dies or nobody waits any more, and its answer is there for a week.
 
         Raises (when awaited):
             AskTimeout, UnknownAgent, AgentStopped, MailboxFull, ManagerStopped: no answer can be had.
@@ -68,20 +70,36 @@ class OutsideCalls:
             raise ManagerStopped("ask an agent")
         ask: Ask[Any] = Ask(outside, to, content, message_type_of(content, message_type), timeout)
         if message_id is not None:
-            ask.given_id = message_id
+            ask.given_id = _checked_id(message_id)
         return ask
 
     gather = staticmethod(gather)
 
     @overload
-    def stream(self, to: str, content: Request[R], *, timeout: float = 30.0) -> Stream[R]: ...
+    def stream(
+        self, to: str, content: Request[R], *, timeout: float = 30.0, message_id: str | None = None
+    ) -> Stream[R]: ...
     @overload
     def stream(
-        self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None
+        self,
+        to: str,
+        content: Any,
+        *,
+        timeout: float = 30.0,
+        message_type: str | None = None,
+        message_id: str | None = None,
     ) -> Stream[Any]: ...
-    def stream(self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None) -> Stream[Any]:
-        """Ask an agent and iterate over what its handler passes to ``ctx.progress``."""
-        return Stream(self.ask(to, content, timeout=timeout, message_type=message_type))
+    def stream(
+        self,
+        to: str,
+        content: Any,
+        *,
+        timeout: float = 30.0,
+        message_type: str | None = None,
+        message_id: str | None = None,
+    ) -> Stream[Any]:
+        """Ask an agent and iterate over what its handler passes to ``ctx.progress`` from now on; see `ask`."""
+        return Stream(self.ask(to, content, timeout=timeout, message_type=message_type, message_id=message_id))
 
     async def tell(
         self,
@@ -103,7 +121,9 @@ class OutsideCalls:
             raise ManagerStopped("tell an agent")
         message = outside.envelope(to, content, message_type_of(content, message_type))
         if message_id is not None:
-            await outside.tell(msgspec.structs.replace(message, given_id=message_id), timeout)
+            await outside.tell(msgspec.structs.replace(message, given_id=_checked_id(message_id)), timeout)
+        elif outside.is_durable:
+            await outside.tell(message, timeout)
         elif lane := outside.accept(message):
             await outside.admitted(lane, timeout)
 
@@ -114,7 +134,10 @@ class OutsideCalls:
 
     async def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> int:
         """Send to all subscribers of a topic, waiting for none; says how many got it."""
-        return self._door("publish").publish(topic, content, message_type_of(content, message_type))
+        outside = self._door("publish")
+        delivered = outside.publish(topic, content, message_type_of(content, message_type))
+        await outside.kept()
+        return delivered
 
     def get_message_sender(self, name: str = OUTSIDE) -> MessageSender:
         """Send whole envelopes, or messages under a name of one's own."""
@@ -126,9 +149,18 @@ class OutsideCalls:
         Raises:
             KeyError: no such dead letter is kept. As `tell`, and then the letter stays.
         """
-        sent = await self._post(self.dead_letters.get(letter_id).again(), 30.0)
-        self.dead_letters.take(letter_id)
-        return sent
+        outside = self._door("send a message")
+        letter = self.dead_letters.get(letter_id)
+        message = outside.stamped(letter.again())
+        lane = outside.accept(message)
+        self.dead_letters.take(letter_id)  # in one step with that, so that it is never in both places, or in none
+        try:
+            await outside.admitted_or_withdrawn(lane, message, 30.0)
+        except BaseException:
+            self.dead_letters.put_back(letter)
+            raise
+        await outside.kept()
+        return message.id
 
     async def _post(self, message: AgentMessage, timeout: float) -> str:
         outside = self._door("send a message")
@@ -142,3 +174,9 @@ class OutsideCalls:
         if outside is None or not outside.is_open:
             raise ManagerStopped(what)
         return outside
+
+
+def _checked_id(message_id: Any) -> str:
+    if isinstance(message_id, str) and is_text(message_id):
+        return message_id
+    raise ValueError(f"{message_id!r} is no message id; use Unicode text")

@@ -121,7 +121,7 @@ class Pacing:
         wait = 0.0
         while mailbox.items and len(members) < most and mailbox.items[0].message_type == kind:
             message = mailbox.items[0]
-            if self._delivery.is_late(message):
+            if self._delivery.is_late(cell, message):
                 mailbox.take()
                 continue
             try:

@@ -87,13 +87,20 @@ class Backoff(msgspec.Struct, frozen=True):
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):
-    """How often a failed turn is run again, in place, and for which errors."""
+    """How often a failed turn is run again, in place, and for which errors.
+
+    ``max_deaths``: on a durable backend, how often the process may die while a message's handler runs, without it
+    getting on, before the message becomes a dead letter.
+    """
 
     max_attempts: int = 3
     backoff: Backoff = Backoff()
     retry_on: tuple[type[Exception], ...] = (DeliveryError, CoordinationError, OSError, TimeoutError)
+    max_deaths: int = 10
 
     def __post_init__(self) -> None:
+        if self.max_deaths < 1:
+            raise ValueError(f"the process may die at least once in a turn, not {self.max_deaths} times")
         if self.max_attempts < 1:
             raise ValueError(f"a turn runs at least once, so max_attempts cannot be {self.max_attempts}")
 

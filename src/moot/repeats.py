@@ -38,9 +38,13 @@ class Repeats:
         self, send: Callable[[Ask[Any]], None], drop: Callable[[Ask[Any]], None], window: int = 10_000
     ) -> None:
         self._send = send
-        self._drop = drop
+        self.drop = drop
         self._window = window
         self._records: dict[tuple[str, str], _Record] = {}
+        self.recall: Callable[[Ask[Any], str], tuple[bool, Any]] = lambda ask, given_id: (False, None)
+        """Whether the ask of an id was answered in another life of the process, and the answer."""
+        self.settle: Callable[[Callable[[BaseException | None], None]], None] = lambda answer: answer(None)
+        """Calls back when an answer may leave the process, with an error if it may not."""
 
     def __len__(self) -> int:
         return len(self._records)
@@ -50,6 +54,10 @@ class Repeats:
         key = (ask.to, given_id)
         record = self._records.get(key)
         if record is None:
+            known, answer = self.recall(ask, given_id)
+            if known:
+                ask.resolve(answer)
+                return
             record = self._begin(key, ask)
         if record.request is None:
             ask.resolve(record.answer)
@@ -61,6 +69,10 @@ class Repeats:
         request: Ask[Any] = Ask(ask.asker, ask.to, ask.content, ask.message_type, ask.timeout, started=True)
         request.given_id = ask.given_id
         self._send(request)
+        return self.adopt(key, request)
+
+    def adopt(self, key: tuple[str, str], request: Ask[Any]) -> _Record:
+        """Let those who ask under this id share a request that is under way."""
         record = self._records[key] = _Record(request)
         request.on_progress = lambda piece, attempt: _pass_on(record, piece, attempt)
         self._forget_oldest()
@@ -72,14 +84,13 @@ class Repeats:
         if ask in record.waiting:
             record.waiting.remove(ask)
             if not record.waiting and record.request is not None:
-                self._drop(record.request)
+                self.drop(record.request)
 
     def _ended(self, key: tuple[str, str], record: _Record, request: Ask[Any]) -> None:
         waiting, record.waiting = record.waiting, []
         if request.error is None:
             record.request, record.answer = None, request.answer
-            for ask in waiting:
-                ask.resolve(request.answer)
+            self.settle(lambda lost: _resolve(waiting, request.answer, lost))
             return
         del self._records[key]
         if waiting:
@@ -97,6 +108,11 @@ class Repeats:
             answered = (key for key, record in self._records.items() if record.request is None)
             for key in [key for key, _ in zip(answered, range(surplus), strict=False)]:
                 del self._records[key]
+
+
+def _resolve(waiting: list[Ask[Any]], answer: Any, lost: BaseException | None) -> None:
+    for ask in waiting:
+        ask.resolve(answer, lost)
 
 
 def _pass_on(record: _Record, piece: Any, attempt: int) -> None:

@@ -7,6 +7,7 @@ children first, lets its present turn end, and makes dead letters of its mail.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from moot.agent import Agent
 from moot.cell import Cell
 from moot.directory import Directory
+from moot.durability import Durability
 from moot.errors import ManagerStopped, UnknownAgent
 from moot.worker import Worker
 
@@ -32,19 +34,31 @@ class Residents:
     def __init__(self, directory: Directory, worker: Worker) -> None:
         self.directory = directory
         self.worker = worker
+        self.durability: Durability | None = None
         self.is_open = True
         """Whether new ones are made."""
         self.let_go: Callable[[Cell], Awaitable[None]] = _at_once
+        self.resolve: Callable[[str], Cell] = self.resident
+        """Finds an agent by its id, or makes it if it is hosted."""
         self.ended: Callable[[Cell, BaseException | None], None] = lambda cell, error: None
 
     async def start(self) -> None:
         """Start the agents registered so far, in order. Raises what an ``on_start`` raises."""
-        for cell in tuple(self.directory.cells.values()):
+        cells = tuple(self.directory.cells.values())
+        if self.durability is not None:
+            for cell in cells:
+                self.durability.restore(cell)
+        for cell in cells:
             await self.worker.lifecycle.start(cell)
+        for agent_id in self.durability.waiting() if self.durability is not None else ():
+            with contextlib.suppress(UnknownAgent):  # whoever is neither registered nor hosted may be later
+                self.resolve(agent_id)
 
     async def add(self, cell: Cell) -> None:
         """Register and start an agent. Raises `DuplicateAgent`, and what its ``on_start`` raises."""
         self.directory.add(cell)
+        if self.durability is not None:
+            self.durability.restore(cell)
         if cell.parent is not None:
             if cell.parent.children is None:
                 cell.parent.children = {}
@@ -71,6 +85,8 @@ class Residents:
             raise ManagerStopped("make an agent")
         cell = Cell(agent)
         self.directory.add(cell)
+        if self.durability is not None:
+            self.durability.restore(cell)
         self.worker.notice(cell)
         return cell
 
@@ -99,6 +115,8 @@ class Residents:
             await self.worker.lifecycle.stop(cell)
         finally:
             self.worker.bury_mail(cell)
+            if self.durability is not None:
+                self.durability.departed(cell)
             self.ended(cell, error)
 
     def running_here(self) -> Cell | None:

@@ -12,7 +12,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, cast
 
 from moot.agent import Agent
 from moot.asks import Ask, AskTable
@@ -22,15 +22,18 @@ from moot.commit import Committer
 from moot.context import AgentContext
 from moot.deadlock import DeadlockMode, Deadlocks
 from moot.delivery import Delivery
+from moot.durability import Durability
 from moot.errors import AgentNotMade, AgentStopped, ManagerStopped, UnknownAgent
 from moot.flow import Flow
 from moot.interrupts import Interrupts
+from moot.kept_asks import KeptAsks
 from moot.liveness import Liveness
 from moot.message import AgentMessage, ReplyTo
 from moot.policies import Supervision
 from moot.residents import Residents
 from moot.router import MessageRouter
 from moot.runners import ReadyQueue
+from moot.schedule import Schedule
 from moot.state import Transaction
 from moot.supervision import Supervisor
 from moot.timers import DeadlineWheel
@@ -39,6 +42,7 @@ from moot.watches import Watches
 from moot.worker import Worker
 
 if TYPE_CHECKING:
+    from moot.backends import Journal, Kept
     from moot.clock import Clock
     from moot.deadletters import DeadLetters
     from moot.directory import Directory
@@ -48,7 +52,7 @@ if TYPE_CHECKING:
     from moot.state import SharedState
     from moot.turn import Records
 
-__all__ = ["Options", "System"]
+__all__ = ["Options", "Stores", "System"]
 
 T = TypeVar("T")
 
@@ -70,17 +74,19 @@ class Options(TypedDict, total=False):
     watchdog: float | None
 
 
+class Stores(NamedTuple):
+    """What a backend brings; ``kept`` is the journal of a durable one and what it has kept."""
+
+    dead_letters: DeadLetters
+    shared_state: SharedState
+    kept: tuple[Journal, Kept] | None = None
+
+
 class System:
     """All parts at work."""
 
     def __init__(
-        self,
-        clock: Clock,
-        ids: Ids,
-        directory: Directory,
-        dead_letters: DeadLetters,
-        shared_state: SharedState,
-        options: Options | None = None,
+        self, clock: Clock, ids: Ids, directory: Directory, stores: Stores, options: Options | None = None
     ) -> None:
         options = options or {}
         loop = asyncio.get_running_loop()
@@ -88,7 +94,7 @@ class System:
         self._ids = ids
         self._link: Link | None = None
         self.directory = directory
-        self._shared_state = shared_state
+        self._shared_state = stores.shared_state
         self.clock = clock
         self.incarnation = ids.incarnation
         self.next_sequence = ids.next_sequence
@@ -96,13 +102,15 @@ class System:
         self.engine: Engine | None = None
         self.is_open = True
         self.wheel = DeadlineWheel(loop, clock)
-        self.asks = AskTable(ids.incarnation, count(1).__next__, self.wheel)
+        table = AskTable if stores.kept is None else KeptAsks
+        self.asks = table(ids.incarnation, count(1).__next__, self.wheel)
         self.breakers = Breakers(clock)
-        self.flow = Flow(self.wheel, clock, dead_letters)
+        self.flow = Flow(self.wheel, clock, stores.dead_letters)
         self.router = MessageRouter(directory)
-        self.delivery = Delivery(clock, self.router, self.flow, self.asks, dead_letters)
+        self.delivery = Delivery(clock, self.router, self.flow, self.asks, stores.dead_letters)
         self.watches = Watches(directory, ids.next_sequence, ids.incarnation)
-        self.committer = Committer(loop, directory, self.delivery, self.flow, self.watches)
+        self.schedule = Schedule(loop, clock, self.delivery, ids.incarnation, ids.next_sequence)
+        self.committer = Committer(directory, self.delivery, self.flow, self.watches, self.schedule)
         interrupts = Interrupts(self.wheel, clock)
         self.worker = Worker(self, clock, directory, self.flow, self.committer, interrupts)
         self.residents = Residents(directory, self.worker)
@@ -113,13 +121,28 @@ class System:
         self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, options.get("deadlocks", "break"))
         self.liveness = Liveness(loop, clock, directory.cells, runners, options.get("watchdog", 1.0))
 
+        self.durability: Durability | None = self._keep(*stores.kept) if stores.kept is not None else None
         self._wire()
+
+    def _keep(self, journal: Journal, kept: Kept) -> Durability:
+        """Tell the journal of a durable backend what happens, and go on from what it has kept."""
+        durability = Durability(journal, kept, self.clock, cast(KeptAsks, self.asks))
+        durability.open_letters(self.delivery.dead_letters)
+        durability.schedule = self.schedule.restore
+        durability.bury = self.delivery.bury_kept
+        self.delivery.is_direct = False
+        self.delivery.durability = self.worker.durability = durability
+        self.residents.durability = self.schedule.durability = durability
+        if self.worker.lifecycle.hooks is not None:
+            self.worker.lifecycle.hooks.durability = durability
+        return durability
 
     def _wire(self) -> None:
         """Tell the parts of each other where one below is to call one above."""
         self.watches.deliver = self.delivery.control
         self.residents.ended = self.worker.ended = self._ended
         self.router.activate = self.residents.activate
+        self.residents.resolve = self.router.resolve
         self.residents.let_go = self.supervisor.let_go
         self.committer.stop_requested = self.supervisor.stopped_itself
         self.liveness.is_restarting = lambda: self.supervisor.is_busy
@@ -128,6 +151,7 @@ class System:
     def put_link(self, link: Link) -> None:
         """Let ``link`` carry from now on what agents send each other, and run their handlers. For a simulator."""
         self._link = self.delivery.link = self.worker.link = self.asks.link = link
+        self.delivery.is_direct = False
         self.worker.expect_repeats()
 
     # the Runtime that contexts see
@@ -149,6 +173,11 @@ class System:
         sender = ctx.seat.id
         if target.running >= target.concurrency:
             self.deadlocks.check_chain(ctx, target)
+        if self.durability is not None:
+            self.durability.name(ask)
+        reply_to = self.asks.open(ask, deadline)
+        if ask.name is not None and self.durability is not None and self.durability.is_known(ask):
+            return
         message = AgentMessage(
             sender,
             target.id,
@@ -157,10 +186,11 @@ class System:
             self.next_sequence(),
             self.incarnation,
             incoming.conversation or incoming.sequence,
-            self.asks.open(ask, deadline),
+            reply_to,
             deadline,
             (*incoming.chain, sender),
             ctx.trace,
+            given_id=ask.given_id,
         )
         if self._link is None and target.mailbox.offer(message):
             ask.target, ask.message = target, message
@@ -233,6 +263,8 @@ class System:
         """An agent is out for good."""
         self.supervisor.forget(cell)
         self.watches.ended(cell, error)
+        if self.is_open:  # else all timers end, or are kept for the next run
+            self.schedule.ended(cell)
         if cell.breaker is not None:
             self.breakers.forget(cell.id)
 
@@ -242,14 +274,18 @@ class System:
         while self.worker.runners is not None:
             await self.worker.runners.wait_idle()
             if not self.supervisor.is_busy:
-                return
+                break
             await self.supervisor.wait_idle()
+        if self.durability is not None:
+            await self.durability.journal.synced()
 
     async def close(self, *, drain: bool, timeout: float) -> None:
         """Stop all agents and end every ask; see `AgentManager.stop`."""
         grace = min(timeout, 5.0)
         drained = drain and await self._drained(timeout)
         self.is_open = self.residents.is_open = False
+        if self.durability is not None:
+            self.durability.is_closing = True
         await self.supervisor.close(grace)
         if not drained:
             await self.worker.close(grace)
@@ -274,6 +310,8 @@ class System:
     async def hurry(self) -> None:
         """A stop is under way, and shall wait for no turn and no restart any more."""
         self.supervisor.cancel()
+        if self.durability is not None:
+            self.durability.is_closing = True
         await self.worker.close(0.0)
 
     async def _drained(self, timeout: float) -> bool:

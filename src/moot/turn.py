@@ -16,23 +16,39 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+from moot.message import AgentMessage
 
 if TYPE_CHECKING:
     import random
 
     from moot.asks import Ask
-    from moot.message import AgentMessage, ReplyTo
+    from moot.message import ReplyTo
     from moot.state import Transaction
 
-__all__ = ["NOTHING", "Effects", "Records", "digest"]
+__all__ = ["NOTHING", "Effects", "Records", "Timer", "digest"]
 
 NOTHING: Any = object()
 """Stands for "no value", where None is one."""
 
 _Key = tuple[str, str, bytes, int]
+
+
+class Timer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message that is sent ``delay`` seconds after its turn, and then ``every`` so many seconds if that is not 0.
+
+    ``missed`` says what becomes of it if it came due while the process was down: it is sent ``once``, however late;
+    not at all (``skip``); or, if it repeats, as often as it came due (``all``).
+    """
+
+    delay: float
+    message: AgentMessage
+    every: float = 0.0
+    missed: Literal["once", "skip", "all"] = "once"
+    name: str | None = None
 
 
 class Effects(msgspec.Struct, eq=False):
@@ -41,7 +57,8 @@ class Effects(msgspec.Struct, eq=False):
     outputs: list[AgentMessage] = []
     asks: dict[Ask[Any], None] = {}
     answers: tuple[tuple[ReplyTo, Any], ...] = ()
-    timers: tuple[tuple[float, AgentMessage], ...] = ()
+    timers: tuple[Timer | str, ...] = ()
+    """Those that are set, and the names of those that are cancelled, in order."""
     topics: tuple[tuple[str, bool], ...] = ()
     children: tuple[str, ...] = ()
     watches: tuple[tuple[str, bool], ...] = ()
@@ -52,6 +69,11 @@ class Effects(msgspec.Struct, eq=False):
     is_deferred: bool = False
     now: float | None = None
     random: random.Random | None = None
+
+    @property
+    def scheduled(self) -> list[Timer]:
+        """The timers that are set."""
+        return [timer for timer in self.timers if not isinstance(timer, str)]
 
     def answer_or(self, returned: Any) -> Any:
         """The answer to this turn's ask: what ``ctx.reply`` was given, else what the handler returned.
@@ -70,11 +92,12 @@ class Records:
     addresses were pinned to, and how often it lost a race for shared state.
     """
 
-    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "is_rerun", "made")
+    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "is_rerun", "last", "made")
 
     def __init__(self) -> None:
         self.is_rerun = False
         self.conflicts = 0
+        self.last = b""  # the key of what `find` looked for last, where records have one
         self._pins: dict[str, list[str]] = {}
         self.made: list[Any] = []  # flat, four items a record: the collector need not look at each
         self._under_way: dict[str, asyncio.Future[Any]] = {}
@@ -85,15 +108,25 @@ class Records:
         """Keep a successful answer."""
         self.made += (kind, target, request, answer)
 
+    async def keep(self, key: bytes, kind: str, target: str, request: object, answer: Any) -> None:
+        """As `note`; returns when it outlives whatever these records outlive. ``key`` is the `last` of its `find`."""
+        self.note(kind, target, request, answer)
+
+    async def settled(self) -> None:
+        """Return when all that led to this turn is kept as these records are: something is to leave the process."""
+
     async def once(self, kind: str, target: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """The result of ``call()``, kept when it succeeds; or of one that an earlier run has left under way."""
+        key = self.last
         while (under_way := self._under_way.get(target)) is not None:
             await asyncio.wait({under_way})
             if not under_way.cancelled():
                 return under_way.result()
         future = self._under_way[target] = asyncio.get_running_loop().create_future()
         try:
+            await self.settled()
             result = await call()
+            await self.keep(key, kind, target, None, result)
         except asyncio.CancelledError:
             future.cancel()
             raise
@@ -103,7 +136,6 @@ class Records:
             raise
         finally:
             del self._under_way[target]
-        self.note(kind, target, None, result)
         future.set_result(result)
         return result
 
@@ -135,8 +167,8 @@ class Records:
         self.made.clear()
         self.rerun()
 
-    def find(self, kind: str, target: str, request: object) -> tuple[bool, Any]:
-        """Whether the answer to this occurrence of the request is known, and the answer."""
+    def find(self, kind: str, target: str, request: object, type: Any = Any) -> tuple[bool, Any]:
+        """Whether the answer to this occurrence of the request is known, and the answer, which is a ``type``."""
         if not self._answers:
             return False, None
         key = (kind, target, digest(request))

@@ -54,10 +54,12 @@ class TurnEngine:
         ctx = self._ctx
         if ctx.records is None:
             ctx.records = Records()
-        known, completion = ctx.records.find("engine", self._engine.name, request)
+        records = ctx.records
+        known, completion = records.find("engine", self._engine.name, request, Completion)
         if not known:
+            key = records.last
             completion = await self._engine.generate(self._of_this_turn(request))
-            ctx.records.note("engine", self._engine.name, request, completion)
+            await records.keep(key, "engine", self._engine.name, request, completion)
         answer: Completion = completion
         return answer
 

@@ -32,6 +32,7 @@ from moot.turn import NOTHING
 if TYPE_CHECKING:
     from moot.clock import Clock
     from moot.directory import Directory
+    from moot.durability import Durability
     from moot.flow import Flow
     from moot.link import Link
     from moot.runtime import Runtime
@@ -72,6 +73,7 @@ class Worker:
         self._changes = self.lifecycle.changes
         self.observer: Observer | None = None
         self.link: Link | None = None
+        self.durability: Durability | None = None
         self.turns = 0
         self.may_repeat = False  # inside one process nothing delivers a message twice; a link between may
         self.runners: Runners | None = None
@@ -141,6 +143,8 @@ class Worker:
                 await self._start_hook(cell)
             if cell.is_timed:
                 self._interrupts.watch()
+            if self.durability is not None and self.durability.journal.is_behind:
+                await self.durability.journal.caught_up()
             while (
                 mailbox.items
                 and turns < self._turns_per_visit
@@ -163,6 +167,8 @@ class Worker:
                 ):
                     continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
+                if self.durability is not None:
+                    self.durability.begun(cell, ctx)
                 while True:  # until a run has been committed, or recovery gives the turn up
                     runner.ctx = ctx
                     try:
@@ -185,12 +191,18 @@ class Worker:
                                 if ctx.closed:
                                     raise AgentStopped(cell.id)  # it was abandoned meanwhile
                         effects = ctx.effects
+                        if effects is not None and effects.asks:
+                            end_asks(ctx, effects)
+                        if self.durability is not None:
+                            self.durability.seal(effects, message, answer)
                         if effects is not None:
-                            if effects.asks:
-                                end_asks(ctx, effects)
                             if effects.transaction is not None:
                                 await effects.transaction.commit()
+                            if self.durability is not None:
+                                self.durability.committed(cell, ctx)  # before an answer that waits for it to be kept
                             self._commit(cell, ctx, effects)
+                        elif self.durability is not None:
+                            self.durability.committed(cell, ctx)
                         ctx.closed = True
                         if message.reply_to is not None:
                             if effects is not None:
@@ -205,6 +217,8 @@ class Worker:
                     if again is None:
                         break
                     ctx = again
+                if self.durability is not None:
+                    self.durability.over(ctx)
                 if runner.interruption is not None:
                     runner.settle()  # the handler has finished in spite of it
         finally:
@@ -219,7 +233,7 @@ class Worker:
         """Whether a message is not to be handled: it came before, or nobody wants it any more."""
         if self.may_repeat and (cell.is_repeat(message) or self._asks.is_withdrawn(message)):
             return True
-        return self._delivery.is_late(message)
+        return self._delivery.is_late(cell, message)
 
     def _left(self, cell: Cell) -> None:
         """A visit has ended: somebody may wait for that, or there is more to do."""
@@ -237,6 +251,8 @@ class Worker:
         if self.observer is not None:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, verdict)
         if again is None:
+            if self.durability is not None:
+                self.durability.over(ctx)  # (the runner may have to end here)
             self.recovery.check_runner(error)
         return again
 

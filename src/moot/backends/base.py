@@ -1,21 +1,166 @@
 """The backend port: a backend stores and moves; it decides nothing.
 
 What a turn does, when it is retried and who is told is decided above, the same for
-all backends. A backend brings the stores that the runtime works on.
+all backends. A backend brings the stores that the runtime works on, and a durable one
+a `Journal` besides: while a system runs, memory is the authority, and the journal is
+told of each change, in the order in which the changes happen. What it is told within
+one step of the event loop is kept as a whole or not at all, and what it keeps is always
+a prefix of what it was told. That is all that makes a turn a transaction on disk.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
-from moot.deadletters import DeadLetters
-from moot.state import SharedState
+import msgspec
 
-__all__ = ["Backend"]
+if TYPE_CHECKING:
+    from moot.deadletters import DeadLetters
+    from moot.errors import MootError
+    from moot.state import SharedState
+
+__all__ = ["Backend", "Journal", "Kept", "KeptLetter", "KeptMail", "KeptTimer", "MessageName"]
+
+MessageName = tuple[str, int]
+"""What a message is known by: the incarnation and the number that its sender's run gave it."""
+
+
+class KeptMail(msgspec.Struct, frozen=True):
+    """A message that was accepted for an agent and has not ended. ``attempts``: the process died so often in it."""
+
+    name: MessageName
+    body: bytes
+    attempts: int = 0
+
+
+class KeptTimer(msgspec.Struct, frozen=True):
+    """A timer of ``agent_id`` that is next due at ``due`` (seconds since the Unix epoch)."""
+
+    name: MessageName
+    agent_id: str
+    due: float
+    body: bytes
+
+
+class KeptLetter(msgspec.Struct, frozen=True):
+    """A dead letter: its id, whose mail it was, and the letter."""
+
+    letter_id: int
+    agent_id: str
+    body: bytes
+
+
+class Kept(msgspec.Struct):
+    """All that a journal holds. Agents come in the order of their first appearance, mail in the order of acceptance.
+
+    ``states``: version of the state's type, and the state. ``records``: by turn and key. ``given``: by address and the
+    id that a caller gave: when, and the answer, if it was an ask that was answered. ``shared``: version, and the value
+    (None: deleted). ``changes``: the newest of shared keys, in order: revision, key, version, value.
+    """
+
+    mail: dict[str, list[KeptMail]] = {}
+    states: dict[str, tuple[int, bytes]] = {}
+    timers: list[KeptTimer] = []
+    records: dict[str, dict[bytes, bytes]] = {}
+    given: dict[tuple[str, str], tuple[float, bytes | None]] = {}
+    letters: list[KeptLetter] = []
+    shared: dict[str, tuple[int, bytes | None]] = {}
+    changes: list[tuple[int, str, int, bytes | None]] = []
+    run: int = 1
+    """Rises with each run of a system, so that two of one seed number their messages apart."""
+
+
+class Journal(Protocol):
+    """What a durable backend is told. No call waits; none fails but `synced`.
+
+    Saying that something has ended which is not there is no error.
+    """
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is not written yet that no turn should begin."""
+        ...
+
+    def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
+        """A message was accepted for an agent, which need not exist yet."""
+        ...
+
+    def end_mail(self, agent_id: str, name: MessageName) -> None:
+        """It has been handled, or has become a dead letter."""
+        ...
+
+    def has_mail(self, agent_id: str, name: MessageName) -> bool:
+        """Whether that was told, and has not ended."""
+        ...
+
+    def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
+        """An agent has this state of its own now; None forgets it."""
+        ...
+
+    def put_record(self, turn: str, key: bytes, body: bytes) -> None:
+        """A turn has this answer, for when it is run again."""
+        ...
+
+    def end_turn(self, turn: str) -> None:
+        """A turn is over: its records are needed no more."""
+        ...
+
+    def put_timer(self, timer: KeptTimer) -> None:
+        """A message is to be sent later; of one name only the last counts."""
+        ...
+
+    def end_timer(self, name: MessageName) -> None:
+        """It was sent, or will not be."""
+        ...
+
+    def put_given(self, address: str, given_id: str, at: float, body: bytes | None) -> None:
+        """A message came from outside under an id; or, with ``body``, it was answered."""
+        ...
+
+    def end_given(self, address: str, given_id: str) -> None:
+        """Forget an id."""
+        ...
+
+    def put_letter(self, letter: KeptLetter) -> None:
+        """A message has become a dead letter."""
+        ...
+
+    def end_letter(self, letter_id: int) -> None:
+        """A dead letter was taken out."""
+        ...
+
+    def put_shared(self, key: str, version: int, revision: int, body: bytes | None) -> None:
+        """A shared key was written (None: deleted), as the change number ``revision`` of all."""
+        ...
+
+    def begin_attempt(self, agent_id: str, name: MessageName) -> int:
+        """A handler begins to run, which the process may not survive; what to end it with. Costs no sync."""
+        ...
+
+    def end_attempt(self, attempt: int) -> None:
+        """It has not killed the process."""
+        ...
+
+    async def synced(self) -> None:
+        """Return when all that was told so far is kept for good.
+
+        Raises:
+            BackendFailed: it never will be.
+        """
+        ...
+
+    def after_sync(self, callback: Callable[[BaseException | None], None]) -> None:
+        """Call ``callback(None)`` when all that was told so far is kept for good, with an error if it never will be."""
+        ...
+
+    async def caught_up(self) -> None:
+        """Return when the journal `is_behind` no more. Raises as `synced`."""
+        ...
 
 
 class Backend(Protocol):
-    """Where a manager keeps its dead letters and its shared state."""
+    """Where a manager keeps its dead letters, its shared state and, if it is durable, everything else."""
 
     @property
     def dead_letters(self) -> DeadLetters:
@@ -27,6 +172,13 @@ class Backend(Protocol):
         """The store of shared keys."""
         ...
 
+    async def open(self, failed: Callable[[MootError], None]) -> tuple[Journal, Kept] | None:
+        """Begin: the journal and all that it holds; None when this backend keeps nothing.
+
+        ``failed`` is called once if the journal cannot go on. Raises `BackendError` if it cannot begin.
+        """
+        ...
+
     async def close(self) -> None:
-        """Release what is held. May be called twice."""
+        """Write what is left and release what is held. May be called twice."""
         ...

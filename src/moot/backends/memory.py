@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from moot.deadletters import DeadLetters
+from moot.errors import MootError
 from moot.state import InMemorySharedState
 
 __all__ = ["MemoryBackend"]
@@ -14,6 +17,9 @@ class MemoryBackend:
     def __init__(self) -> None:
         self.dead_letters = DeadLetters()
         self.shared_state = InMemorySharedState()
+
+    async def open(self, failed: Callable[[MootError], None]) -> None:
+        """There is nothing to bring back."""
 
     async def close(self) -> None:
         """There is nothing to release; what was stored can still be read."""

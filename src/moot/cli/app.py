@@ -62,11 +62,15 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "research": Command("moot.cli.research", "research", "Answer a question from your own documents, with citations."),
+    "resume": Command("moot.cli.resume", "resume", "Go on with a research run that was kept in a file."),
     "run": Command("moot.cli.run", "run", "Run the agents of MODULE:APP until Ctrl-C."),
     "simulate": Command("moot.cli.simulate", "simulate", "Run a system in simulation, with many seeds and faults."),
     "models": Command("moot.cli.models", "app", "List, download and verify language models."),
     "bench": Command("moot.cli.bench", "bench", "Measure this machine: messages, asks and fan-out per second."),
-    "doctor": Command("moot.cli.doctor", "doctor", "Check this machine: Python, extras, model, disk, engine."),
+    "doctor": Command("moot.cli.doctor", "doctor", "Check this machine, or the file of a durable system."),
+    "inspect": Command("moot.cli.inspect", "inspect", "Show what is in the file of a durable system."),
+    "dlq": Command("moot.cli.dlq", "app", "Look at the dead letters of a durable system, requeue or drop them."),
+    "vacuum": Command("moot.cli.vacuum", "vacuum", "Make the file of a durable system small again."),
     "version": Command("moot.cli.version", "version", "Print the version."),
 }
 

@@ -1,4 +1,4 @@
-"""`moot doctor`: is this machine fit to run Moot, and what is missing?
+"""`moot doctor`: is this machine fit to run Moot, and what is missing? Or: is a durable system's file whole?
 
 Each check is one line with what was found and, where something is wrong, what
 to do about it. Only what nothing works without makes the exit code 1; a missing
@@ -23,7 +23,7 @@ import msgspec
 import typer
 
 from moot import AgentManager, Request
-from moot.cli.app import EXIT_FAILED
+from moot.cli.app import EXIT_FAILED, UsageError
 from moot.engine.cache import ModelState, cache_dir, model_state
 from moot.engine.catalogue import CATALOGUE, Model
 
@@ -51,10 +51,22 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def doctor(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Check the file of 'sqlite:///FILE'.")] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Go on without the changes that FILE has lost. The system must be stopped.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print a list of objects instead of lines.")] = False,
 ) -> None:
-    """Check Python, cores, memory, extras, the model, the disk and the engine; exit 1 if Moot cannot work here."""
-    found = findings()
+    """Check Python, cores, memory, extras, the model, the disk and the engine; exit 1 if Moot cannot work here.
+
+    With FILE, check that file of a durable system instead; exit 1 if anything is wrong with it.
+    """
+    if file is not None:
+        found = file_findings(file, accept)
+    elif accept:
+        raise UsageError("--accept is about a file: moot doctor FILE --accept")
+    else:
+        found = findings()
     if json:
         print(jsonlib.dumps(msgspec.to_builtins(found), indent=2))
     else:
@@ -68,6 +80,27 @@ def findings() -> list[Finding]:
     """All checks, in the order in which they are worth reading."""
     checks: list[Callable[[], Finding]] = [python, cores, memory, core, extras, disk, model, engine]
     return [check() for check in checks]
+
+
+def file_findings(file: Path, accept: bool) -> list[Finding]:
+    """What is found in the file of a durable system, after its loss was accepted if that is wished."""
+    from moot.backends.sqlite.checkup import checkup
+    from moot.backends.sqlite.mending import mending
+    from moot.cli.files import printing, safe
+
+    with printing("let it run: it has found its file whole"):
+        if accept:
+            with mending(file, accept=True) as held:
+                print(f"moot: {LOST.format(held.lost) if held.lost else NOTHING_LOST}", file=sys.stderr)
+                held.accept()
+        return [Finding(one.name, "ok" if one.ok else "failed", safe(one.text)) for one in checkup(file)]
+
+
+LOST = (
+    "the last {} batches of changes are lost, and the system goes on without them: mail, states and answers are "
+    "as before; what was handled since is handled again, and what was accepted since is not there"
+)
+NOTHING_LOST = "nothing is missing, so there is nothing to accept"
 
 
 def python() -> Finding:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 if TYPE_CHECKING:
+    from moot.cli.kept_run import KeptRun
     from moot.cli.research_screen import Screen
     from moot.engine.base import Engine
     from moot.teams.research import Report
@@ -63,6 +64,9 @@ def research(
     serve: Annotated[
         bool, typer.Option("--serve", help="Answer research_request messages from stdin, a JSON line each.")
     ] = False,
+    durable: Annotated[
+        Path | None, typer.Option(help="Keep the run in this file: killed, it goes on with 'moot resume FILE'.")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
 ) -> None:
     """Answer QUESTION from the files and folders given with --sources; every sentence carries its quote.
@@ -70,23 +74,39 @@ def research(
     Exit codes: 0 report, 1 not found in the sources, 2 bad input or an engine that cannot start,
     3 partial report because the engine failed on the way, 130 interrupted (with what was found).
     """
+    from moot.backends.errors import BackendError
+    from moot.cli.kept_run import KeptRun
     from moot.cli.research_screen import Screen
 
     paths = [*(sources or []), *(more_sources or [])]
+    durable = durable.expanduser().absolute() if durable is not None else None
     found: list[Report] = []
     try:
         _check(question, paths, output, is_serving=serve)
+        if serve and durable is not None:
+            raise _BadInputError("--serve keeps nothing; leave out --durable, or ask one question")
         chosen = _open_engine(engine, model, threads)
         with Screen(is_quiet=quiet) as screen:
             if serve:
                 asyncio.run(_with_engine(chosen, screen, lambda: _serve(paths, chosen, screen)))
                 raise typer.Exit(0)
-            run = _with_engine(chosen, screen, lambda: _run(question, paths, depth.value, chosen, screen, found))
-            report, is_interrupted = asyncio.run(run)
+            run = KeptRun(
+                question=question,
+                sources=tuple(map(str, paths)),
+                depth=depth.value,
+                folder=str(Path.cwd()),
+                engine=engine,
+                model=model,
+                threads=threads,
+            )
+            work = _with_engine(chosen, screen, lambda: _run(run, durable, chosen, screen, found))
+            report, is_interrupted = asyncio.run(work)
+        if is_interrupted and durable is not None:
+            typer.echo(f"moot research: interrupted; go on with: moot resume {durable}", err=True)
         if report.status == "partial" and not is_interrupted:
             typer.echo(f"moot research: {_one_line(report.notices[-1])}", err=True)
         _write(report, output, as_json=as_json)
-    except (_BadInputError, ImportError) as error:  # a missing extra says how to install it
+    except (_BadInputError, BackendError, ImportError) as error:  # a missing extra says how to install it
         typer.echo(f"moot research: {_one_line(str(error))}", err=True)
         raise typer.Exit(_BAD_INPUT) from None
     except (KeyboardInterrupt, asyncio.CancelledError):  # SIGTERM cancels
@@ -168,14 +188,26 @@ async def _with_engine(engine: Engine | None, screen: Screen, work: Callable[[],
 
 
 async def _run(
-    question: str, paths: list[Path], depth: str, engine: Engine | None, screen: Screen, found: list[Report]
+    run: KeptRun, file: Path | None, engine: Engine | None, screen: Screen, found: list[Report]
 ) -> tuple[Report, bool]:
+    from moot.cli.kept_run import claim
     from moot.engine.errors import EngineUnavailable
     from moot.teams.research import ResearchTeam, SourceError
 
-    async with ResearchTeam(paths, engine=engine) as team:
+    url = f"sqlite:///{file}" if file is not None else "memory://"
+    async with ResearchTeam(run.sources, engine=engine, url=url) as team:
+        if file is not None and (kept := await claim(team.manager.shared_state, run)).id != run.id:
+            raise _BadInputError(
+                f"{file} holds another run: {kept.question!r}; go on with that one by 'moot resume {file}', "
+                "or name another file"
+            )
         try:
-            report = await team.research(question, depth=Depth(depth).value, on_progress=screen.show)
+            report = await team.research(
+                run.question,
+                depth=Depth(run.depth).value,
+                on_progress=screen.show,
+                run_id=run.id if file is not None else None,
+            )
         except SourceError as error:
             raise _BadInputError(str(error)) from error
         except asyncio.CancelledError:

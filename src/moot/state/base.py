@@ -27,11 +27,12 @@ class Versioned(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A key got a new value; None when it was deleted."""
+    """A key got a new value; None when it was deleted. ``revision`` counts all changes of the store, from 1."""
 
     key: str
     value: Any
     version: int
+    revision: int = 0
 
 
 class Access(Protocol):
@@ -76,10 +77,14 @@ class SharedState(Access, Protocol):
         """Run ``fn`` against a consistent view and commit what it wrote; run it again if another came first."""
         ...
 
-    def watch(self, prefix: str = "") -> AsyncIterator[Change]:
-        """The changes of keys that begin with ``prefix``, from the first step of the iteration on.
+    def watch(self, prefix: str = "", *, after: int | None = None) -> AsyncIterator[Change]:
+        """All changes of keys that begin with ``prefix``, in order: those from the first step of the iteration on.
 
-        A slow reader sees the newest change of each key.
+        With ``after`` it goes on after the change of that revision instead, on a durable backend also one that an
+        earlier run has seen.
+
+        Raises:
+            WatchExpired: that is too long ago, or the reader has become too slow; read the keys, and watch anew.
         """
         ...
 

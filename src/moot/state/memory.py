@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
-from moot.errors import StateConflict
+from moot.errors import StateConflict, WatchExpired
+from moot.ids import is_text
 from moot.state.base import Access, Change, Versioned, decode, encode
 from moot.state.transaction import Transaction
 
@@ -15,18 +18,58 @@ __all__ = ["InMemorySharedState"]
 T = TypeVar("T")
 
 _MOST_RERUNS = 1000
+_STEP = 100
+
+
+class Kept(Protocol):
+    """What a durable backend has kept; see `moot.backends.base.Kept`."""
+
+    shared: dict[str, tuple[int, bytes | None]]
+    changes: list[tuple[int, str, int, bytes | None]]
+
+
+class SharedJournal(Protocol):
+    """What a durable backend is told; see `moot.backends.base.Journal`."""
+
+    def put_shared(self, key: str, version: int, revision: int, body: bytes | None) -> None: ...
+
+    async def synced(self) -> None: ...
+
+
+class _Logged(NamedTuple):
+    """One change, as it is kept."""
+
+    revision: int
+    key: str
+    version: int
+    data: bytes | None
 
 
 class InMemorySharedState:
     """A `SharedState` that lives as long as the process.
 
-    Versions of a key go on rising after it was deleted, so that a stale version is never met again.
+    Versions of a key go on rising after it was deleted, so that a stale version is never met again. The last ``log``
+    changes are kept for those who `watch`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, log: int = 10_000) -> None:
         self._values: dict[str, bytes] = {}
         self._versions: dict[str, int] = {}
-        self._watchers: list[_Watcher] = []
+        self._revision = 0
+        self._log: deque[_Logged] = deque(maxlen=log)
+        self._watchers: list[asyncio.Future[None]] = []
+        self._journal: SharedJournal | None = None
+
+    def attach(self, journal: SharedJournal, kept: Kept) -> None:
+        """Go on from what a durable backend has kept, and tell its journal of each write."""
+        for key, (version, data) in kept.shared.items():
+            self._versions[key] = version
+            if data is not None:
+                self._values[key] = data
+        for change in kept.changes:
+            self._log.append(_Logged(*change))
+            self._revision = change[0]
+        self._journal = journal
 
     async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:
         data = self._values.get(key)
@@ -38,12 +81,15 @@ class InMemorySharedState:
 
     async def set(self, key: str, value: Any) -> None:
         self._write(key, encode(value))
+        await self._kept()
 
     async def delete(self, key: str) -> None:
         self._write(key, None)
+        await self._kept()
 
     async def compare_and_set(self, key: str, value: Any, version: int) -> None:
         await self.commit({key: version}, {}, {key: encode(value)})
+        await self._kept()
 
     async def keys(self, prefix: str = "") -> list[str]:
         return sorted(key for key in self._values if key.startswith(prefix))
@@ -57,17 +103,26 @@ class InMemorySharedState:
             except StateConflict as conflict:
                 last = conflict
             else:
+                await self._kept()
                 return result
         raise last
 
-    async def watch(self, prefix: str = "") -> AsyncGenerator[Change, None]:
-        watcher = _Watcher(prefix)
-        self._watchers.append(watcher)
-        try:
-            while True:
-                yield await watcher.next_change()
-        finally:
-            self._watchers.remove(watcher)
+    async def watch(self, prefix: str = "", *, after: int | None = None) -> AsyncGenerator[Change, None]:
+        seen = self._revision if after is None else after
+        while True:
+            for logged in self._after(seen):
+                seen = logged.revision
+                if logged.key.startswith(prefix):
+                    value = None if logged.data is None else decode(logged.data)
+                    yield Change(logged.key, value, logged.version, seen)
+            if seen == self._revision:
+                waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._watchers.append(waiter)
+                try:
+                    await waiter
+                finally:
+                    if not waiter.done() or waiter.cancelled():
+                        self._watchers.remove(waiter)
 
     async def fetch(self, key: str) -> tuple[bytes | None, int]:
         data = self._values.get(key)
@@ -89,7 +144,14 @@ class InMemorySharedState:
         for key, data in writes.items():
             self._write(key, data)
 
+    async def _kept(self) -> None:
+        """Return when what was written outlives whatever the backend outlives. A turn's commit does not wait for it."""
+        if self._journal is not None:
+            await self._journal.synced()
+
     def _write(self, key: str, data: bytes | None) -> None:
+        if self._journal is not None and not is_text(key):
+            raise ValueError(f"{key!r} cannot be kept; use Unicode text as a key")
         if data is None:
             if key not in self._values:
                 return
@@ -97,26 +159,19 @@ class InMemorySharedState:
         else:
             self._values[key] = data
         version = self._versions[key] = self._versions.get(key, 0) + 1
-        for watcher in self._watchers:
-            if key.startswith(watcher.prefix):
-                watcher.put(Change(key, None if data is None else decode(data), version))
+        if self._journal is not None:
+            self._journal.put_shared(key, version, self._revision + 1, data)
+        self._revision += 1
+        self._log.append(_Logged(self._revision, key, version, data))
+        watchers, self._watchers = self._watchers, []
+        for watcher in watchers:
+            if not watcher.done():
+                watcher.set_result(None)
 
-
-class _Watcher:
-    """The newest change of each key that its reader has not seen; bounded by the number of keys."""
-
-    def __init__(self, prefix: str) -> None:
-        self.prefix = prefix
-        self._changes: dict[str, Change] = {}
-        self._arrived = asyncio.Event()
-
-    def put(self, change: Change) -> None:
-        self._changes.pop(change.key, None)
-        self._changes[change.key] = change
-        self._arrived.set()
-
-    async def next_change(self) -> Change:
-        while not self._changes:
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._changes.pop(next(iter(self._changes)))
+    def _after(self, revision: int) -> list[_Logged]:
+        """The next changes after one; a few at once, because the log goes on while they are looked at."""
+        oldest = self._revision - len(self._log) + 1
+        if not oldest - 1 <= revision <= self._revision:
+            raise WatchExpired(revision, oldest - 1, self._revision)
+        begin = revision - oldest + 1
+        return list(itertools.islice(self._log, begin, begin + _STEP))

@@ -4,7 +4,7 @@
 and checks the laws of the runtime; ``search`` does it for many seeds and shrinks what fails;
 ``run(coroutine)`` runs on a virtual clock; ``FakeContext`` tests one handler as a
 function; ``ScriptedEngine`` answers from a list and can assert that it was used up;
-``settle(manager)`` waits until nothing is left to do.
+``settle(manager)`` waits until nothing is left to do. `moot.testing.conformance` is the suite of backends.
 """
 
 from moot.engine.scripted import ScriptedEngine
@@ -16,6 +16,7 @@ from moot.testing.invariants import Invariant, Violation
 from moot.testing.laws import LAWS
 from moot.testing.report import Search, SimulationFailed, report, search
 from moot.testing.simulate import Build, Simulation, simulate
+from moot.testing.simulated_backend import SimulatedBackend
 from moot.testing.simulated_loop import Livelock, SimulatedLoop
 from moot.testing.virtual_loop import Stalled, VirtualClockLoop, run
 from moot.testing.world import SimulatedManager
@@ -31,6 +32,7 @@ __all__ = [
     "Livelock",
     "ScriptedEngine",
     "Search",
+    "SimulatedBackend",
     "SimulatedLoop",
     "SimulatedManager",
     "Simulation",

@@ -73,7 +73,7 @@ class FakeContext(AgentContext[Any]):
     @property
     def scheduled(self) -> list[tuple[float, Any]]:
         """What was scheduled: delays in seconds and contents."""
-        return [(delay, message.content) for delay, message in (self.effects or Effects()).timers]
+        return [(timer.delay, timer.message.content) for timer in (self.effects or Effects()).scheduled]
 
     @property
     def progressed(self) -> list[Any]:

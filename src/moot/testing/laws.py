@@ -102,7 +102,9 @@ class NothingLost(Invariant):
         self._ended: set[tuple[int, str]] = set()
 
     def returned(self, cell: Cell, message: AgentMessage, effects: Effects) -> None:
-        outputs = [*effects.outputs, *(timed for _, timed in effects.timers)] if effects.timers else effects.outputs
+        outputs = (
+            [*effects.outputs, *(timer.message for timer in effects.scheduled)] if effects.timers else effects.outputs
+        )
         if outputs:
             self._promised[message.sequence, cell.id] = outputs
             for output in outputs:
@@ -227,8 +229,8 @@ class PayloadsUnchanged(Invariant):
         self._digests[message.sequence] = self._digest(message.content)
 
     def returned(self, cell: Cell, message: AgentMessage, effects: Effects) -> None:
-        for _, scheduled in effects.timers:
-            self.sending(scheduled)
+        for timer in effects.scheduled:
+            self.sending(timer.message)
 
     def entered(self, target: Cell, message: AgentMessage) -> None:
         if message.sequence not in self._digests:

@@ -50,7 +50,10 @@ class CausalContext(msgspec.Struct, frozen=True, omit_defaults=True):
 
     def __post_init__(self) -> None:
         for replica, runs in self.seen.items():
-            check_replica(replica)
+            if not replica or replica.__class__ is not str:
+                check_replica(replica)
+            if len(runs) == 2 and 1 <= runs[0] <= runs[1]:
+                continue
             if not runs or len(runs) % 2 or runs[0] < 1 or not _ascend(runs):
                 raise ValueError(
                     f"{runs!r} are not the runs of {replica!r}: first and last numbers from 1 up, in order and apart; "
@@ -63,7 +66,7 @@ class CausalContext(msgspec.Struct, frozen=True, omit_defaults=True):
         counters: dict[str, list[int]] = {}
         for dot in dots:
             counters.setdefault(dot.replica, []).append(dot.counter)
-        return cls({name: _merge((number, number) for number in numbers) for name, numbers in counters.items()})
+        return cls({name: _runs_of(numbers) for name, numbers in counters.items()})
 
     def has(self, replica: str, counter: int) -> bool:
         """Whether this dot has been seen."""
@@ -87,17 +90,24 @@ class CausalContext(msgspec.Struct, frozen=True, omit_defaults=True):
             mine = seen.get(replica)
             if mine is None:
                 seen[replica] = theirs
+            elif len(mine) == 2 and theirs[0] >= mine[0] and theirs[-2] <= mine[1] + 1:  # they lengthen one run
+                if theirs[-1] > mine[1]:
+                    seen[replica] = (mine[0], theirs[-1])
             elif mine != theirs:
                 seen[replica] = _merge((*_pairs(mine), *_pairs(theirs)))
         return CausalContext(seen)
 
+    def minus(self, other: CausalContext) -> CausalContext:
+        """What has been seen here and not by ``other``."""
+        seen = {name: _less(runs, other.seen.get(name, ())) for name, runs in self.seen.items()}
+        return CausalContext({name: runs for name, runs in seen.items() if runs})
+
     def without(self, dots: Iterable[tuple[str, int]]) -> CausalContext:
-        """This context less ``dots``, all of which it has."""
+        """This context less ``dots``."""
         less: dict[str, list[int]] = {}
         for replica, counter in dots:
             less.setdefault(replica, []).append(counter)
-        seen = {name: _cut(runs, sorted(less[name])) if name in less else runs for name, runs in self.seen.items()}
-        return CausalContext({name: runs for name, runs in seen.items() if runs})
+        return self.minus(CausalContext({name: _runs_of(counters) for name, counters in less.items()}))
 
     @property
     def vector(self) -> VersionVector:
@@ -125,26 +135,40 @@ def join_stores(
         ValueError: a write is outside the context it came with, or two different ones have the same dot.
     """
     joined = dict(mine)
+    ended = len(their_context) - sum(map(len, theirs.values()))  # so many writes they have seen end, perhaps ours
     for key, writes in theirs.items():
         here = mine.get(key, ())
         if here == writes:
             continue
         standing = _join_writes(here, my_context, writes, their_context)
+        if here:
+            ended -= sum(one not in standing for one in here)
         if standing:
             joined[key] = standing
         else:
             joined.pop(key, None)
-    if len(their_context) > sum(map(len, theirs.values())):  # they have seen writes end, perhaps ours
-        has, runs = their_context.has, their_context.seen
-        for key, writes in mine.items():
-            if key in theirs or not any(one.replica in runs and has(one.replica, one.counter) for one in writes):
-                continue
-            standing = tuple(write for write in writes if not has(write.replica, write.counter))
-            if standing:
-                joined[key] = standing
-            else:
-                del joined[key]
+    if ended > 0:
+        _end(joined, mine, theirs, their_context, ended)
     return joined
+
+
+def _end(joined: Store[K, W], mine: Store[K, W], theirs: Store[K, W], their_context: CausalContext, most: int) -> None:
+    """Take out of ``joined`` what they have seen end under keys that are not theirs: ``most`` writes, or fewer."""
+    has, runs = their_context.has, their_context.seen
+    for key, writes in mine.items():
+        for one in writes:
+            if one.replica in runs and has(one.replica, one.counter) and key not in theirs:
+                break
+        else:
+            continue
+        standing = tuple(write for write in writes if not has(write.replica, write.counter))
+        if standing:
+            joined[key] = standing
+        else:
+            del joined[key]
+        most -= len(writes) - len(standing)
+        if not most:
+            return
 
 
 def since(store: Store[K, W], context: CausalContext, vector: VersionVector) -> tuple[Store[K, W], CausalContext]:
@@ -167,6 +191,14 @@ def since(store: Store[K, W], context: CausalContext, vector: VersionVector) -> 
 def _join_writes(
     mine: tuple[W, ...], my_context: CausalContext, theirs: tuple[W, ...], their_context: CausalContext
 ) -> tuple[W, ...]:
+    if len(theirs) == 1 and len(mine) < 2:  # nearly always
+        new = theirs[0]
+        old = mine[0] if mine else new
+        if their_context.has(new.replica, new.counter) and (not mine or _dot(old) != _dot(new)):
+            left = mine if mine and not their_context.has(old.replica, old.counter) else ()
+            come = () if my_context.has(new.replica, new.counter) else theirs
+            if not (left and come):
+                return left or come
     there = {(write.replica, write.counter): write for write in theirs}
     standing: dict[tuple[str, int], W] = {}
     for write in mine:
@@ -194,6 +226,10 @@ def _one_write(mine: W, theirs: W) -> W:
     return mine
 
 
+def _dot(write: Write) -> tuple[str, int]:
+    return write.replica, write.counter
+
+
 def _pairs(runs: Intervals) -> Iterator[tuple[int, int]]:
     return zip(runs[::2], runs[1::2], strict=True)
 
@@ -216,17 +252,28 @@ def _merge(pairs: Iterable[tuple[int, int]]) -> Intervals:
     return tuple(runs)
 
 
-def _cut(runs: Intervals, counters: list[int]) -> Intervals:
+def _runs_of(counters: list[int]) -> Intervals:
+    if len(counters) == 1:
+        return (counters[0], counters[0])
+    return _merge(zip(counters, counters, strict=True))
+
+
+def _less(runs: Intervals, gone: Intervals) -> Intervals:
+    if not gone:
+        return runs
     left: list[int] = []
-    numbers = iter(counters)
-    number = next(numbers, None)
+    holes = list(_pairs(gone))
+    place = 0
     for first, last in _pairs(runs):
         begin = first
-        while number is not None and number <= last:
-            if begin < number:
-                left += (begin, number - 1)
-            begin = number + 1
-            number = next(numbers, None)
+        while place < len(holes) and holes[place][0] <= last:
+            hole_first, hole_last = holes[place]
+            if begin < hole_first:
+                left += (begin, hole_first - 1)
+            begin = max(begin, hole_last + 1)
+            if hole_last > last:
+                break
+            place += 1
         if begin <= last:
             left += (begin, last)
     return tuple(left)

@@ -42,12 +42,18 @@ class ORSet(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
 
     def add(self, replica: str, *elements: T) -> ORSet[T]:
         """The delta that puts ``elements`` in; many in one call cost little more than one."""
-        first = self.context.next(replica).counter
-        entries: dict[T, tuple[Dot, ...]] = {
-            element: (Dot(replica, number),) for number, element in enumerate(dict.fromkeys(elements), first)
-        }
-        new = dots_of(entries, entries)
-        return ORSet(entries, CausalContext.of([*new, *dots_of(self.entries, entries)]))
+        number = self.context.next(replica).counter
+        entries: dict[T, tuple[Dot, ...]] = {}
+        dots: list[Dot] = []
+        for element in elements:
+            if element in entries:
+                continue
+            dot = Dot(replica, number)
+            number += 1
+            entries[element] = (dot,)
+            dots.append(dot)
+            dots += self.entries.get(element, ())
+        return ORSet(entries, CausalContext.of(dots))
 
     def remove(self, *elements: T) -> ORSet[T]:
         """The delta that takes ``elements`` out, as far as they are in."""

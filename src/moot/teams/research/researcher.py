@@ -100,6 +100,11 @@ class ResearcherAgent(Agent[Crew]):
             await ctx.progress(None, Progress(agent=self.id, text=text))
         return self._shelf.index
 
+    async def on_start(self, ctx: AgentContext[Crew]) -> None:
+        """Begin without readers: those of an earlier life are gone."""
+        if ctx.state.readers:
+            ctx.state = Crew()
+
     async def on_stop(self, ctx: AgentContext[Crew]) -> None:
         """Close the index."""
         self._shelf.clear()

@@ -54,7 +54,11 @@ async def research(
 
 
 class ResearchTeam:
-    """``researcher_1``, ``analyst_1`` and ``writer_1`` on a manager of their own; use it with ``async with``."""
+    """``researcher_1``, ``analyst_1`` and ``writer_1`` on a manager of their own; use it with ``async with``.
+
+    With the ``url`` of a durable backend a run under a ``run_id`` survives the process, and what the engine has
+    answered is not asked again.
+    """
 
     def __init__(
         self,
@@ -62,8 +66,9 @@ class ResearchTeam:
         *,
         engine: Engine | str | None = None,
         profile: Profile | None = None,
+        url: str = "memory://",
     ) -> None:
-        self.manager = AgentManager(engine=engine)
+        self.manager = AgentManager(url, engine=engine)
         self._agents = (
             ResearcherAgent(_LEADER, tuple(os.fspath(source) for source in sources), profile),
             AnalystAgent("analyst_1"),
@@ -90,9 +95,17 @@ class ResearchTeam:
         await self.manager.stop(drain=False)
 
     async def research(
-        self, question: str, *, depth: Depth = "standard", on_progress: OnProgress | None = None
+        self,
+        question: str,
+        *,
+        depth: Depth = "standard",
+        on_progress: OnProgress | None = None,
+        run_id: str | None = None,
     ) -> Report:
-        """Ask the researcher one question. Cancelling it leaves what was found in `so_far`."""
+        """Ask the researcher one question. Cancelling it leaves what was found in `so_far`.
+
+        Under a ``run_id`` a question is answered once: who asks again joins the run, or is given its report.
+        """
         times = self._times
         if times is None:
             raise RuntimeError("the team has not started; use it with 'async with ResearchTeam(…) as team'")
@@ -101,7 +114,7 @@ class ResearchTeam:
         self._before, self._began = self.manager.stats(), times.now()
         times.agents.clear()
         try:
-            async with self.manager.stream(_LEADER, self._request, timeout=_WAIT) as stream:
+            async with self.manager.stream(_LEADER, self._request, timeout=_WAIT, message_id=run_id) as stream:
                 async for piece in stream:
                     self._found.add(piece)
                     if on_progress is not None:

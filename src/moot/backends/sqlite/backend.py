@@ -1,0 +1,160 @@
+"""The SQLite backend: opens the file, takes possession of it, and hands out its journal.
+
+Nobody else may open the file in this process except through SQLite: a plain ``open`` and
+``close`` would drop the locks that keep inspectors from tripping over the writer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sqlite3
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast, get_args
+from urllib.parse import parse_qs
+
+from moot.backends.base import Journal, Kept
+from moot.backends.errors import BackendDamaged, BackendError, BackendFailed
+from moot.backends.sqlite.journal import SqliteJournal
+from moot.backends.sqlite.loading import count_interrupted, load
+from moot.backends.sqlite.owner import Owner
+from moot.backends.sqlite.schema import Profile, connect, prepare
+from moot.backends.sqlite.writer import InlineWriter, ThreadWriter, Writer
+from moot.deadletters import DeadLetters
+from moot.errors import MootError
+from moot.state import InMemorySharedState
+
+__all__ = ["SqliteBackend"]
+
+_log = logging.getLogger("moot.backends.sqlite")
+
+_open: weakref.WeakSet[SqliteBackend] = weakref.WeakSet()
+_inherited: list[sqlite3.Connection] = []
+"""Connections that a fork has copied. Closing one would touch the parent's file, so they are never let go."""
+
+
+class SqliteBackend:
+    """Keeps a system in the file at ``path``. ``inline`` writes in the event loop instead of a thread."""
+
+    def __init__(self, path: Path, profile: Profile = "durable", *, inline: bool = False) -> None:
+        self.path = path
+        self.profile = profile
+        self._inline = inline
+        self.dead_letters = DeadLetters()
+        self.shared_state = InMemorySharedState()
+        self._owner: Owner | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._writer: Writer | None = None
+        self._journal: SqliteJournal | None = None
+
+    @classmethod
+    def at(cls, rest: str) -> SqliteBackend:
+        """The backend of ``sqlite:///FILE?profile=PROFILE``, of which ``rest`` is what follows ``sqlite://``.
+
+        Raises:
+            ValueError: it names no file, or options that there are not.
+        """
+        name, _, query = rest.partition("?")
+        options = parse_qs(query, keep_blank_values=True)
+        profile = options.pop("profile", ["durable"])[-1]
+        if not name.startswith("/") or len(name) < 2:
+            raise ValueError(
+                f"a file is named as 'sqlite:///team.db' (or 'sqlite:////srv/team.db'), not 'sqlite://{rest}'"
+            )
+        if options:
+            raise ValueError(f"'sqlite:' has no option {next(iter(options))!r}; it has 'profile'")
+        if profile not in get_args(Profile):
+            raise ValueError(f"there is no profile {profile!r}; there are {' and '.join(map(repr, get_args(Profile)))}")
+        return cls(Path(name[1:]), cast(Profile, profile))
+
+    async def open(self, failed: Callable[[MootError], None]) -> tuple[Journal, Kept]:
+        """See `moot.backends.base.Backend.open`. Reads the whole file, so it takes a second for a million messages.
+
+        Raises:
+            BackendBusy: another process owns it. BackendDamaged: it is no database, or has lost its end.
+            BackendVersion: a newer Moot wrote it. BackendError: it cannot be opened.
+        """
+        try:
+            self._owner = owner = Owner(self.path)
+            self._connection = connection = connect(self.path, self.profile)
+            prepare(connection, self.path)
+            count_interrupted(connection, owner)
+            kept, numbers = load(connection)
+            self._check_end(owner, numbers.next_batch - 1)
+            loop = asyncio.get_running_loop()
+            inline = self._inline or getattr(loop, "epoch", None) is not None  # a thread has no virtual clock
+            self._writer = (
+                InlineWriter(connection, self.path)
+                if inline
+                else ThreadWriter(connection, self.path, loop.call_soon_threadsafe)
+            )
+            self._journal = SqliteJournal(self._writer, owner, numbers, failed)
+            self.shared_state.attach(self._journal, kept)
+        except BaseException as error:
+            self._let_go()
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                raise BackendDamaged(str(self.path), f"SQLite says {error}") from error
+            if isinstance(error, (sqlite3.Error, OSError)):
+                raise BackendError(
+                    f"{self.path} cannot be opened: {error}; check that its folder exists and may be written to"
+                ) from error
+            raise
+        _open.add(self)
+        return self._journal, kept
+
+    async def close(self) -> None:
+        """Write what is left, and let go of the file.
+
+        Raises:
+            BackendFailed: something that was told could not be written.
+        """
+        journal, self._journal = self._journal, None
+        writer, self._writer = self._writer, None
+        try:
+            if journal is not None and writer is not None:
+                journal.flush()
+                await asyncio.get_running_loop().run_in_executor(None, writer.close)
+                await asyncio.sleep(0)  # what the writer has posted comes first
+                await journal.synced()
+        finally:
+            self._let_go()
+
+    def _check_end(self, owner: Owner, batch: int) -> None:
+        """Refuse a file that has lost its end; a relaxed one may have, and only says so."""
+        try:
+            owner.check(batch)
+        except BackendDamaged as damage:
+            if self.profile == "durable":
+                raise
+            _log.warning("%s: its last changes are missing, as the relaxed profile allows (%s)", self.path, damage.what)
+
+    def _let_go(self) -> None:
+        _open.discard(self)
+        connection, self._connection = self._connection, None
+        owner, self._owner = self._owner, None
+        if connection is not None:
+            connection.close()
+        if owner is not None:
+            owner.close()
+
+    def disown(self) -> None:
+        """This is a copy in a child process, which must not touch the parent's file."""
+        if self._connection is not None:
+            _inherited.append(self._connection)
+            self._connection = None
+        if self._owner is not None:
+            self._owner.close()
+            self._owner = None
+        if self._journal is not None:
+            self._journal.disown(BackendFailed(str(self.path), "this process is a fork of the one that owns it"))
+
+
+def _after_fork() -> None:
+    for backend in tuple(_open):
+        backend.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,118 @@
+"""A batch: the changes that go to the file in one transaction.
+
+The last change of a row is the one that counts, and a message that is born and handled
+in one batch is never written. What the rest costs is the number of statements, so each
+table gets one ``executemany``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+__all__ = ["SHARED_LOG", "Batch"]
+
+_Row = tuple[Any, ...]
+
+SHARED_LOG = 10_000
+"""So many of the newest changes of shared keys are kept, and up to a thousand more."""
+
+_PRUNE_EVERY = 1000
+_PUT_SHARED = "INSERT OR REPLACE INTO shared VALUES (?, ?, ?)"
+_PUT_GIVEN = "INSERT OR REPLACE INTO given VALUES (?, ?, ?, ?)"
+
+
+class Batch:
+    """Changes by table, each in the order of the last change. ``number`` counts the batches of a file from 1."""
+
+    __slots__ = (
+        "agents",
+        "changes",
+        "dead",
+        "ended",
+        "given",
+        "mail",
+        "number",
+        "records",
+        "shared",
+        "shared_log",
+        "states",
+        "timers",
+    )
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.changes = 0
+        self.agents: list[tuple[int, str]] = []
+        self.mail: dict[int, _Row] = {}
+        self.ended: list[tuple[int]] = []
+        self.states: dict[int, _Row | None] = {}
+        self.records: dict[str, dict[bytes, bytes] | None] = {}
+        self.timers: dict[tuple[str, int], _Row | None] = {}
+        self.given: dict[tuple[str, str], _Row | None] = {}
+        self.dead: dict[int, _Row | None] = {}
+        self.shared: dict[str, _Row] = {}
+        self.shared_log: list[_Row] = []
+
+    def apply(self, connection: sqlite3.Connection) -> None:
+        """Write it, whole or not at all."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            self._write(connection)
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'batch'", (self.number,))
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a failed COMMIT may have rolled back by itself
+                connection.execute("ROLLBACK")
+            raise
+
+    def _write(self, connection: sqlite3.Connection) -> None:
+        many = connection.executemany
+        if self.agents:
+            many("INSERT INTO agent VALUES (?, ?)", self.agents)
+        if self.mail:
+            many("INSERT INTO mail VALUES (?, ?, ?, ?, ?, ?)", self.mail.values())
+        if self.ended:
+            many("DELETE FROM mail WHERE mid = ?", self.ended)
+        _replace(connection, self.states, "INSERT OR REPLACE INTO state VALUES (?, ?, ?)", "agent = ?", "state")
+        self._write_records(connection)
+        _replace(
+            connection,
+            self.timers,
+            "INSERT OR REPLACE INTO timer VALUES (?, ?, ?, ?, ?)",
+            "incarnation = ? AND sequence = ?",
+            "timer",
+        )
+        _replace(connection, self.given, _PUT_GIVEN, "address = ? AND id = ?", "given")
+        _replace(connection, self.dead, "INSERT OR REPLACE INTO dead VALUES (?, ?, ?)", "did = ?", "dead")
+        if self.shared:
+            many(_PUT_SHARED, self.shared.values())
+            many("INSERT INTO shared_log VALUES (?, ?, ?, ?)", self.shared_log)
+            last = self.shared_log[-1][0]
+            if last // _PRUNE_EVERY > (self.shared_log[0][0] - 1) // _PRUNE_EVERY:
+                connection.execute("DELETE FROM shared_log WHERE revision <= ?", (last - SHARED_LOG,))
+
+    def _write_records(self, connection: sqlite3.Connection) -> None:
+        over = [(turn,) for turn, records in self.records.items() if records is None]
+        rows = [
+            (turn, key, body)
+            for turn, records in self.records.items()
+            if records is not None
+            for key, body in records.items()
+        ]
+        if over:
+            connection.executemany("DELETE FROM record WHERE turn = ?", over)
+        if rows:
+            connection.executemany("INSERT OR REPLACE INTO record VALUES (?, ?, ?)", rows)
+
+
+def _replace(connection: sqlite3.Connection, rows: dict[Any, _Row | None], put: str, where: str, table: str) -> None:
+    """Write those rows that are there, and delete those that are None."""
+    if not rows:
+        return
+    present = [row for row in rows.values() if row is not None]
+    if present:
+        connection.executemany(put, present)
+    if len(present) < len(rows):
+        gone = [key if isinstance(key, tuple) else (key,) for key, row in rows.items() if row is None]
+        connection.executemany(f"DELETE FROM {table} WHERE {where}", gone)  # noqa: S608 - both are literals above

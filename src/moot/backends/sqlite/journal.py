@@ -1,0 +1,227 @@
+"""The journal on SQLite: what the system tells it gathers in a batch, and batches go to the writer.
+
+The batch in hand is handed over when the step of the event loop that began it has ended
+and the writer is free. So a turn is never cut in two, and the order on the disk is the
+order in which things happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+
+from moot.backends.base import KeptLetter, KeptTimer, MessageName
+from moot.backends.errors import BackendFailed
+from moot.backends.sqlite.batch import Batch
+from moot.backends.sqlite.loading import Numbers
+from moot.backends.sqlite.owner import Owner
+from moot.backends.sqlite.writer import Writer
+from moot.errors import MootError
+
+__all__ = ["SqliteJournal"]
+
+_MOST_CHANGES = 20_000
+"""So many changes may wait for the writer; then turns do."""
+
+
+class SqliteJournal:
+    """Implements `moot.backends.base.Journal`. ``failed`` is called once, when the writer gives up."""
+
+    def __init__(self, writer: Writer, owner: Owner, numbers: Numbers, failed: Callable[[MootError], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._writer = writer
+        writer.done, writer.stalled = self._done, self._stalled
+        self._owner = owner
+        self._failed = failed
+        self._failure: BackendFailed | None = None
+        self._agents = numbers.agents
+        self._mids = numbers.mail
+        self._recorded = numbers.turns
+        self._next_mid = count(numbers.next_mail).__next__
+        self._batch = Batch(numbers.next_batch)
+        self._written = numbers.next_batch - 1
+        self._under_way: Batch | None = None
+        self._flushing = False
+        self._is_stalled = False
+        self._callbacks: deque[tuple[int, Callable[[BaseException | None], None]]] = deque()
+        self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._behind: list[asyncio.Future[None]] = []
+
+    # what is told
+    def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
+        mid = self._mids[agent_id, name] = self._next_mid()
+        self._changed().mail[mid] = (mid, self._agent(agent_id), *name, 0, body)
+
+    def end_mail(self, agent_id: str, name: MessageName) -> None:
+        mid = self._mids.pop((agent_id, name), None)
+        if mid is not None:
+            batch = self._changed()
+            if batch.mail.pop(mid, None) is None:
+                batch.ended.append((mid,))
+
+    def has_mail(self, agent_id: str, name: MessageName) -> bool:
+        return (agent_id, name) in self._mids
+
+    def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
+        aid = self._agent(agent_id)
+        self._changed().states[aid] = None if body is None else (aid, version, body)
+
+    def put_record(self, turn: str, key: bytes, body: bytes) -> None:
+        self._recorded.add(turn)
+        records = self._changed().records
+        of_turn = records.get(turn)
+        if of_turn is None:
+            of_turn = records[turn] = {}
+        of_turn[key] = body
+
+    def end_turn(self, turn: str) -> None:
+        if turn in self._recorded:
+            self._recorded.discard(turn)
+            self._changed().records[turn] = None
+
+    def put_timer(self, timer: KeptTimer) -> None:
+        row = (*timer.name, self._agent(timer.agent_id), timer.due, timer.body)
+        self._changed().timers[timer.name] = row
+
+    def end_timer(self, name: MessageName) -> None:
+        self._changed().timers[name] = None
+
+    def put_given(self, address: str, given_id: str, at: float, body: bytes | None) -> None:
+        self._changed().given[address, given_id] = (address, given_id, at, body)
+
+    def end_given(self, address: str, given_id: str) -> None:
+        self._changed().given[address, given_id] = None
+
+    def put_letter(self, letter: KeptLetter) -> None:
+        row = (letter.letter_id, self._agent(letter.agent_id), letter.body)
+        self._changed().dead[letter.letter_id] = row
+
+    def end_letter(self, letter_id: int) -> None:
+        self._changed().dead[letter_id] = None
+
+    def put_shared(self, key: str, version: int, revision: int, body: bytes | None) -> None:
+        batch = self._changed()
+        batch.shared[key] = (key, version, body)
+        batch.shared_log.append((revision, key, version, body))
+
+    def begin_attempt(self, agent_id: str, name: MessageName) -> int:
+        mid = self._mids.get((agent_id, name))
+        return -1 if mid is None else self._owner.begin(mid)
+
+    def end_attempt(self, attempt: int) -> None:
+        self._owner.end(attempt)
+
+    # what is kept
+    @property
+    def is_behind(self) -> bool:
+        return self._failure is None and (self._is_stalled or self._batch.changes >= _MOST_CHANGES)
+
+    async def synced(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+        if (last := self._last()) > self._written:
+            waiter = self._loop.create_future()
+            self._waiters.append((last, waiter))
+            await waiter
+
+    def after_sync(self, callback: Callable[[BaseException | None], None]) -> None:
+        if self._failure is None and (last := self._last()) > self._written:
+            self._callbacks.append((last, callback))
+        else:
+            callback(self._failure)
+
+    async def caught_up(self) -> None:
+        while self.is_behind and self._failure is None:
+            waiter = self._loop.create_future()
+            self._behind.append(waiter)
+            await waiter
+        if self._failure is not None:
+            raise self._failure
+
+    def disown(self, error: BackendFailed) -> None:
+        """This is a copy in a forked process: keep nothing any more."""
+        self._failure = error
+
+    def flush(self) -> None:
+        """Hand over what has gathered, whether the writer is free or not."""
+        if self._batch.changes and self._failure is None:
+            batch, self._batch = self._batch, Batch(self._batch.number + 1)
+            self._under_way = batch
+            self._writer.submit(batch)
+
+    def _agent(self, agent_id: str) -> int:
+        aid = self._agents.get(agent_id)
+        if aid is None:
+            aid = self._agents[agent_id] = len(self._agents) + 1
+            self._batch.agents.append((aid, agent_id))
+        return aid
+
+    def _changed(self) -> Batch:
+        """The batch in hand, of which something is to be changed."""
+        batch = self._batch
+        batch.changes += 1
+        if not self._flushing and self._under_way is None:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+        return batch
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._under_way is None:
+            self.flush()
+
+    def _last(self) -> int:
+        """The number of the last batch that holds anything."""
+        return self._batch.number if self._batch.changes else self._batch.number - 1
+
+    def _done(self, batch: Batch, error: BackendFailed | None) -> None:
+        """A batch is on the disk, or never will be."""
+        if error is not None:
+            self._give_up(error)
+            return
+        self._written = batch.number
+        self._owner.acknowledge(batch.number)
+        self._is_stalled = False
+        if self._under_way is batch:
+            self._under_way = None
+            self.flush()
+        while self._callbacks and self._callbacks[0][0] <= batch.number:
+            self._callbacks.popleft()[1](None)
+        while self._waiters and self._waiters[0][0] <= batch.number:
+            _wake(self._waiters.popleft()[1])
+        self._wake_turns()
+
+    def _stalled(self, error: BaseException) -> None:
+        """A batch cannot be written now."""
+        self._is_stalled = self._failure is None
+
+    def _give_up(self, error: BackendFailed) -> None:
+        if self._failure is not None:
+            return
+        self._failure = error
+        self._is_stalled = False
+        callbacks, self._callbacks = self._callbacks, deque()
+        for _, callback in callbacks:
+            callback(error)
+        for _, waiter in self._waiters:
+            _wake(waiter, error)
+        self._waiters.clear()
+        self._wake_turns()
+        self._failed(error)
+
+    def _wake_turns(self) -> None:
+        if self._behind and not self.is_behind:
+            waiters, self._behind = self._behind, []
+            for waiter in waiters:
+                _wake(waiter)
+
+
+def _wake(waiter: asyncio.Future[None], error: BaseException | None = None) -> None:
+    if waiter.done():
+        return
+    if error is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(error)

@@ -1,0 +1,40 @@
+"""`moot vacuum`: make the file of a stopped system small again."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moot.backends.sqlite.mending import mending
+from moot.cli.files import FILE, printing, safe, size
+from moot.durability import REMEMBERED_FOR
+
+__all__ = ["vacuum"]
+
+
+def vacuum(
+    file: FILE,
+    keep_tombstones: Annotated[
+        bool, typer.Option(help="Keep the versions of deleted shared keys, if agents keep versions in their state.")
+    ] = False,
+) -> None:
+    """Take out what no later run can need, and give its room back. The system must be stopped."""
+    with printing("let it run: it works with the file as it is"):
+        before = bytes_of(file)
+        with mending(file) as held:
+            pruned = held.prune(time.time() - REMEMBERED_FOR, tombstones=not keep_tombstones)
+            held.vacuum()
+    print(
+        f"taken out: {pruned.given} given ids older than {REMEMBERED_FOR / 86400:.0f} days, records of "
+        f"{pruned.turns} turns that cannot run again, {pruned.deleted} deleted shared keys"
+    )
+    after = bytes_of(file)
+    print(safe(f"{file}: {before:,} bytes before, {after:,} after ({size(max(0, before - after))} less)"))
+
+
+def bytes_of(file: Path) -> int:
+    """What the database and its log take."""
+    return sum(path.stat().st_size for path in (file, file.with_name(f"{file.name}-wal")) if path.exists())
