@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from moot.asks import Ask
-from moot.backends.base import Journal, Kept, KeptLetter, KeptMail, KeptTimer, MessageName
+from moot.backends.base import Journal, Kept, KeptLetter, KeptMail, KeptTimer
 from moot.cell import Cell
 from moot.deadletters import DeadLetter, DeadLetters, Reason
-from moot.errors import InvalidPayload, MessageTooLarge
 from moot.kept_asks import KeptAsks, name_of, named
-from moot.message import VERSION, AgentMessage, Payload, ReplyTo, with_version
+from moot.message import AgentMessage, ReplyTo
+from moot.packing import message_name, packed, turn_name, unpacked, unpacked_timer
 from moot.records import DurableRecords, SyncedRecords, decode_answer
 from moot.turn import NOTHING, Effects, Timer
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = ["REMEMBERED_FOR", "Durability"]
 
-_MOST_BYTES = 1 << 24
 REMEMBERED_FOR = 7 * 24 * 3600.0
 """For so many seconds an id that a caller from outside gave is remembered."""
 _LATER = b""
@@ -47,8 +46,8 @@ class Durability:
     """Tells ``journal`` what happens, and brings back what was ``kept``.
 
     ``bury(cell, message, text, attempts)`` makes a dead letter of mail that cannot be handled any more;
-    ``readmit(message)`` opens the ask of a caller from outside anew and returns its request; ``schedule(cell, timer,
-    due)`` sets a timer again.
+    ``readmit(message, address, id)`` opens the ask of a caller from outside anew and returns its request;
+    ``schedule(cell, timer, due)`` sets a timer again.
     """
 
     def __init__(self, journal: Journal, kept: Kept, clock: Clock, asks: KeptAsks) -> None:
@@ -59,7 +58,7 @@ class Durability:
         asks.answering, asks.failing = self._answered, self._failed
         self._sealed: dict[int, tuple[Any, bytes]] = {}
         self.bury: Callable[[Cell, AgentMessage, Reason, str, int], None] = lambda *facts: None
-        self.readmit: Callable[[AgentMessage], AgentMessage] = lambda message: message
+        self.readmit: Callable[[AgentMessage, str, str], AgentMessage] = lambda message, *key: message
         self.schedule: Callable[[Cell, Timer, float], None] = lambda *facts: None
         self.is_closing = False
         """The system stops: what is left is kept for the next run."""
@@ -72,20 +71,20 @@ class Durability:
         Raises:
             InvalidPayload, MessageTooLarge: it cannot be kept, and nothing has happened.
         """
-        self.journal.put_mail(agent_id, _name(message), self._bytes(message, message.message_type))
+        self.journal.put_mail(agent_id, message_name(message), self._bytes(message, message.message_type))
 
     def withdrawn(self, agent_id: str, message: AgentMessage) -> None:
         """It is no longer, and nobody misses it."""
-        self.journal.end_mail(agent_id, _name(message))
+        self.journal.end_mail(agent_id, message_name(message))
 
     def parked(self, message: AgentMessage) -> None:
         """A message for an agent that is not registered waits for it."""
         body = self._bytes(message, message.message_type)
-        self.journal.put_mail(message.to, _name(message), body)
+        self.journal.put_mail(message.to, message_name(message), body)
         mail = self._kept.mail.setdefault(message.to, [])
         if not mail:
             _log.warning("mail for %r, which is not registered, is kept until it is", message.to)
-        mail.append(KeptMail(_name(message), body))
+        mail.append(KeptMail(message_name(message), body))
 
     def waiting(self) -> list[str]:
         """The agents that are not registered and have mail or timers."""
@@ -103,8 +102,8 @@ class Durability:
 
     def _buried(self, letter: DeadLetter, agent_id: str) -> None:
         message = letter.message
-        self.journal.end_mail(agent_id, _name(message))
-        self.journal.end_turn(_turn(message, agent_id))
+        self.journal.end_mail(agent_id, message_name(message))
+        self.journal.end_turn(turn_name(message, agent_id))
         try:
             body = msgspec.msgpack.encode(letter)
         except (TypeError, ValueError, OverflowError, RecursionError):  # what was never accepted may hold anything
@@ -116,10 +115,10 @@ class Durability:
     def begun(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """A turn begins. If a crash would let it run again, it has what it recorded before, and its run is noted."""
         message = ctx.message
-        if message.given_id is not None or self.journal.has_mail(cell.id, _name(message)):
-            turn = _turn(message, cell.id)
+        if message.given_id is not None or self.journal.has_mail(cell.id, message_name(message)):
+            turn = turn_name(message, cell.id)
             stored = self._kept.records.pop(turn, {})
-            ctx.records = DurableRecords(self.journal, turn, (cell.id, _name(message)), stored)
+            ctx.records = DurableRecords(self.journal, turn, (cell.id, message_name(message)), stored)
             ctx.records.mark()
         else:
             ctx.records = SyncedRecords(self.journal)
@@ -140,24 +139,24 @@ class Durability:
         self._sealed = sealed
         if effects is not None:
             for output in effects.outputs:
-                sealed[id(output)] = output, _encoded(_versioned(output), output.message_type)
+                sealed[id(output)] = output, packed(output, output.message_type)
             for timer in effects.scheduled:
-                sealed[id(timer)] = timer, _encoded(_versioned(timer), timer.message.message_type)
+                sealed[id(timer)] = timer, packed(timer, timer.message.message_type)
             for reply_to, late in effects.answers:
                 if named(reply_to.inbox) is not None:
-                    sealed[id(late)] = late, _encoded(late, "an answer")
+                    sealed[id(late)] = late, packed(late, "an answer")
             if effects.state is not NOTHING:
-                sealed[id(effects.state)] = effects.state, _encoded(effects.state, "a state")
+                sealed[id(effects.state)] = effects.state, packed(effects.state, "a state")
             answer = effects.answer_or(answer)
         if answer is not NOTHING and message.reply_to is not None and named(message.reply_to.inbox) is not None:
-            sealed[id(answer)] = answer, _encoded(answer, f"the answer to {message.message_type}")
+            sealed[id(answer)] = answer, packed(answer, f"the answer to {message.message_type}")
 
     def committed(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """A turn is taking effect: its messages have ended, and its records are needed no more."""
         for message in ctx.messages:
-            self.journal.end_mail(cell.id, _name(message))
+            self.journal.end_mail(cell.id, message_name(message))
         if ctx.records is not None:
-            self.journal.end_turn(_turn(ctx.message, cell.id))
+            self.journal.end_turn(turn_name(ctx.message, cell.id))
         effects, reply_to = ctx.effects, ctx.message.reply_to
         if effects is not None:
             if effects.state is not NOTHING:
@@ -168,11 +167,11 @@ class Durability:
     def put_timer(self, cell: Cell, timer: Timer, due: float) -> None:
         """A message is to be sent by an agent at ``due``."""
         body = self._bytes(timer, timer.message.message_type)
-        self.journal.put_timer(KeptTimer(_name(timer.message), cell.id, due, body))
+        self.journal.put_timer(KeptTimer(message_name(timer.message), cell.id, due, body))
 
     def end_timer(self, message: AgentMessage) -> None:
         """It was sent, or will not be."""
-        self.journal.end_timer(_name(message))
+        self.journal.end_timer(message_name(message))
 
     # asks
     def name(self, ask: Ask[Any]) -> None:
@@ -182,6 +181,16 @@ class Durability:
             records.unmark()  # it waits for others; if the process dies meanwhile, that is theirs
             ask.given_id = records.last.hex()
             ask.name = name_of("", ask.given_id)
+
+    def name_outside(self, ask: Ask[Any]) -> None:
+        """Name an ask of a caller from outside that has an id."""
+        if ask.given_id is not None:
+            ask.name = name_of(ask.to, ask.given_id)
+
+    def recall(self, ask: Ask[Any], given_id: str) -> tuple[bool, Any]:
+        """Whether the ask of this id from outside was answered before, and the answer."""
+        body = self.given(ask.to, given_id)[1]
+        return (False, None) if body is None else (True, decode_answer(body, ask.content))
 
     def is_known(self, ask: Ask[Any]) -> bool:
         """Whether somebody has handled the request of a named ask before, who answers it later or has done so now."""
@@ -256,8 +265,7 @@ class Durability:
         if mine:
             self._kept.timers = [timer for timer in self._kept.timers if timer.agent_id != cell.id]
             for timer in mine:
-                again = msgspec.msgpack.decode(timer.body, type=Timer)
-                self.schedule(cell, msgspec.structs.replace(again, message=_of_first(again.message)), timer.due)
+                self.schedule(cell, unpacked_timer(timer.body), timer.due)
 
     def departed(self, cell: Cell) -> None:
         """An agent was taken out: for good, with its state, unless the whole system stops."""
@@ -265,13 +273,14 @@ class Durability:
             self.journal.put_state(cell.id, 0, None)
 
     def _deliver(self, cell: Cell, mail: KeptMail) -> None:
-        message = _decoded(mail.body)
+        message = unpacked(mail.body)
         if mail.attempts >= cell.retry.max_deaths:
             text = f"the process died {mail.attempts} times while it was handled"
             self.bury(cell, message, Reason.FAILED, text, mail.attempts)
             return
-        if message.reply_to is not None:
-            message = self.readmit(message)
+        key = named(message.reply_to.inbox) if message.reply_to is not None else None
+        if key is not None and key[0]:
+            message = self.readmit(message, *key)
         cell.mailbox.force(message)
 
     # bytes
@@ -280,44 +289,4 @@ class Durability:
         sealed = self._sealed.get(id(thing))
         if sealed is not None and sealed[0] is thing:
             return sealed[1]
-        return _encoded(_versioned(thing), what)
-
-
-def _versioned(thing: Any) -> Any:
-    """A message, or a timer with its message, as it is written; anything else as it is."""
-    if isinstance(thing, AgentMessage):
-        if isinstance(thing.content, Payload):
-            return with_version(thing)
-        return msgspec.structs.replace(thing, extra={**(thing.extra or {}), VERSION: 0})
-    if isinstance(thing, Timer):
-        return msgspec.structs.replace(thing, message=_versioned(thing.message))
-    return thing
-
-
-def _name(message: AgentMessage) -> MessageName:
-    return message.incarnation, message.sequence
-
-
-def _turn(message: AgentMessage, agent_id: str) -> str:
-    return f"{message.id}@{agent_id}"
-
-
-def _encoded(thing: Any, what: str) -> bytes:
-    try:
-        body = msgspec.msgpack.encode(thing)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidPayload(what, f"it cannot be kept ({error}); a durable system needs plain values") from error
-    if len(body) > _MOST_BYTES:
-        raise MessageTooLarge(f"size of {what} in bytes", len(body), _MOST_BYTES)
-    return body
-
-
-def _decoded(body: bytes) -> AgentMessage:
-    return _of_first(msgspec.msgpack.decode(body, type=AgentMessage))
-
-
-def _of_first(message: AgentMessage) -> AgentMessage:
-    """A message that was kept: what was written with no version is of the first."""
-    if message.extra is not None and VERSION in message.extra:
-        return message
-    return msgspec.structs.replace(message, extra={**(message.extra or {}), VERSION: 1})
+        return packed(thing, what)

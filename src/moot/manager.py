@@ -23,11 +23,12 @@ from moot.engine.queue import AdmissionQueue
 from moot.errors import DeliveryError, ManagerStopped, MootError
 from moot.ids import Ids
 from moot.liveness import Health
+from moot.options import Options, Stores
 from moot.outside import Outside
 from moot.outside_calls import OutsideCalls
 from moot.policies import Policies, check_names
 from moot.signals import StopSignals, stop_signal
-from moot.system import Options, Stores, System
+from moot.system import System
 from moot.telemetry import GuardedObserver, ManagerStats, Observer
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class AgentManager(OutsideCalls):
         shared_state: the store of ``ctx.shared_state``; the backend's own by default.
         clock: where the time comes from; the event loop's by default. ``seed`` makes ids and random numbers the same
             in every run.
-        options: see `moot.system.Options`; ``supervision=`` is the one that programs use. When more is escalated than
+        options: see `moot.options.Options`; ``supervision=`` is the one that programs use. When more is escalated than
             it allows, the manager stops, and whoever leaves ``async with`` or waits in `run_until_stopped` is raised
             `SupervisionFailed`.
     """

@@ -18,9 +18,7 @@ from moot.dedup import SeenIds
 from moot.errors import AskTimeout, MailboxFull, ManagerStopped
 from moot.flow import Lane
 from moot.ids import TOPIC
-from moot.kept_asks import name_of, named
 from moot.message import AgentMessage
-from moot.records import decode_answer
 from moot.repeats import Repeats
 from moot.system import System
 
@@ -46,7 +44,7 @@ class Outside:
         self._repeats = Repeats(self._send, system.delivery.drop)
         if durability is not None:
             self._repeats.drop = lambda ask: None  # it is accepted for good
-            self._repeats.recall, self._repeats.settle = self._recall, durability.journal.after_sync
+            self._repeats.recall, self._repeats.settle = durability.recall, durability.journal.after_sync
             durability.readmit = self._readmit
         self.is_durable = durability is not None
         self.is_open = True
@@ -147,21 +145,14 @@ class Outside:
         if self._durability is not None:
             self._durability.journal.after_sync(lambda lost: ask.resolve(request.answer, request.error or lost))
 
-    def _recall(self, ask: Ask[Any], given_id: str) -> tuple[bool, Any]:
-        """The answer that a durable backend has kept to the ask of this id, if it has."""
-        body = self._durability.given(ask.to, given_id)[1] if self._durability is not None else None
-        return (False, None) if body is None else (True, decode_answer(body, ask.content))
-
-    def _readmit(self, message: AgentMessage) -> AgentMessage:
+    def _readmit(self, message: AgentMessage, address: str, given_id: str) -> AgentMessage:
         """A request of an id was kept: who asks again shares it."""
-        key = named(message.reply_to.inbox) if message.reply_to is not None else None
-        if key is None or not key[0]:
-            return message
-        request: Ask[Any] = Ask(self, key[0], message.content, message.message_type, math.inf, started=True)
-        request.given_id, request.name = key[1], name_of(*key)
+        request: Ask[Any] = Ask(self, address, message.content, message.message_type, math.inf, started=True)
+        request.given_id = given_id
+        request.name = message.reply_to.inbox if message.reply_to is not None else None
         reply_to = self._system.asks.open(request, math.inf)
         request.message, request.target = message, self._cells.get(message.to)
-        self._repeats.adopt(key, request)
+        self._repeats.adopt((address, given_id), request)
         return msgspec.structs.replace(message, reply_to=reply_to, deadline=None)
 
     def _send(self, ask: Ask[Any]) -> None:
@@ -169,7 +160,7 @@ class Outside:
         deadline = system.now() + ask.timeout
         durability = self._durability
         if durability is not None and ask.given_id is not None:
-            ask.name = name_of(ask.to, ask.given_id)
+            durability.name_outside(ask)
             if durability.is_deferred(ask.to, ask.given_id):
                 system.asks.open(ask, deadline)
                 return

@@ -10,14 +10,16 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moot.agent import Agent
 from moot.cell import Cell
 from moot.directory import Directory
-from moot.durability import Durability
 from moot.errors import ManagerStopped, UnknownAgent
 from moot.worker import Worker
+
+if TYPE_CHECKING:
+    from moot.durability import Durability
 
 __all__ = ["Residents"]
 

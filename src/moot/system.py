@@ -12,7 +12,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from moot.agent import Agent
 from moot.asks import Ask, AskTable
@@ -20,19 +20,17 @@ from moot.breaker import Breakers
 from moot.cell import Cell
 from moot.commit import Committer
 from moot.context import AgentContext
-from moot.deadlock import DeadlockMode, Deadlocks
+from moot.deadlock import Deadlocks
 from moot.delivery import Delivery
-from moot.durability import Durability
 from moot.errors import AgentNotMade, AgentStopped, ManagerStopped, UnknownAgent
 from moot.flow import Flow
 from moot.interrupts import Interrupts
-from moot.kept_asks import KeptAsks
 from moot.liveness import Liveness
 from moot.message import AgentMessage, ReplyTo
+from moot.options import Options, Stores
 from moot.policies import Supervision
 from moot.residents import Residents
 from moot.router import MessageRouter
-from moot.runners import ReadyQueue
 from moot.schedule import Schedule
 from moot.state import Transaction
 from moot.supervision import Supervisor
@@ -44,42 +42,19 @@ from moot.worker import Worker
 if TYPE_CHECKING:
     from moot.backends import Journal, Kept
     from moot.clock import Clock
-    from moot.deadletters import DeadLetters
     from moot.directory import Directory
+    from moot.durability import Durability
     from moot.engine.base import Engine
     from moot.ids import Ids
+    from moot.kept_asks import KeptAsks
     from moot.link import Link
-    from moot.state import SharedState
     from moot.turn import Records
 
-__all__ = ["Options", "Stores", "System"]
+__all__ = ["System"]
 
 T = TypeVar("T")
 
 _log = logging.getLogger("moot.system")
-
-
-class Options(TypedDict, total=False):
-    """What a system can be told besides, each with a default that is right for most.
-
-    ``supervision``: what is done about failures of the agents that have no parent. ``ready``: the queue of agents that
-    can run; a simulator chooses with it who is next. ``deadlocks``: what happens to asks that wait in a circle:
-    ``break`` fails one of them with `DeadlockError`, ``report`` logs and counts, ``off`` does not look.
-    ``watchdog``: after how many seconds a blocked event loop is reported; None is never.
-    """
-
-    supervision: Supervision
-    ready: ReadyQueue
-    deadlocks: DeadlockMode
-    watchdog: float | None
-
-
-class Stores(NamedTuple):
-    """What a backend brings; ``kept`` is the journal of a durable one and what it has kept."""
-
-    dead_letters: DeadLetters
-    shared_state: SharedState
-    kept: tuple[Journal, Kept] | None = None
 
 
 class System:
@@ -102,8 +77,7 @@ class System:
         self.engine: Engine | None = None
         self.is_open = True
         self.wheel = DeadlineWheel(loop, clock)
-        table = AskTable if stores.kept is None else KeptAsks
-        self.asks = table(ids.incarnation, count(1).__next__, self.wheel)
+        self.asks = (AskTable if stores.kept is None else _kept_asks())(ids.incarnation, count(1).__next__, self.wheel)
         self.breakers = Breakers(clock)
         self.flow = Flow(self.wheel, clock, stores.dead_letters)
         self.router = MessageRouter(directory)
@@ -126,7 +100,9 @@ class System:
 
     def _keep(self, journal: Journal, kept: Kept) -> Durability:
         """Tell the journal of a durable backend what happens, and go on from what it has kept."""
-        durability = Durability(journal, kept, self.clock, cast(KeptAsks, self.asks))
+        from moot.durability import Durability  # loads much that a system in memory does not need
+
+        durability = Durability(journal, kept, self.clock, cast("KeptAsks", self.asks))
         durability.open_letters(self.delivery.dead_letters)
         durability.schedule = self.schedule.restore
         durability.bury = self.delivery.bury_kept
@@ -320,6 +296,12 @@ class System:
         except TimeoutError:
             return False
         return True
+
+
+def _kept_asks() -> type[KeptAsks]:
+    from moot.kept_asks import KeptAsks
+
+    return KeptAsks
 
 
 def _cell_of(ctx: AgentContext[Any]) -> Cell:
