@@ -22,7 +22,7 @@ from moot.replication.splitting import split
 from moot.state.crdt import CausalContext, Dot, ORSet
 from tests.state.histories import ALL, STEPS, World
 
-from .recording import Log, Made, elements, entries, known, last_writes, total
+from .recording import Log, Made, elements, entries, known, last_writes, note, total
 
 NOW = 1_700_000_000.0
 TIGHT = ReplicationPolicy(log_entries=3, message_bytes=256)
@@ -88,9 +88,9 @@ class Group:
         before = self.replicas[here]
         after = updated(before, self.kind, name, change, NOW, TIGHT)
         if after is not before:
-            seen = before.held(self.kind, name).seen
-            dot = seen.next(before.writer)
-            self.log.setdefault(key_of(self.kind, name), {})[dot.replica, dot.counter] = Made(change, seen)
+            held = before.held(self.kind, name)
+            made = Made(change, held.value, after.held(self.kind, name).value)
+            note(self.log, key_of(self.kind, name), held.seen.next(before.writer), made)
         self.replicas[here] = after
 
     def sync(self, here: int, there: int, lost: int = -1) -> None:
@@ -119,7 +119,8 @@ def expected(kind: str, shown_: Any, made: dict[tuple[str, int], Made]) -> bool:
         case "mv_register":
             return bool(shown_ == last_writes(made))
         case "lww_register":
-            return shown_ in (last_writes(made) or [None])
+            latest = max(made.values(), key=lambda one: one.after.stamp, default=None)
+            return bool(shown_ == (latest and latest.after.content))
         case "lww_map":
             possible = entries(made)
             return shown_.keys() == possible.keys() and all(one in possible[key] for key, one in shown_.items())
