@@ -1,6 +1,6 @@
 """A system that is killed in the middle of its work and goes on: nothing lost, nothing twice, no effect repeated.
 
-Run it: python examples/15_survives_a_kill.py
+Prints: first life: killed by signal 9 · sold 6 of 6 · paid, once each: 0 1 2 3 4 5
 """
 
 import asyncio

@@ -12,6 +12,7 @@ the answer is kept under the asking turn, together with the effects of the turn 
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from moot.asks import Ask
 from moot.backends.base import Journal, Kept, KeptLetter, KeptMail, KeptTimer
 from moot.cell import Cell
 from moot.deadletters import DeadLetter, DeadLetters, Reason
+from moot.ids import is_text
 from moot.kept_asks import KeptAsks, name_of, named
 from moot.message import AgentMessage, ReplyTo
 from moot.packing import message_name, packed, turn_name, unpacked, unpacked_timer
@@ -216,6 +218,7 @@ class Durability:
         """A caller from outside has given an id; or, with ``body``, it was answered."""
         now = self._clock.now()
         self._kept.given[address, given_id] = now, body
+        self._forget_old_ids(at_most=2)  # as fast as they come, and never many at once
         self.journal.put_given(address, given_id, now, body)
 
     def take_back(self, address: str, given_id: str) -> None:
@@ -248,17 +251,21 @@ class Durability:
         if key is not None and not self.is_closing and not self.given(*key)[1]:
             self.take_back(*key)
 
-    def _forget_old_ids(self) -> None:
+    def _forget_old_ids(self, at_most: int | None = None) -> None:
         oldest = self._clock.now() - REMEMBERED_FOR
-        for key in [key for key, (at, _) in self._kept.given.items() if at < oldest]:
+        given = self._kept.given if at_most is None else itertools.islice(self._kept.given, at_most)
+        for key in [key for key in given if self._kept.given[key][0] < oldest]:
             self.take_back(*key)
 
     # agents
     def restore(self, cell: Cell) -> None:
         """Give an agent that is being registered its state, its mail and its timers."""
-        version, state = self._kept.states.pop(cell.id, (0, b""))
+        if not is_text(cell.id):
+            raise ValueError(f"{cell.id!r} cannot be kept; use Unicode text as an id on a durable backend")
+        version, state = self._kept.states.get(cell.id, (0, b""))
         if version:
             cell.state = cell.agent.stored_state(state, version)
+            del self._kept.states[cell.id]  # (it stays, if it cannot be read)
         for mail in self._kept.mail.pop(cell.id, ()):
             self._deliver(cell, mail)
         mine = [timer for timer in self._kept.timers if timer.agent_id == cell.id]

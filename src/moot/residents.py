@@ -58,9 +58,7 @@ class Residents:
 
     async def add(self, cell: Cell) -> None:
         """Register and start an agent. Raises `DuplicateAgent`, and what its ``on_start`` raises."""
-        self.directory.add(cell)
-        if self.durability is not None:
-            self.durability.restore(cell)
+        self._enter(cell)
         if cell.parent is not None:
             if cell.parent.children is None:
                 cell.parent.children = {}
@@ -86,11 +84,19 @@ class Residents:
         if not self.is_open:
             raise ManagerStopped("make an agent")
         cell = Cell(agent)
-        self.directory.add(cell)
-        if self.durability is not None:
-            self.durability.restore(cell)
+        self._enter(cell)
         self.worker.notice(cell)
         return cell
+
+    def _enter(self, cell: Cell) -> None:
+        """Put an agent into the directory, with what a durable backend has kept of it."""
+        self.directory.add(cell)
+        if self.durability is not None:
+            try:
+                self.durability.restore(cell)
+            except BaseException:
+                self.directory.remove(cell)
+                raise
 
     async def remove(self, cell: Cell, error: BaseException | None = None) -> None:
         """Stop an agent for good, its children first; ``error`` is what it failed of, if it did.

@@ -172,3 +172,26 @@ async def test_plain_content_that_says_no_version_is_of_the_present_one(tmp_path
 def test_versions_are_counted_from_1() -> None:
     with pytest.raises(ValueError, match="versions are counted from 1, not 0"):
         upgrade(from_version=0)
+
+
+async def test_an_agent_whose_state_cannot_be_read_is_not_registered(tmp_path: Path) -> None:
+    async with AgentManager(await old_file(tmp_path / "team.db")) as manager:
+        with pytest.raises(StateUnreadable):
+            await manager.register(Stuck("reader"))
+        assert "reader" not in manager.directory
+
+        await manager.register(Reader("reader"))
+        assert await manager.ask("reader", Read()) == ["(1 before)"]
+
+
+async def test_an_id_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    async with AgentManager(f"sqlite:///{tmp_path / 'team.db'}") as manager:
+        with pytest.raises(ValueError, match="use Unicode text as an id"):
+            await manager.register(Reader("\ud800"))
+        with pytest.raises(ValueError, match="use Unicode text"):
+            await manager.shared_state.set("\ud800", 1)
+        await manager.register(Reader("reader"))
+        with pytest.raises(ValueError, match="use Unicode text"):
+            await manager.tell("reader", Note([], ""), message_id="\ud800")
+        await manager.tell("reader", Note(["still"], "writes"))
+        assert await manager.ask("reader", Read()) == ["still", "writes"]

@@ -109,7 +109,7 @@ def test_a_file_that_holds_another_run_is_refused(tmp_path: Path) -> None:
     assert "moot resume" in other.stderr
 
 
-@pytest.mark.parametrize(("make", "text"), [(False, "there is no such file"), (True, "is damaged")])
+@pytest.mark.parametrize(("make", "text"), [(False, "there is no file"), (True, "is damaged")])
 def test_a_file_that_holds_no_run_is_one_clear_line(tmp_path: Path, make: bool, text: str) -> None:
     file = tmp_path / "run.db"
     if make:
