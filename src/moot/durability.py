@@ -58,6 +58,9 @@ class Durability:
         self._clock = clock
         self._asks = asks
         asks.answering, asks.failing = self._answered, self._failed
+        self._timers: dict[str, list[KeptTimer]] = {}
+        for timer in kept.timers:
+            self._timers.setdefault(timer.agent_id, []).append(timer)
         self._sealed: dict[int, tuple[Any, bytes]] = {}
         self.bury: Callable[[Cell, AgentMessage, Reason, str, int], None] = lambda *facts: None
         self.readmit: Callable[[AgentMessage, str, str], AgentMessage] = lambda message, *key: message
@@ -91,7 +94,7 @@ class Durability:
     def waiting(self) -> list[str]:
         """The agents that are not registered and have mail or timers."""
         with_mail = [agent_id for agent_id, mail in self._kept.mail.items() if mail]
-        return list(dict.fromkeys([*with_mail, *(timer.agent_id for timer in self._kept.timers)]))
+        return list(dict.fromkeys([*with_mail, *self._timers]))
 
     # dead letters
     def open_letters(self, letters: DeadLetters) -> None:
@@ -268,11 +271,8 @@ class Durability:
             del self._kept.states[cell.id]  # (it stays, if it cannot be read)
         for mail in self._kept.mail.pop(cell.id, ()):
             self._deliver(cell, mail)
-        mine = [timer for timer in self._kept.timers if timer.agent_id == cell.id]
-        if mine:
-            self._kept.timers = [timer for timer in self._kept.timers if timer.agent_id != cell.id]
-            for timer in mine:
-                self.schedule(cell, unpacked_timer(timer.body), timer.due)
+        for timer in self._timers.pop(cell.id, ()):
+            self.schedule(cell, unpacked_timer(timer.body), timer.due)
 
     def departed(self, cell: Cell) -> None:
         """An agent was taken out: for good, with its state, unless the whole system stops."""
