@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from moot import Agent, AgentContext, AgentManager, Payload, Request, handles
+import pytest
+
+from moot import Agent, AgentContext, AgentManager, MailboxPolicy, Payload, Request, handles
+from moot.errors import MailboxFull
+from moot.testing import simulated_backend
 from moot.testing.simulated_backend import SimulatedBackend
 
 
@@ -63,3 +67,69 @@ async def test_whoever_was_asked_by_capability_is_asked_again_in_the_next_life()
 
     assert len(charged) == 1
     assert not disk.image.records
+
+
+class Worker(Agent):
+    mailbox = MailboxPolicy(capacity=1)
+
+    def __init__(self, agent_id: str) -> None:
+        super().__init__(agent_id)
+        self.handled = 0
+        self.may_go_on = asyncio.Event()
+
+    @handles
+    async def start(self, message: Start, ctx: AgentContext) -> None:
+        await self.may_go_on.wait()
+        self.handled += 1
+
+    @handles
+    async def charge(self, message: Charge, ctx: AgentContext) -> int:
+        await self.may_go_on.wait()
+        self.handled += 1
+        return self.handled
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> SimulatedBackend:
+    """A disk that needs about a second for a sync."""
+    monkeypatch.setattr(simulated_backend, "_SLOWEST_SYNC", 2.0)
+    return SimulatedBackend()
+
+
+async def begin(disk: SimulatedBackend) -> tuple[AgentManager, Worker]:
+    manager, worker = AgentManager(disk), Worker("worker")
+    await manager.register(worker)
+    await manager.start()
+    return manager, worker
+
+
+async def test_a_message_is_not_handled_again_because_its_caller_did_not_wait_for_the_sync(
+    disk: SimulatedBackend,
+) -> None:
+    manager, worker = await begin(disk)
+    worker.may_go_on.set()
+    impatient = asyncio.ensure_future(manager.tell("worker", Start(), message_id="one"))
+    await asyncio.sleep(0.001)
+    impatient.cancel()
+    await asyncio.wait({impatient})
+    await manager.tell("worker", Start(), message_id="one")
+    await manager.stop()
+
+    assert worker.handled == 1
+
+
+async def test_a_repeated_message_is_accepted_only_when_the_first_is(disk: SimulatedBackend) -> None:
+    manager, worker = await begin(disk)
+    await manager.tell("worker", Start())
+    await manager.tell("worker", Start())
+    first = asyncio.ensure_future(manager.tell("worker", Start(), message_id="one", timeout=10))
+    await asyncio.sleep(5)
+    second = asyncio.ensure_future(manager.tell("worker", Start(), message_id="one", timeout=100))
+    third = asyncio.ensure_future(manager.tell("worker", Start(), message_id="one", timeout=1))
+    await asyncio.sleep(10)
+    worker.may_go_on.set()
+    answers = await asyncio.gather(first, second, third, return_exceptions=True)
+    await manager.stop()
+
+    assert [type(answer) for answer in answers] == [MailboxFull, type(None), MailboxFull]
+    assert worker.handled == 3
