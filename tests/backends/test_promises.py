@@ -133,3 +133,19 @@ async def test_a_repeated_message_is_accepted_only_when_the_first_is(disk: Simul
 
     assert [type(answer) for answer in answers] == [MailboxFull, type(None), MailboxFull]
     assert worker.handled == 3
+
+
+async def test_who_asks_again_has_no_answer_before_it_is_kept(disk: SimulatedBackend) -> None:
+    manager, worker = await begin(disk)
+    first = asyncio.ensure_future(manager.ask("worker", Charge(), message_id="one", timeout=100))
+    await asyncio.sleep(10)
+    worker.may_go_on.set()
+    await asyncio.sleep(0.001)
+    second = asyncio.ensure_future(manager.ask("worker", Charge(), message_id="one", timeout=100))
+    await asyncio.sleep(0.001)
+
+    assert worker.handled == 1
+    assert not first.done()
+    assert not second.done()
+    assert await second == await first == 1
+    await manager.stop()
