@@ -149,3 +149,26 @@ async def test_who_asks_again_has_no_answer_before_it_is_kept(disk: SimulatedBac
     assert not second.done()
     assert await second == await first == 1
     await manager.stop()
+
+
+async def test_a_change_is_watched_only_when_it_is_kept(disk: SimulatedBackend) -> None:
+    seen: list[tuple[int, str]] = []
+
+    async def watch(manager: AgentManager, after: int) -> None:
+        async for change in manager.shared_state.watch(after=after):
+            seen.append((change.revision, change.key))  # noqa: PERF401 - it is stopped in the middle
+
+    first, _ = await begin(disk)
+    tasks = [asyncio.ensure_future(watch(first, 0)), asyncio.ensure_future(first.shared_state.set("lost", 1))]
+    await asyncio.sleep(0.001)
+    disk.fail()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await first.stop(drain=False)
+    second, _ = await begin(disk)
+    watching = asyncio.ensure_future(watch(second, seen[-1][0] if seen else 0))
+    await second.shared_state.set("kept", 1)
+    await asyncio.sleep(1)
+    watching.cancel()
+    await second.stop()
+
+    assert seen == [(1, "kept")]
