@@ -152,7 +152,16 @@ async def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///", "sqlite://team.db", "sqlite:///x.db?profile=fast", "sqlite:///x?y=1"]
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:////",
+        "sqlite:///:memory:",
+        "sqlite://team.db",
+        "sqlite:///x.db?profile=fast",
+        "sqlite:///x?y=1",
+    ],
 )
 def test_a_url_that_names_no_file_or_no_profile_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"sqlite|profile"):
