@@ -70,9 +70,9 @@ class Outside:
         if key not in self._seen and (durability is None or not durability.given(*key)[0]):
             self._seen.add(key)
             try:
+                lane = self.accept(message)
                 if durability is not None:
                     durability.give(*key)
-                lane = self.accept(message)
                 if lane is not None:
                     await self._enter(key, lane, message, timeout)
             except BaseException:

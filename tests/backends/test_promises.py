@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from moot import Agent, AgentContext, AgentManager, MailboxPolicy, Payload, Request, handles
-from moot.errors import MailboxFull
+from moot.backends.sqlite import SqliteBackend
+from moot.errors import MailboxFull, UnknownAgent
 from moot.testing import simulated_backend
 from moot.testing.simulated_backend import SimulatedBackend
 
@@ -172,3 +174,11 @@ async def test_a_change_is_watched_only_when_it_is_kept(disk: SimulatedBackend) 
     await second.stop()
 
     assert seen == [(1, "kept")]
+
+
+async def test_an_address_that_cannot_be_written_does_not_stop_the_system(tmp_path: Path) -> None:
+    async with AgentManager(SqliteBackend(tmp_path / "team.db", inline=True)) as manager:
+        await manager.register(Worker("worker"))
+        with pytest.raises(UnknownAgent):
+            await manager.tell("\ud800", Start(), message_id="one")
+        await manager.shared_state.set("alive", True)
