@@ -37,6 +37,7 @@ __all__ = ["REMEMBERED_FOR", "Durability"]
 _MOST_BYTES = 1 << 24
 REMEMBERED_FOR = 7 * 24 * 3600.0
 """For so many seconds an id that a caller from outside gave is remembered."""
+_FORGETS_EVERY = 3600.0
 _LATER = b""
 """Stands for the answer to an ask that was handled and will be answered by a later turn. (No answer is so short.)"""
 
@@ -206,6 +207,8 @@ class Durability:
     def give(self, address: str, given_id: str, body: bytes | None = None) -> None:
         """A caller from outside has given an id; or, with ``body``, it was answered."""
         now = self._clock.now()
+        if now >= self._forgetting:
+            self._forget_old_ids()
         self._kept.given[address, given_id] = now, body
         self.journal.put_given(address, given_id, now, body)
 
@@ -240,7 +243,9 @@ class Durability:
             self.take_back(*key)
 
     def _forget_old_ids(self) -> None:
-        oldest = self._clock.now() - REMEMBERED_FOR
+        now = self._clock.now()
+        self._forgetting = now + _FORGETS_EVERY
+        oldest = now - REMEMBERED_FOR
         for key in [key for key, (at, _) in self._kept.given.items() if at < oldest]:
             self.take_back(*key)
 

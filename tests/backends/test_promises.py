@@ -182,3 +182,17 @@ async def test_an_address_that_cannot_be_written_does_not_stop_the_system(tmp_pa
         with pytest.raises(UnknownAgent):
             await manager.tell("\ud800", Start(), message_id="one")
         await manager.shared_state.set("alive", True)
+
+
+async def test_an_id_is_forgotten_after_a_week_in_a_system_that_goes_on_running() -> None:
+    disk = SimulatedBackend()
+    manager, worker = await begin(disk)
+    worker.may_go_on.set()
+    for number in range(20):
+        await manager.tell("worker", Start(), message_id=f"message {number}")
+        await manager.ask("worker", Charge(), message_id=f"question {number}")
+        await asyncio.sleep(24 * 3600)
+    await manager.stop()
+
+    kept = {int(given_id.split()[1]) for _, given_id in disk.image.given}
+    assert kept - {12} == set(range(13, 20))
