@@ -275,8 +275,8 @@ class Durability:
             text = f"the process died {mail.attempts} times while it was handled"
             self.bury(cell, message, Reason.FAILED, text, mail.attempts)
             return
-        if message.reply_to is not None:
-            message = self.readmit(message)
+        if message.reply_to is not None:  # (the deadline was of an ask that ended with its process)
+            message = self.readmit(msgspec.structs.replace(message, deadline=None))
         cell.mailbox.force(message)
 
     # bytes

@@ -189,7 +189,7 @@ class Outside:
         reply_to = self._system.asks.open(request, math.inf)
         request.message, request.target = message, self._cells.get(message.to)
         self._repeats.adopt(key, request)
-        return msgspec.structs.replace(message, reply_to=reply_to, deadline=None)
+        return msgspec.structs.replace(message, reply_to=reply_to)
 
     def _send(self, ask: Ask[Any]) -> None:
         system = self._system

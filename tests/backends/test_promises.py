@@ -196,3 +196,53 @@ async def test_an_id_is_forgotten_after_a_week_in_a_system_that_goes_on_running(
 
     kept = {int(given_id.split()[1]) for _, given_id in disk.image.given}
     assert kept - {12} == set(range(13, 20))
+
+
+class Asking(Agent):
+    """Asks ``other``, or passes on to it what it is asked."""
+
+    def __init__(self, agent_id: str, other: str, answers: list[int], *, forwards: bool = False) -> None:
+        super().__init__(agent_id)
+        self.other = other
+        self.answers = answers
+        self.forwards = forwards
+
+    @handles
+    async def start(self, message: Start, ctx: AgentContext) -> None:
+        self.answers.append(await ctx.ask(self.other, Charge(), timeout=5))
+
+    @handles
+    async def charge(self, message: Charge, ctx: AgentContext) -> int | None:
+        if self.forwards:
+            ctx.forward(self.other)
+            return None
+        answer: int = await ctx.ask(self.other, Charge())
+        return answer
+
+
+async def test_the_deadline_of_an_ask_that_was_forwarded_ends_with_its_process() -> None:
+    answers: list[int] = []
+    disk = SimulatedBackend()
+
+    async def begin() -> tuple[AgentManager, Worker]:
+        manager, worker = AgentManager(disk), Worker("worker")
+        await manager.register(worker)
+        await manager.register(Asking("third", "worker", answers))
+        await manager.register(Asking("second", "third", answers, forwards=True))
+        await manager.register(Asking("first", "second", answers))
+        await manager.start()
+        return manager, worker
+
+    manager, _ = await begin()
+    await manager.tell("first", Start())
+    await asyncio.sleep(1)
+    disk.fail()
+    await manager.stop(drain=False)
+    await asyncio.sleep(100)
+    manager, worker = await begin()
+    await asyncio.sleep(1)
+    worker.may_go_on.set()
+    await manager.stop()
+
+    assert answers == [1]
+    assert not list(manager.dead_letters)
