@@ -246,3 +246,18 @@ async def test_the_deadline_of_an_ask_that_was_forwarded_ends_with_its_process()
 
     assert answers == [1]
     assert not list(manager.dead_letters)
+
+
+async def test_records_that_are_forgotten_stay_so_when_new_ones_are_made_at_once(tmp_path: Path) -> None:
+    for life in range(2):
+        backend = SqliteBackend(tmp_path / "team.db", inline=True)
+        journal, kept = await backend.open(lambda failure: None)
+        if life:
+            assert kept.records == {"turn": {b"one": b"new"}}
+        else:
+            journal.put_record("turn", b"one", b"old")
+            journal.put_record("turn", b"two", b"old")
+            await asyncio.sleep(0.01)
+            journal.end_turn("turn")
+            journal.put_record("turn", b"one", b"new")
+        await backend.close()

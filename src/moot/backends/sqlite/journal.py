@@ -79,7 +79,9 @@ class SqliteJournal:
     def end_turn(self, turn: str) -> None:
         if turn in self._recorded:
             self._recorded.discard(turn)
-            self._changed().records[turn] = None
+            batch = self._changed()
+            batch.records.pop(turn, None)
+            batch.over[turn] = None
 
     def put_timer(self, timer: KeptTimer) -> None:
         row = (*timer.name, self._agent(timer.agent_id), timer.due, timer.body)
