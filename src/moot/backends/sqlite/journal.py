@@ -65,6 +65,8 @@ class SqliteJournal:
         return (agent_id, name) in self._mids
 
     def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
+        if body is None and agent_id not in self._agents:
+            return  # nothing was ever kept for it
         aid = self._agent(agent_id)
         self._changed().states[aid] = None if body is None else (aid, version, body)
 
