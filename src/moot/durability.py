@@ -278,6 +278,8 @@ class Durability:
         if message.reply_to is not None:  # (the deadline was of an ask that ended with its process)
             message = self.readmit(msgspec.structs.replace(message, deadline=None))
         cell.mailbox.force(message)
+        if mail.attempts and cell.intake is not None:
+            cell.intake.keep_alone(message)  # it may have been another of its batch that killed the process
 
     # bytes
     def _bytes(self, thing: Any, what: str) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from moot import Agent, AgentContext, AgentManager, MailboxPolicy, Payload, Request, handles
+from moot import Agent, AgentContext, AgentManager, BatchPolicy, MailboxPolicy, Payload, Request, handles
 from moot.backends.sqlite import SqliteBackend
 from moot.errors import MailboxFull, UnknownAgent
 from moot.testing import simulated_backend
@@ -261,3 +261,41 @@ async def test_records_that_are_forgotten_stay_so_when_new_ones_are_made_at_once
             journal.end_turn("turn")
             journal.put_record("turn", b"one", b"new")
         await backend.close()
+
+
+class Number(Payload):
+    number: int
+
+
+async def test_a_batch_that_kills_the_process_is_not_the_end_of_its_other_messages() -> None:
+    disk = SimulatedBackend()
+    handled: list[int] = []
+    letters: list[int] = []
+
+    class Summer(Agent):
+        @handles(batch=BatchPolicy(max_size=5))
+        async def add(self, messages: list[Number], ctx: AgentContext) -> None:
+            if any(message.number == 3 for message in messages):
+                disk.fail()
+                await asyncio.Event().wait()
+            handled.extend(message.number for message in messages)
+
+    class Source(Agent):
+        @handles
+        async def start(self, message: Start, ctx: AgentContext) -> None:
+            for number in range(6):
+                ctx.send("summer", Number(number))
+
+    async with AgentManager(disk) as manager:
+        await manager.register(Source("source"))
+        await manager.tell("source", Start())
+    for _ in range(20):
+        manager = AgentManager(disk)
+        await manager.register(Summer("summer"))
+        await manager.start()
+        await asyncio.sleep(1)
+        letters = [letter.message.content["number"] for letter in manager.dead_letters]
+        await manager.stop(drain=False)
+
+    assert letters == [3]
+    assert set(handled) == {0, 1, 2, 4, 5}
