@@ -12,7 +12,6 @@ the answer is kept under the asking turn, together with the effects of the turn 
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -38,6 +37,7 @@ __all__ = ["REMEMBERED_FOR", "Durability"]
 
 REMEMBERED_FOR = 7 * 24 * 3600.0
 """For so many seconds an id that a caller from outside gave is remembered."""
+_FORGETS_EVERY = 3600.0
 _LATER = b""
 """Stands for the answer to an ask that was handled and will be answered by a later turn. (No answer is so short.)"""
 
@@ -220,8 +220,9 @@ class Durability:
     def give(self, address: str, given_id: str, body: bytes | None = None) -> None:
         """A caller from outside has given an id; or, with ``body``, it was answered."""
         now = self._clock.now()
+        if now >= self._forgetting:
+            self._forget_old_ids()
         self._kept.given[address, given_id] = now, body
-        self._forget_old_ids(at_most=2)  # as fast as they come, and never many at once
         self.journal.put_given(address, given_id, now, body)
 
     def take_back(self, address: str, given_id: str) -> None:
@@ -254,10 +255,11 @@ class Durability:
         if key is not None and not self.is_closing and not self.given(*key)[1]:
             self.take_back(*key)
 
-    def _forget_old_ids(self, at_most: int | None = None) -> None:
-        oldest = self._clock.now() - REMEMBERED_FOR
-        given = self._kept.given if at_most is None else itertools.islice(self._kept.given, at_most)
-        for key in [key for key in given if self._kept.given[key][0] < oldest]:
+    def _forget_old_ids(self) -> None:
+        now = self._clock.now()
+        self._forgetting = now + _FORGETS_EVERY
+        oldest = now - REMEMBERED_FOR
+        for key in [key for key, (at, _) in self._kept.given.items() if at < oldest]:
             self.take_back(*key)
 
     # agents
@@ -285,10 +287,14 @@ class Durability:
             text = f"the process died {mail.attempts} times while it was handled"
             self.bury(cell, message, Reason.FAILED, text, mail.attempts)
             return
-        key = named(message.reply_to.inbox) if message.reply_to is not None else None
-        if key is not None and key[0]:
-            message = self.readmit(message, *key)
+        if message.reply_to is not None:
+            message = msgspec.structs.replace(message, deadline=None)  # it was of an ask that ended with its process
+            key = named(message.reply_to.inbox) if message.reply_to is not None else None
+            if key is not None and key[0]:
+                message = self.readmit(message, *key)
         cell.mailbox.force(message)
+        if mail.attempts > 1 and cell.intake is not None:
+            cell.intake.keep_alone(message)  # it may have been another of its batch that killed the process twice
 
     # bytes
     def _bytes(self, thing: Any, what: str) -> bytes:

@@ -87,6 +87,10 @@ class Intake:
         if alone:
             self._alone[:0] = messages
 
+    def keep_alone(self, message: AgentMessage) -> None:
+        """Let a message that has just been put last into the mailbox be handled in a turn of its own."""
+        self._alone.append(message)
+
     def take_alone(self, mailbox: Mailbox) -> AgentMessage | None:
         """The first message, if it belongs to a batch that failed. It was let pass already."""
         if not self._alone:

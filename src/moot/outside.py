@@ -40,6 +40,7 @@ class Outside:
         self._cells = system.directory.cells
         self.withdraw = system.withdraw
         self._seen = SeenIds()
+        self._entering: dict[tuple[str, str], asyncio.Future[None]] = {}
         self._durability = durability = system.durability
         self._repeats = Repeats(self._send, system.delivery.drop)
         if durability is not None:
@@ -62,19 +63,45 @@ class Outside:
             return
         key = (message.to, message.given_id)
         durability = self._durability
-        if key in self._seen or (durability is not None and durability.given(*key)[0]):
-            await self.kept()
-            return
-        self._seen.add(key)
+        if key in self._entering:
+            timeout = await self._room_made(key, timeout)
+        if key not in self._seen and (durability is None or not durability.given(*key)[0]):
+            self._seen.add(key)
+            try:
+                lane = self.accept(message)
+                if durability is not None:
+                    durability.give(*key)
+                if lane is not None:
+                    await self._enter(key, lane, message, timeout)
+            except BaseException:
+                self._seen.discard(key)  # it was not accepted, so sending it again is no repetition
+                if durability is not None:
+                    durability.take_back(*key)
+                raise
+        await self.kept()
+
+    async def _enter(self, key: tuple[str, str], lane: Lane, message: AgentMessage, timeout: float) -> None:
+        """Wait for room, and let those wait along who tell the same once more."""
+        done = self._entering[key] = asyncio.get_running_loop().create_future()
         try:
-            if durability is not None:
-                durability.give(*key)
-            await self._deliver(message, timeout)
-        except BaseException:
-            self._seen.discard(key)  # it was not accepted, so sending it again is no repetition
-            if durability is not None:
-                durability.take_back(*key)
-            raise
+            await self.admitted_or_withdrawn(lane, message, timeout)
+        finally:
+            del self._entering[key]
+            done.set_result(None)
+
+    async def _room_made(self, key: tuple[str, str], timeout: float) -> float:
+        """Return when nobody waits with a message of this id for room any more: what is left of the time.
+
+        Raises:
+            MailboxFull: that took longer than ``timeout`` seconds.
+        """
+        system = self._system
+        end = system.now() + timeout
+        while (entering := self._entering.get(key)) is not None:
+            left = end - system.now()
+            if left <= 0 or not (await asyncio.wait({entering}, timeout=left))[0]:
+                raise system.target(key[0]).full(system.now())
+        return max(0.0, end - system.now())
 
     def tell_nowait(self, message: AgentMessage) -> None:
         """Deliver a message, if there is room. Raises as `tell`, `MailboxFull` at once."""
@@ -153,7 +180,7 @@ class Outside:
         reply_to = self._system.asks.open(request, math.inf)
         request.message, request.target = message, self._cells.get(message.to)
         self._repeats.adopt((address, given_id), request)
-        return msgspec.structs.replace(message, reply_to=reply_to, deadline=None)
+        return msgspec.structs.replace(message, reply_to=reply_to)
 
     def _send(self, ask: Ask[Any]) -> None:
         system = self._system

@@ -45,7 +45,7 @@ class DurableRecords(Records):
     the process again and again, without getting on, can be told from those that were only there.
     """
 
-    __slots__ = ("_attempt", "_journal", "_mail", "_stored", "turn")
+    __slots__ = ("_attempt", "_chosen", "_journal", "_mail", "_stored", "turn")
 
     def __init__(self, journal: Journal, turn: str, mail: tuple[str, MessageName], stored: dict[bytes, bytes]) -> None:
         super().__init__()
@@ -55,6 +55,7 @@ class DurableRecords(Records):
         self._attempt = -1
         self._journal = journal
         self._stored = stored
+        self._chosen: dict[bytes, bytes] = {}
 
     def mark(self) -> None:
         """The handler runs; if the process dies, it may be the handler's doing."""
@@ -94,9 +95,29 @@ class DurableRecords(Records):
     async def settled(self) -> None:
         await self._journal.synced()
 
+    def pinned(self, address: str) -> str | None:
+        key = self._pin(address, self._next_occurrence(("pin", address, b"")))
+        chosen = self._chosen.get(key) or self._stored.get(key)
+        if chosen is None:
+            return None
+        self._chosen[key] = chosen
+        return msgspec.msgpack.decode(chosen, type=str)
+
+    def pin(self, address: str, agent_id: str) -> None:
+        """As in a process, and in the next: whoever was asked has records of its own, which nobody else finds."""
+        key = self._pin(address, self._asked["pin", address, b""] - 1)
+        chosen = self._chosen[key] = msgspec.msgpack.encode(agent_id)
+        self._journal.put_record(self.turn, key, chosen)
+
+    def _pin(self, address: str, occurrence: int) -> bytes:
+        name = msgspec.msgpack.encode((self.turn, "pin", address, occurrence))
+        return hashlib.blake2b(name, digest_size=16).digest()
+
     def forget(self) -> None:
         self._stored.clear()
         self._journal.end_turn(self.turn)
+        for key, chosen in self._chosen.items():
+            self._journal.put_record(self.turn, key, chosen)
         super().forget()
 
 

@@ -56,11 +56,11 @@ class Repeats:
         if record is None:
             known, answer = self.recall(ask, given_id)
             if known:
-                ask.resolve(answer)
+                self.settle(lambda lost: ask.resolve(answer, lost))
                 return
             record = self._begin(key, ask)
         if record.request is None:
-            ask.resolve(record.answer)
+            self.settle(lambda lost: ask.resolve(record.answer, lost))
         else:
             record.waiting.append(ask)
             ask.when_done(lambda ended: self._left(record, ended))

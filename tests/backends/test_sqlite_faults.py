@@ -152,7 +152,16 @@ async def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite://", "sqlite:///", "sqlite://team.db", "sqlite:///x.db?profile=fast", "sqlite:///x?y=1"]
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:////",
+        "sqlite:///:memory:",
+        "sqlite://team.db",
+        "sqlite:///x.db?profile=fast",
+        "sqlite:///x?y=1",
+    ],
 )
 def test_a_url_that_names_no_file_or_no_profile_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"sqlite|profile"):
@@ -336,3 +345,27 @@ def test_whoever_kills_the_process_again_and_again_becomes_a_dead_letter(tmp_pat
 
     assert [code for code, _ in outcomes] == [-9, -9, -9, -9, 0], outcomes  # in the first it had got on
     assert outcomes[-1][1] == "[('poison', 3)]"
+
+
+def test_a_file_that_is_deleted_while_the_system_runs_is_not_said_to_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "team.db"
+
+    def delete() -> None:
+        for file in tmp_path.glob("team.db*"):
+            file.unlink()
+
+    async def main() -> None:
+        async with AgentManager(f"sqlite:///{path}") as manager:
+            await manager.register(Book("book"))
+            await manager.tell("book", Note("there"))
+            delete()
+            await manager.tell("book", Note("nowhere"))
+
+    with pytest.raises(BackendFailed, match="it was deleted or replaced while the system ran"):
+        asyncio.run(main())
+
+
+async def test_a_key_that_is_no_text_is_refused() -> None:
+    async with AgentManager() as manager:
+        with pytest.raises(ValueError, match="5 cannot be a key; use Unicode text"):
+            await manager.shared_state.set(5, 1)  # type: ignore[arg-type]

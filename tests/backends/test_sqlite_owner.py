@@ -47,6 +47,17 @@ def test_who_holds_a_file_can_be_asked_without_holding_it(tmp_path: Path) -> Non
     Owner(path).close()
 
 
+def test_a_link_to_a_file_has_the_same_owner(tmp_path: Path) -> None:
+    path, link = tmp_path / "team.db", tmp_path / "link.db"
+    link.symlink_to(path)
+    owner = Owner(path)
+
+    assert holder(link) is not None
+    with pytest.raises(BackendBusy):
+        Owner(link)
+    owner.close()
+
+
 def change(path: Path, sql: str) -> None:
     connection = sqlite3.connect(path)
     connection.execute(sql)

@@ -8,6 +8,7 @@ in one file, and what was accepted there outlives the process.
 from __future__ import annotations
 
 from moot.backends.base import Backend, Journal, Kept
+from moot.backends.errors import BackendError
 from moot.backends.memory import MemoryBackend
 
 __all__ = ["Backend", "Journal", "Kept", "MemoryBackend", "open_backend"]
@@ -21,8 +22,12 @@ def open_backend(url: str) -> Backend:
     """
     scheme, separator, rest = url.partition("://")
     if separator and scheme == "sqlite":
-        from moot.backends.sqlite import SqliteBackend  # loads SQLite, which a system in memory does not need
-
+        try:
+            from moot.backends.sqlite import SqliteBackend  # loads SQLite, which a system in memory does not need
+        except ImportError as error:
+            raise BackendError(
+                f"'sqlite:' does not work here: {error}; it needs a Python with sqlite3 on a POSIX system"
+            ) from error
         return SqliteBackend.at(rest)
     if not separator:
         raise ValueError(f"a backend is chosen by a URL such as 'memory://', not {url!r}")

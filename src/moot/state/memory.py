@@ -110,7 +110,10 @@ class InMemorySharedState:
     async def watch(self, prefix: str = "", *, after: int | None = None) -> AsyncGenerator[Change, None]:
         seen = self._revision if after is None else after
         while True:
-            for logged in self._after(seen):
+            changes = self._after(seen)
+            if changes:
+                await self._kept()  # its number would mean another change, if this one were lost
+            for logged in changes:
                 seen = logged.revision
                 if logged.key.startswith(prefix):
                     value = None if logged.data is None else decode(logged.data)
@@ -150,8 +153,8 @@ class InMemorySharedState:
             await self._journal.synced()
 
     def _write(self, key: str, data: bytes | None) -> None:
-        if self._journal is not None and not is_text(key):
-            raise ValueError(f"{key!r} cannot be kept; use Unicode text as a key")
+        if type(key) is not str or (self._journal is not None and not is_text(key)):
+            raise ValueError(f"{key!r} cannot be a key; use Unicode text")
         if data is None:
             if key not in self._values:
                 return

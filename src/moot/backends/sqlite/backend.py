@@ -60,7 +60,7 @@ class SqliteBackend:
         name, _, query = rest.partition("?")
         options = parse_qs(query, keep_blank_values=True)
         profile = options.pop("profile", ["durable"])[-1]
-        if not name.startswith("/") or len(name) < 2:
+        if not name.startswith("/") or not name.strip("/") or name == "/:memory:":  # which SQLite would not keep
             raise ValueError(
                 f"a file is named as 'sqlite:///team.db' (or 'sqlite:////srv/team.db'), not 'sqlite://{rest}'"
             )

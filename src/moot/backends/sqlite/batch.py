@@ -33,6 +33,7 @@ class Batch:
         "given",
         "mail",
         "number",
+        "over",
         "records",
         "shared",
         "shared_log",
@@ -47,7 +48,9 @@ class Batch:
         self.mail: dict[int, _Row] = {}
         self.ended: list[tuple[int]] = []
         self.states: dict[int, _Row | None] = {}
-        self.records: dict[str, dict[bytes, bytes] | None] = {}
+        self.over: dict[str, None] = {}
+        """The turns whose records so far are needed no more."""
+        self.records: dict[str, dict[bytes, bytes]] = {}
         self.timers: dict[tuple[str, int], _Row | None] = {}
         self.given: dict[tuple[str, str], _Row | None] = {}
         self.dead: dict[int, _Row | None] = {}
@@ -93,13 +96,8 @@ class Batch:
                 connection.execute("DELETE FROM shared_log WHERE revision <= ?", (last - SHARED_LOG,))
 
     def _write_records(self, connection: sqlite3.Connection) -> None:
-        over = [(turn,) for turn, records in self.records.items() if records is None]
-        rows = [
-            (turn, key, body)
-            for turn, records in self.records.items()
-            if records is not None
-            for key, body in records.items()
-        ]
+        over = [(turn,) for turn in self.over]
+        rows = [(turn, key, body) for turn, records in self.records.items() for key, body in records.items()]
         if over:
             connection.executemany("DELETE FROM record WHERE turn = ?", over)
         if rows:

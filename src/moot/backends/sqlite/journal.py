@@ -65,6 +65,8 @@ class SqliteJournal:
         return (agent_id, name) in self._mids
 
     def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
+        if body is None and agent_id not in self._agents:
+            return  # nothing was ever kept for it
         aid = self._agent(agent_id)
         self._changed().states[aid] = None if body is None else (aid, version, body)
 
@@ -79,7 +81,9 @@ class SqliteJournal:
     def end_turn(self, turn: str) -> None:
         if turn in self._recorded:
             self._recorded.discard(turn)
-            self._changed().records[turn] = None
+            batch = self._changed()
+            batch.records.pop(turn, None)
+            batch.over[turn] = None
 
     def put_timer(self, timer: KeptTimer) -> None:
         row = (*timer.name, self._agent(timer.agent_id), timer.due, timer.body)

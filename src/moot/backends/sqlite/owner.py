@@ -136,6 +136,8 @@ def holder(path: Path) -> str | None:
 
 
 def _sidecar(path: Path) -> Path:
+    """Beside the file itself, whatever links lead to it."""
+    path = Path(os.path.realpath(path))
     return path.with_name(f"{path.name}-owner")
 
 

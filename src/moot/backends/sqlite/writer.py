@@ -85,6 +85,7 @@ class ThreadWriter:
         self._post = post
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._closing = threading.Event()
+        self._identity = _identity(path)
         self._failure: BackendFailed | None = None
         self.done: Callable[[Batch, BackendFailed | None], None] = _nobody
         self.stalled: Callable[[BaseException], None] = lambda error: None
@@ -126,6 +127,8 @@ class ThreadWriter:
                 self._closing.wait(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
             else:
+                if _identity(self._path) != self._identity:
+                    return BackendFailed(str(self._path), "it was deleted or replaced while the system ran")
                 if tries:
                     _log.warning("%s can be written again, after %d tries; nothing was lost", self._path, tries)
                 return None
@@ -137,6 +140,15 @@ class ThreadWriter:
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
         except (OSError, sqlite3.Error) as error:
             _log.debug("the log of %s stays as it is: %s", self._path, error)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file lies at ``path``, if one does: what is written into one that was deleted is nowhere."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _may_pass(error: Exception) -> bool:

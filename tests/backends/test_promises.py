@@ -1,0 +1,301 @@
+"""Single promises of a durable system, each with the moment at which it is hardest to keep."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from moot import Agent, AgentContext, AgentManager, BatchPolicy, MailboxPolicy, Payload, Request, handles
+from moot.backends.sqlite import SqliteBackend
+from moot.errors import MailboxFull, UnknownAgent
+from moot.testing import simulated_backend
+from moot.testing.simulated_backend import SimulatedBackend
+
+
+class Start(Payload):
+    pass
+
+
+class Charge(Request[int]):
+    pass
+
+
+class Asker(Agent):
+    @handles
+    async def start(self, message: Start, ctx: AgentContext) -> None:
+        await ctx.ask("capability:charging", Charge())
+
+
+class Charger(Agent):
+    capabilities = ("charging",)
+
+    def __init__(self, agent_id: str, charged: list[str], disk: SimulatedBackend) -> None:
+        super().__init__(agent_id)
+        self.charged = charged
+        self.disk = disk
+
+    @handles
+    async def charge(self, message: Charge, ctx: AgentContext) -> int:
+        first = not self.charged
+        await ctx.effect("charge", self.charged.append)
+        if first:
+            self.disk.fail()
+            await asyncio.Event().wait()
+        return len(self.charged)
+
+
+async def test_whoever_was_asked_by_capability_is_asked_again_in_the_next_life() -> None:
+    charged: list[str] = []
+    disk = SimulatedBackend()
+
+    async def begin(*others: str) -> AgentManager:
+        manager = AgentManager(disk)
+        await manager.register(Asker("asker"))
+        for name in others:
+            await manager.register(Charger(name, charged, disk))
+        await manager.start()
+        return manager
+
+    first = await begin("one", "two", "three")
+    telling = asyncio.ensure_future(first.tell("asker", Start()))
+    await asyncio.sleep(1)
+    await asyncio.gather(telling, return_exceptions=True)
+    await first.stop(drain=False)
+    second = await begin("three", "one", "two")  # whose turn it would be is another matter now
+    await second.settle()
+    await second.stop()
+
+    assert len(charged) == 1
+    assert not disk.image.records
+
+
+class Worker(Agent):
+    mailbox = MailboxPolicy(capacity=1)
+
+    def __init__(self, agent_id: str) -> None:
+        super().__init__(agent_id)
+        self.handled = 0
+        self.may_go_on = asyncio.Event()
+
+    @handles
+    async def start(self, message: Start, ctx: AgentContext) -> None:
+        await self.may_go_on.wait()
+        self.handled += 1
+
+    @handles
+    async def charge(self, message: Charge, ctx: AgentContext) -> int:
+        await self.may_go_on.wait()
+        self.handled += 1
+        return self.handled
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> SimulatedBackend:
+    """A disk that needs about a second for a sync."""
+    monkeypatch.setattr(simulated_backend, "_SLOWEST_SYNC", 2.0)
+    return SimulatedBackend()
+
+
+async def begin(disk: SimulatedBackend) -> tuple[AgentManager, Worker]:
+    manager, worker = AgentManager(disk), Worker("worker")
+    await manager.register(worker)
+    await manager.start()
+    return manager, worker
+
+
+async def test_a_message_is_not_handled_again_because_its_caller_did_not_wait_for_the_sync(
+    disk: SimulatedBackend,
+) -> None:
+    manager, worker = await begin(disk)
+    worker.may_go_on.set()
+    impatient = asyncio.ensure_future(manager.tell("worker", Start(), message_id="one"))
+    await asyncio.sleep(0.001)
+    impatient.cancel()
+    await asyncio.wait({impatient})
+    await manager.tell("worker", Start(), message_id="one")
+    await manager.stop()
+
+    assert worker.handled == 1
+
+
+async def test_a_repeated_message_is_accepted_only_when_the_first_is(disk: SimulatedBackend) -> None:
+    manager, worker = await begin(disk)
+    await manager.tell("worker", Start())
+    await manager.tell("worker", Start())
+    first = asyncio.ensure_future(manager.tell("worker", Start(), message_id="one", timeout=10))
+    await asyncio.sleep(5)
+    second = asyncio.ensure_future(manager.tell("worker", Start(), message_id="one", timeout=100))
+    third = asyncio.ensure_future(manager.tell("worker", Start(), message_id="one", timeout=1))
+    await asyncio.sleep(10)
+    worker.may_go_on.set()
+    answers = await asyncio.gather(first, second, third, return_exceptions=True)
+    await manager.stop()
+
+    assert [type(answer) for answer in answers] == [MailboxFull, type(None), MailboxFull]
+    assert worker.handled == 3
+
+
+async def test_who_asks_again_has_no_answer_before_it_is_kept(disk: SimulatedBackend) -> None:
+    manager, worker = await begin(disk)
+    first = asyncio.ensure_future(manager.ask("worker", Charge(), message_id="one", timeout=100))
+    await asyncio.sleep(10)
+    worker.may_go_on.set()
+    await asyncio.sleep(0.001)
+    second = asyncio.ensure_future(manager.ask("worker", Charge(), message_id="one", timeout=100))
+    await asyncio.sleep(0.001)
+
+    assert worker.handled == 1
+    assert not first.done()
+    assert not second.done()
+    assert await second == await first == 1
+    await manager.stop()
+
+
+async def test_a_change_is_watched_only_when_it_is_kept(disk: SimulatedBackend) -> None:
+    seen: list[tuple[int, str]] = []
+
+    async def watch(manager: AgentManager, after: int) -> None:
+        async for change in manager.shared_state.watch(after=after):
+            seen.append((change.revision, change.key))  # noqa: PERF401 - it is stopped in the middle
+
+    first, _ = await begin(disk)
+    tasks = [asyncio.ensure_future(watch(first, 0)), asyncio.ensure_future(first.shared_state.set("lost", 1))]
+    await asyncio.sleep(0.001)
+    disk.fail()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await first.stop(drain=False)
+    second, _ = await begin(disk)
+    watching = asyncio.ensure_future(watch(second, seen[-1][0] if seen else 0))
+    await second.shared_state.set("kept", 1)
+    await asyncio.sleep(1)
+    watching.cancel()
+    await second.stop()
+
+    assert seen == [(1, "kept")]
+
+
+async def test_an_address_that_cannot_be_written_does_not_stop_the_system(tmp_path: Path) -> None:
+    async with AgentManager(SqliteBackend(tmp_path / "team.db", inline=True)) as manager:
+        await manager.register(Worker("worker"))
+        with pytest.raises(UnknownAgent):
+            await manager.tell("\ud800", Start(), message_id="one")
+        await manager.shared_state.set("alive", True)
+
+
+async def test_an_id_is_forgotten_after_a_week_in_a_system_that_goes_on_running() -> None:
+    disk = SimulatedBackend()
+    manager, worker = await begin(disk)
+    worker.may_go_on.set()
+    for number in range(20):
+        await manager.tell("worker", Start(), message_id=f"message {number}")
+        await manager.ask("worker", Charge(), message_id=f"question {number}")
+        await asyncio.sleep(24 * 3600)
+    await manager.stop()
+
+    kept = {int(given_id.split()[1]) for _, given_id in disk.image.given}
+    assert kept - {12} == set(range(13, 20))
+
+
+class Asking(Agent):
+    """Asks ``other``, or passes on to it what it is asked."""
+
+    def __init__(self, agent_id: str, other: str, answers: list[int], *, forwards: bool = False) -> None:
+        super().__init__(agent_id)
+        self.other = other
+        self.answers = answers
+        self.forwards = forwards
+
+    @handles
+    async def start(self, message: Start, ctx: AgentContext) -> None:
+        self.answers.append(await ctx.ask(self.other, Charge(), timeout=5))
+
+    @handles
+    async def charge(self, message: Charge, ctx: AgentContext) -> int | None:
+        if self.forwards:
+            ctx.forward(self.other)
+            return None
+        answer: int = await ctx.ask(self.other, Charge())
+        return answer
+
+
+async def test_the_deadline_of_an_ask_that_was_forwarded_ends_with_its_process() -> None:
+    answers: list[int] = []
+    disk = SimulatedBackend()
+
+    async def begin() -> tuple[AgentManager, Worker]:
+        manager, worker = AgentManager(disk), Worker("worker")
+        await manager.register(worker)
+        await manager.register(Asking("third", "worker", answers))
+        await manager.register(Asking("second", "third", answers, forwards=True))
+        await manager.register(Asking("first", "second", answers))
+        await manager.start()
+        return manager, worker
+
+    manager, _ = await begin()
+    await manager.tell("first", Start())
+    await asyncio.sleep(1)
+    disk.fail()
+    await manager.stop(drain=False)
+    await asyncio.sleep(100)
+    manager, worker = await begin()
+    await asyncio.sleep(1)
+    worker.may_go_on.set()
+    await manager.stop()
+
+    assert answers == [1]
+    assert not list(manager.dead_letters)
+
+
+async def test_records_that_are_forgotten_stay_so_when_new_ones_are_made_at_once(tmp_path: Path) -> None:
+    for life in range(2):
+        backend = SqliteBackend(tmp_path / "team.db", inline=True)
+        journal, kept = await backend.open(lambda failure: None)
+        if life:
+            assert kept.records == {"turn": {b"one": b"new"}}
+        else:
+            journal.put_record("turn", b"one", b"old")
+            journal.put_record("turn", b"two", b"old")
+            await asyncio.sleep(0.01)
+            journal.end_turn("turn")
+            journal.put_record("turn", b"one", b"new")
+        await backend.close()
+
+
+class Number(Payload):
+    number: int
+
+
+async def test_a_batch_that_kills_the_process_is_not_the_end_of_its_other_messages() -> None:
+    disk = SimulatedBackend()
+    handled: list[int] = []
+    letters: list[int] = []
+
+    class Summer(Agent):
+        @handles(batch=BatchPolicy(max_size=5))
+        async def add(self, messages: list[Number], ctx: AgentContext) -> None:
+            if any(message.number == 3 for message in messages):
+                disk.fail()
+                await asyncio.Event().wait()
+            handled.extend(message.number for message in messages)
+
+    class Source(Agent):
+        @handles
+        async def start(self, message: Start, ctx: AgentContext) -> None:
+            for number in range(6):
+                ctx.send("summer", Number(number))
+
+    async with AgentManager(disk) as manager:
+        await manager.register(Source("source"))
+        await manager.tell("source", Start())
+    for _ in range(20):
+        manager = AgentManager(disk)
+        await manager.register(Summer("summer"))
+        await manager.start()
+        await asyncio.sleep(1)
+        letters = [letter.message.content["number"] for letter in manager.dead_letters]
+        await manager.stop(drain=False)
+
+    assert letters == [3]
+    assert set(handled) == {0, 1, 2, 4, 5}
