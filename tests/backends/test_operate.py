@@ -578,9 +578,11 @@ def test_what_is_no_file_of_ours_is_said_in_one_line(how: str, words: str, path:
 
 
 def test_a_folder_that_cannot_be_written_is_said_with_what_to_do(path: Path, capsys: Captured) -> None:
-    make(path, "one")
+    other = path.with_name("other.db")
+    make(other, "one")
     for command in ("inspect", "doctor"):  # what they import may lie where nobody may look
-        moot(capsys, command, path)
+        moot(capsys, command, other)
+    make(path, "one")
     for one in (path, path.parent, *path.parent.parents[:1]):
         one.chmod(0o555 if one.is_dir() else 0o444)
     with nobody(path):
