@@ -41,7 +41,9 @@ class Asker(Protocol):
 
 
 class Guard(Protocol):
-    """Who wants to know how an ask ends."""
+    """Who wants to know how an ask ends. While it is not ``alert`` it need not be told of an answer, but of errors."""
+
+    alert: bool
 
     def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
         """It has been answered, or has failed with ``error``."""
@@ -161,8 +163,9 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         self.error = error
         if error is None and self.records is not None:
             self.records.made += ("ask", self.to, self.content, answer)
-        if self.guard is not None:
-            self.guard.settled(self, error)
+        guard = self.guard
+        if guard is not None and (error is not None or guard.alert):
+            guard.settled(self, error)
         if self.siblings is not None:
             self.siblings.pop(self, None)
         waiter = self._waiter

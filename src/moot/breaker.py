@@ -133,6 +133,8 @@ class Breakers:
         self._clock = clock
         self._most = most
         self._failing: OrderedDict[_Key, Breaker] = OrderedDict()
+        self.alert = False
+        """Whether a failure is known."""
         self._closed: OrderedDict[_Key, int] = OrderedDict()
 
     def __len__(self) -> int:
@@ -151,9 +153,7 @@ class Breakers:
             ask.guard = _Call(self, breaker, breaker.admit())
 
     def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
-        """An ask has ended that began when no failure of its target was known."""
-        if error is None and not self._failing:
-            return
+        """An ask has ended that began when no failure of its target was known; it has failed, or a failure is known."""
         asker: Any = ask.asker
         caller: str = asker.seat.id
         if ask.key < self._closed.get((caller, ask.to), 0):
@@ -178,6 +178,7 @@ class Breakers:
                 self._failing.popitem(last=False)
         elif self._failing.get(key) is breaker:
             del self._failing[key]
+        self.alert = bool(self._failing)
 
     def closed(self, key: _Key, probe: Ask[Any]) -> None:
         """``probe`` has closed a breaker: asks that began before it are history."""
@@ -191,6 +192,7 @@ class Breakers:
         for table in (self._failing, self._closed):
             for key in [key for key in table if key[0] == caller]:
                 table.pop(key, None)
+        self.alert = bool(self._failing)
 
     def status(self) -> list[BreakerStatus]:
         """Those that know of a failure; that of the latest comes last."""
@@ -203,6 +205,8 @@ class Breakers:
 
 class _Call:
     """One ask that a breaker let pass that knows of failures; the ask tells it how it ended."""
+
+    alert = True
 
     __slots__ = ("_breaker", "_breakers", "_round")
 

@@ -48,7 +48,8 @@ class Interrupts:
         self._clock = clock
         self._patience = patience
         self._overtime = _Overtime(self)
-        self._is_looking = False
+        self.is_looking = False
+        """Whether run timeouts are watched; if not, a turn that has one is to call `look`."""
         self._seen: dict[Runner, tuple[AgentContext[Any], float]] = {}
         self.runners: Callable[[], Iterable[Runner]] = tuple
         self.abandon: Callable[[Runner, BaseException], None] = lambda runner, reason: None
@@ -66,11 +67,6 @@ class Interrupts:
         for runner in self.runners():
             if runner.ctx is not None and runner.ctx.message is message and runner.cell is cell:
                 self.interrupt(runner, AskerGone(cell.id))
-
-    def watch(self) -> None:
-        """A turn that has a run timeout begins."""
-        if not self._is_looking:
-            self.look()
 
     def look(self) -> None:
         """Interrupt turns that run for too long: up to an eighth of their timeout late, never early."""
@@ -91,7 +87,7 @@ class Interrupts:
             if now - since >= timeout:
                 self.interrupt(runner, TurnTimeout(cell.id, ctx.message.message_type, timeout))
         self._seen = seen
-        self._is_looking = shortest is not None
+        self.is_looking = shortest is not None
         if shortest is not None:
             self._wheel.entries(now + shortest / _LOOKS_PER_TIMEOUT)[self._overtime] = None
 

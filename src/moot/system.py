@@ -137,7 +137,9 @@ class System:
     def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
         seat: Any = ctx.seat  # a cell; said so, because a cast is a call
         if seat.breaker is not None:
-            self.breakers.guard(seat.id, ask)
+            ask.guard = self.breakers
+            if self.breakers.alert:
+                self.breakers.guard(seat.id, ask)
         self._turn_waits()
         target = self.directory.cells.get(ask.to)
         if target is None or target.stopping:

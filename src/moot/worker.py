@@ -141,8 +141,8 @@ class Worker:
         try:
             if cell.starting and cell.renewed is None:
                 await self._start_hook(cell)
-            if cell.is_timed:
-                self._interrupts.watch()
+            if cell.is_timed and not self._interrupts.is_looking:
+                self._interrupts.look()
             if self.durability is not None and self.durability.journal.is_behind:
                 await self.durability.journal.caught_up()
             while (
