@@ -13,6 +13,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 from copy import deepcopy
+from typing import Any
 
 from moot.backends.base import Kept, KeptLetter, KeptMail, KeptTimer, MessageName
 from moot.backends.errors import BackendBusy, BackendFailed
@@ -227,7 +228,7 @@ def _remove(kept: Kept, agent_id: str, name: MessageName) -> None:
         kept.mail.pop(agent_id, None)
 
 
-def _put(table: dict, key: object, value: object) -> None:  # type: ignore[type-arg]
+def _put(table: dict[Any, Any], key: object, value: object) -> None:
     if value is None:
         table.pop(key, None)
     else:

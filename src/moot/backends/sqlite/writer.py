@@ -8,6 +8,7 @@ back, because later turns have built on it; only what no patience mends ends the
 
 from __future__ import annotations
 
+import functools
 import logging
 import queue
 import sqlite3
@@ -107,7 +108,7 @@ class ThreadWriter:
             if self._failure is None:
                 self._failure = self._write(batch)
             failure = self._failure
-            self._post(lambda batch=batch, failure=failure: self.done(batch, failure))  # type: ignore[misc]
+            self._post(functools.partial(self.done, batch, failure))
             if self._failure is None and self._queue.empty():
                 self._checkpoint()
 
@@ -123,7 +124,7 @@ class ThreadWriter:
                     return BackendFailed(str(self._path), _reason(error))
                 if tries == 0:
                     _log.error("%s cannot be written (%s); turns wait, and it is tried again", self._path, error)
-                self._post(lambda error=error: self.stalled(error))  # type: ignore[misc]
+                self._post(functools.partial(self.stalled, error))
                 self._closing.wait(_PAUSES[min(tries, len(_PAUSES) - 1)])
                 tries += 1
             else:
