@@ -19,6 +19,7 @@ from moot import Agent, AgentContext, AgentManager, Payload, Request, handles
 from moot.backends.errors import BackendBusy, BackendDamaged, BackendError, BackendFailed, BackendVersion
 from moot.backends.sqlite import SqliteBackend
 from moot.backends.sqlite.batch import Batch
+from moot.backends.sqlite.schema import Profile, connect
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -177,6 +178,31 @@ async def test_a_file_that_has_lost_its_end_is_found_at_the_start(tmp_path: Path
 
     with pytest.raises(BackendDamaged, match=r"its last \d+ batch\(es\) of changes are missing"):
         await write(path, 1)
+
+
+async def test_a_relaxed_file_that_has_lost_its_end_goes_on_with_what_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "team.db"
+    await write(path, 3)
+    before = path.read_bytes()
+    await write(path, 3)
+    path.write_bytes(before)
+
+    async with AgentManager(f"sqlite:///{path}?profile=relaxed") as manager:
+        await manager.register(Book("book"))
+        assert await manager.ask("book", Count()) == Total(3, 3)
+
+    assert any("as the relaxed profile allows" in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize(("profile", "level"), [("durable", 2), ("relaxed", 1)])
+def test_a_profile_says_how_much_is_synced(tmp_path: Path, profile: Profile, level: int) -> None:
+    connection = connect(tmp_path / "team.db", profile)
+
+    assert connection.execute("PRAGMA synchronous").fetchone() == (level,)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
 
 
 def test_a_truncated_log_is_found_at_the_start(tmp_path: Path) -> None:
