@@ -31,6 +31,10 @@ BREAKS = {
     "lib-html": ("codec.py", "from selectolax.lexbor import LexborHTMLParser"),
     "lib-pdf": ("codec.py", "import pypdf"),
     "lib-stems": ("router.py", "import snowballstemmer"),
+    "lib-numpy": ("agent.py", "import numpy"),
+    "lib-cryptography": ("codec.py", "import cryptography"),
+    "patterns-apart": ("patterns/pipeline.py", "import moot.patterns.scatter_gather"),
+    "patterns-public": ("patterns/pipeline.py", "import moot.worker"),
     "no-other-loop": ("runners.py", "import anyio"),
 }
 """For each contract a module of `moot` and a line that must not stand in it."""

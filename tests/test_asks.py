@@ -34,6 +34,10 @@ class Work(Request[int]):
     fail: bool = False
 
 
+class All(Request[list[str]]):
+    pass
+
+
 class Worker(Agent):
     def __init__(self, agent_id: str) -> None:
         super().__init__(agent_id)
@@ -276,6 +280,23 @@ async def test_a_quorum_needs_no_more_than_its_number_and_fails_when_it_cannot_b
         assert len(caught.value.errors) == 2
         with pytest.raises(ValueError, match="quorum of 4"):
             await manager.gather(asks(), quorum=4)
+
+
+async def test_failures_can_be_gathered_in_the_place_of_answers() -> None:
+    async with AgentManager() as manager:
+        for name in ("a", "b", "c"):
+            await manager.register(Worker(name))
+
+        async def ask_all(message: All, ctx: AgentContext) -> list[str]:
+            asks = [ctx.ask("a", Work(number=1)), ctx.ask("b", Work(fail=True)), ctx.ask("nobody", Work())]
+            asks.append(ctx.ask("c", Work(number=4, seconds=1)))
+            found = await ctx.gather(asks, return_exceptions=True)
+            with pytest.raises(ValueError, match="nor with return_exceptions"):
+                await ctx.gather(asks, 1, return_exceptions=True)  # type: ignore[call-overload]
+            return [type(one).__name__ if isinstance(one, BaseException) else str(one) for one in found]
+
+        await manager.register(ask_all)
+        assert await manager.ask("ask_all", All()) == ["2", "TurnError", "UnknownAgent", "8"]
 
 
 async def test_asks_can_be_gathered_with_asyncio_too() -> None:

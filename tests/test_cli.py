@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 MOOT = str(Path(sys.executable).parent / "moot")
-COMMANDS = "research run simulate models bench doctor inspect dlq vacuum version".split()
+COMMANDS = "research run demo simulate models bench doctor inspect dlq vacuum version".split()
 
 APPS = """
 from moot import Agent, AgentContext, AgentManager, Payload, handles

@@ -66,7 +66,7 @@ def test_a_page_runs_from_top_to_bottom_and_prints_what_it_says(page: Path, tmp_
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_block_says_what_it_is(page: Path) -> None:
-    known = {"python", "python no-run", "text", "console", "toml", "json", "sh"}
+    known = {"mermaid", "python", "python no-run", "text", "console", "toml", "json", "sh"}
 
     assert [block for block in blocks(page) if block.info not in known] == []
 

@@ -21,6 +21,7 @@ EXPECTED = {
     "07_function_agents": ["HELLO, MOOT!"],
     "12_deadlock": ["deadlock: alice -> bob -> carol -> alice", "2 of 3 were answered"],
     "14_simulation": ["190 of 200", "it takes 1 fault: drop@teller>bob#1", "one turn for both: 100 seeds hold"],
+    "30_pipeline": ["4 texts: [5, 2, 4, 3] words"],
     "20_replication": [
         "cut off: ['fog', 'ship'] and ['ship', 'storm']",
         "harbour: ['ship', 'storm'], stock 9",

@@ -6,7 +6,7 @@ and ``Request`` are what they say to each other.
 """
 
 from moot.agent import Agent, FunctionAgent
-from moot.asks import Ask, gather
+from moot.asks import Ask
 from moot.backends.errors import BackendBusy, BackendDamaged, BackendError, BackendFailed, BackendVersion
 from moot.breaker import BreakerStatus
 from moot.context import AgentContext
@@ -48,6 +48,7 @@ from moot.errors import (
     UnknownMessageType,
     WatchExpired,
 )
+from moot.gathering import gather
 from moot.handlers import handles
 from moot.liveness import AgentHealth, Health
 from moot.manager import AgentManager

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from moot.errors import AskTimeout, DeliveryError, QuorumFailed
+from moot.errors import AskTimeout, DeliveryError
 from moot.message import AgentMessage, ReplyTo
 from moot.timers import DeadlineWheel, Expiring
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from moot.link import Link
     from moot.turn import Records
 
-__all__ = ["Ask", "AskTable", "Asker", "Guard", "WaitWatch", "gather"]
+__all__ = ["Ask", "AskTable", "Asker", "Guard", "WaitWatch"]
 
 R = TypeVar("R")
 
@@ -266,63 +266,3 @@ class AskTable:
         for ask in tuple(self._pending.values()):
             self.close(ask)
             ask.fail(error())
-
-
-async def gather(asks: Sequence[Ask[R]], quorum: int | None = None) -> list[R]:
-    """Await several asks at once.
-
-    Without ``quorum``: all answers, in the order of the asks; the first failure is raised and the rest
-    are withdrawn. With ``quorum``: as soon as that many have answered, their answers, in the order of the
-    asks; the rest are withdrawn.
-
-    Raises:
-        QuorumFailed: too many failed for ``quorum`` answers to be had.
-        ValueError: ``quorum`` is not between 1 and the number of asks, or an ask is there more than once.
-    """
-    if quorum is not None and not 1 <= quorum <= len(asks):
-        raise ValueError(f"a quorum of {quorum} cannot be had from {len(asks)} asks")
-    if len(set(asks)) < len(asks):
-        raise ValueError("an ask is gathered more than once; make one for each answer that is wanted")
-    needed = len(asks) if quorum is None else quorum
-    answered: list[Ask[R]] = []
-    failed: list[Ask[R]] = []
-    finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def done(ask: Ask[R]) -> None:
-        if finished.done():
-            return
-        (answered if ask.error is None else failed).append(ask)
-        hopeless = len(failed) > len(asks) - needed
-        if len(answered) >= needed or hopeless:
-            finished.set_result(None)
-
-    try:
-        for ask in asks:
-            if not ask.started:
-                ask.start()
-            ask.when_done(done)
-        if needed and not finished.done():
-            await _all_done(asks, finished) if needed == len(asks) else await finished
-    finally:
-        for ask in asks:
-            if not ask.done:
-                ask.cancel()
-    if len(answered) < needed:
-        errors = [ask.error for ask in failed if ask.error is not None]
-        raise errors[0] if quorum is None else QuorumFailed(quorum, len(asks), errors)
-    return [ask.answer for ask in asks if ask.error is None]
-
-
-async def _all_done(asks: Sequence[Ask[Any]], finished: asyncio.Future[None]) -> None:
-    """Wait for all asks, and say so if that takes longer than a pass of the loop."""
-    await asyncio.sleep(0)
-    if finished.done():
-        return
-    table = next((ask.table for ask in asks if ask.table is not None), None)
-    watch = table.waits if table is not None else None
-    wait = watch.begin(asks) if watch is not None else None
-    try:
-        await finished
-    finally:
-        if watch is not None and wait is not None:
-            watch.end(wait)

@@ -13,10 +13,11 @@ import logging
 import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from moot.asks import Ask, gather
+from moot.asks import Ask
 from moot.collecting import CollectingContext
+from moot.gathering import gather
 from moot.message import AgentMessage, ReplyTo, Request, members_of, message_type_of
 from moot.retry import retried
 from moot.runtime import DONE
@@ -99,6 +100,14 @@ class AgentContext(CollectingContext[S]):
             effects.random = self.runtime.random_for(self.idempotency_key)
         return effects.random
 
+    def find(self, capability: str) -> list[str]:
+        """The ids of the agents that can do ``capability`` now, in order of registration.
+
+        A run again may find others; record what is decided on it with `effect`.
+        """
+        self._check_open()
+        return self.runtime.find(capability)
+
     # what happens at once
     @overload
     def ask(self, to: str, content: Request[R], *, timeout: float = 30.0) -> Ask[R]: ...
@@ -123,9 +132,19 @@ class AgentContext(CollectingContext[S]):
         effects.asks[ask] = None
         return ask
 
-    async def gather(self, asks: Sequence[Ask[R]], quorum: int | None = None) -> list[R]:
-        """Await several asks at once; see `moot.asks.gather`."""
+    @overload
+    async def gather(
+        self, asks: Sequence[Ask[R]], quorum: int | None = None, *, return_exceptions: Literal[False] = False
+    ) -> list[R]: ...
+    @overload
+    async def gather(self, asks: Sequence[Ask[R]], *, return_exceptions: Literal[True]) -> list[R | BaseException]: ...
+    async def gather(
+        self, asks: Sequence[Ask[R]], quorum: int | None = None, *, return_exceptions: bool = False
+    ) -> list[R] | list[R | BaseException]:
+        """Await several asks at once; see `moot.gather`."""
         self._check_open()
+        if return_exceptions:
+            return await gather(asks, return_exceptions=True)
         return await gather(asks, quorum)
 
     def progress(self, to: str | ReplyTo | None, content: Any, *, message_type: str | None = None) -> Awaitable[None]:

@@ -22,8 +22,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from moot.asks import Ask, AskTable, gather
+from moot.asks import Ask, AskTable
 from moot.errors import DeadlockError
+from moot.gathering import gather
 from moot.message import members_of
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
-from moot.asks import Ask, gather
+from moot.asks import Ask
 from moot.deadletters import DeadLetters
 from moot.errors import ManagerStopped
+from moot.gathering import gather
 from moot.ids import is_text
 from moot.message import AgentMessage, Request, message_type_of
 from moot.outside import OUTSIDE, Outside

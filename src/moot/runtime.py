@@ -88,6 +88,10 @@ class Runtime(Protocol):
         """The manager's engine, as this turn sees it."""
         ...
 
+    def find(self, capability: str) -> list[str]:
+        """The ids of those who can do ``capability``."""
+        ...
+
     def open_state(self) -> Any:
         """A transaction on the shared state."""
         ...

@@ -134,6 +134,9 @@ class System:
     def random_for(self, name: str) -> random.Random:
         return self._ids.random_for(name)
 
+    def find(self, capability: str) -> list[str]:
+        return self.directory.find(capability)
+
     def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
         seat: Any = ctx.seat  # a cell; said so, because a cast is a call
         if seat.breaker is not None:

@@ -13,8 +13,8 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TextIO
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -29,6 +29,7 @@ __all__ = [
     "EXIT_OK",
     "EXIT_USAGE",
     "Command",
+    "LazyGroup",
     "UsageError",
     "app",
     "run",
@@ -64,6 +65,7 @@ COMMANDS = {
     "research": Command("moot.cli.research", "research", "Answer a question from your own documents, with citations."),
     "resume": Command("moot.cli.resume", "resume", "Go on with a research run that was kept in a file."),
     "run": Command("moot.cli.run", "run", "Run the agents of MODULE:APP until Ctrl-C."),
+    "demo": Command("moot.cli.demo", "app", "Show a coordination pattern at work."),
     "simulate": Command("moot.cli.simulate", "simulate", "Run a system in simulation, with many seeds and faults."),
     "models": Command("moot.cli.models", "app", "List, download and verify language models."),
     "bench": Command("moot.cli.bench", "bench", "Measure this machine: messages, asks and fan-out per second."),
@@ -76,22 +78,30 @@ COMMANDS = {
 
 
 class LazyGroup(TyperGroup):
-    """A group whose commands are stand-ins with a line of help until one is called."""
+    """A group whose commands are stand-ins with a line of help until one is called. A subclass names them."""
+
+    loads: ClassVar[Mapping[str, Command]] = {}
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands.update({name: stand_in(name, command.help) for name, command in COMMANDS.items()})
+        self.commands.update({name: stand_in(name, command.help) for name, command in self.loads.items()})
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names in the order of `COMMANDS`: what a newcomer needs first stands first."""
-        return list(COMMANDS)
+        """Names in the order of the table: what a newcomer needs first stands first."""
+        return list(self.loads)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Replace the stand-in that is about to run by the real command."""
         name = args[0] if args else ""
-        if name in COMMANDS:
-            self.add_command(COMMANDS[name].load(), name)
+        if name in self.loads:
+            self.add_command(self.loads[name].load(), name)
         return super().resolve_command(ctx, args)
+
+
+class Commands(LazyGroup):
+    """The commands of ``moot``."""
+
+    loads = COMMANDS
 
 
 def single(function: Callable[..., Any]) -> typer.Typer:
@@ -112,7 +122,7 @@ def stand_in(name: str, text: str) -> Any:
 
 app = typer.Typer(
     name="moot",
-    cls=LazyGroup,
+    cls=Commands,
     help="Multi-agent systems: agents, messages and a shared language-model engine.",
     no_args_is_help=True,
     rich_markup_mode=None,  # plain help: rich alone would cost 150 ms

@@ -38,6 +38,10 @@ EXTRAS = {
     "pdf": "pypdf",
     "hub": "huggingface_hub",
     "uvloop": "uvloop",
+    "swarm": "scipy",
+    "numba": "numba",
+    "plot": "matplotlib",
+    "signing": "cryptography",
 }
 """Extras by the module that shows whether they are there (``cli`` is, or this would not run)."""
 

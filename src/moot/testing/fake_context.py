@@ -7,7 +7,7 @@ what the test gives; nothing else is delivered anywhere.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
@@ -36,20 +36,21 @@ class FakeContext(AgentContext[Any]):
     """
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 - options, by keyword
         cls,
         *,
         message: Any = None,
         agent_id: str = "agent_under_test",
         sender: str = "tester",
         answers: Mapping[str, Any] | None = None,
+        able: Mapping[str, Sequence[str]] | None = None,
         engine: Engine | None = None,
         state: Any = None,
     ) -> FakeContext:
         """A context in which ``message`` was asked by ``sender``; a list of them came as a batch.
 
         ``answers`` maps an agent's id to its answer, or to a function from the content asked to the answer; an
-        exception is raised.
+        exception is raised. ``able`` maps a capability to the ids of those who have it.
         """
         envelopes = [
             AgentMessage(sender, agent_id, content, _kind_of(content), number, "fake", reply_to=ReplyTo("fake", number))
@@ -57,7 +58,7 @@ class FakeContext(AgentContext[Any]):
         ]
         seat = _FakeSeat(agent_id, state)
         envelope = envelopes[0] if len(envelopes) == 1 else batch_of(envelopes)
-        return cls(_FakeRuntime(answers or {}, engine), seat, envelope)
+        return cls(_FakeRuntime(answers or {}, able or {}, engine), seat, envelope)
 
     @property
     def sent(self) -> list[tuple[str | ReplyTo, Any]]:
@@ -108,8 +109,9 @@ class _FakeRuntime:
 
     incarnation = "fake"
 
-    def __init__(self, answers: Mapping[str, Any], engine: Engine | None) -> None:
+    def __init__(self, answers: Mapping[str, Any], able: Mapping[str, Sequence[str]], engine: Engine | None) -> None:
         self._answers = answers
+        self._able = able
         self._engine = engine
         self._shared_state = InMemorySharedState()
         self.next_sequence: Callable[[], int] = count(1_000).__next__
@@ -151,6 +153,9 @@ class _FakeRuntime:
         if self._engine is None:
             raise RuntimeError("this context has no engine; give it one: FakeContext.of(engine=ScriptedEngine([...]))")
         return TurnEngine(self._engine, ctx)
+
+    def find(self, capability: str) -> list[str]:
+        return list(self._able.get(capability, ()))
 
     def open_state(self) -> Transaction:
         return Transaction(self._shared_state)
