@@ -143,9 +143,7 @@ class AgentContext(CollectingContext[S]):
     ) -> list[R] | list[R | BaseException]:
         """Await several asks at once; see `moot.gather`."""
         self._check_open()
-        if return_exceptions:
-            return await gather(asks, return_exceptions=True)
-        return await gather(asks, quorum)
+        return await gather(asks, quorum, return_exceptions=return_exceptions)
 
     def progress(self, to: str | ReplyTo | None, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
         """Send at once; it is not undone if the turn fails. To a `ReplyTo` (None: this ask's), it joins the stream."""

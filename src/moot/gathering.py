@@ -24,6 +24,10 @@ async def gather(
 ) -> list[R]: ...
 @overload
 async def gather(asks: Sequence[Ask[R]], *, return_exceptions: Literal[True]) -> list[R | BaseException]: ...
+@overload
+async def gather(
+    asks: Sequence[Ask[R]], quorum: int | None = None, *, return_exceptions: bool
+) -> list[R] | list[R | BaseException]: ...
 async def gather(
     asks: Sequence[Ask[R]], quorum: int | None = None, *, return_exceptions: bool = False
 ) -> list[R] | list[R | BaseException]:
