@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from moot.replication.kinds import encode
-from moot.state.crdt import CausalContext, Dot, GCounter, LWWMap, MVRegister, ORMap, ORSet, PNCounter
+from moot.state.crdt import CausalContext, GCounter, LWWMap, MVRegister, ORMap, ORSet, PNCounter
 
 __all__ = ["split"]
 
@@ -70,7 +70,7 @@ def _halved_store(store: dict[Any, tuple[Any, ...]], context: CausalContext) -> 
         first, rest = {key: writes[: len(writes) // 2]}, {key: writes[len(writes) // 2 :]}
     else:
         first, rest = store, {}
-    own = CausalContext.of(Dot(write.replica, write.counter) for writes in first.values() for write in writes)
+    own = CausalContext.of([write for writes in first.values() for write in writes])
     gone = context.minus(own)
     if store and (rest or gone):
         return (first, own), (rest, gone)

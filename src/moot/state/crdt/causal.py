@@ -13,15 +13,14 @@ earlier all the same would break associativity, because a removal that saw only 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Hashable, Iterable, Iterator
-from itertools import pairwise
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from typing import Protocol, TypeVar
 
 import msgspec
 
 from moot.state.crdt.version_vector import Counter, Dot, ReplicaId, VersionVector, check_replica
 
-__all__ = ["CausalContext", "Store", "Write", "dots_of", "join_stores", "since"]
+__all__ = ["CausalContext", "Store", "Write", "join_stores", "since", "writes_of"]
 
 
 class Write(Protocol):
@@ -54,18 +53,21 @@ class CausalContext(msgspec.Struct, frozen=True, omit_defaults=True):
                 check_replica(replica)
             if len(runs) == 2 and 1 <= runs[0] <= runs[1]:
                 continue
-            if not runs or len(runs) % 2 or runs[0] < 1 or not _ascend(runs):
+            if not runs or len(runs) % 2 or not _ascend(runs):
                 raise ValueError(
                     f"{runs!r} are not the runs of {replica!r}: first and last numbers from 1 up, in order and apart; "
                     "make a context with CausalContext.of"
                 )
 
     @classmethod
-    def of(cls, dots: Iterable[Dot]) -> CausalContext:
-        """The context of these dots."""
+    def of(cls, writes: Collection[Write]) -> CausalContext:
+        """The context of these dots, or of the dots of these writes."""
+        if len(writes) == 1:
+            (one,) = writes
+            return cls({one.replica: (one.counter, one.counter)})
         counters: dict[str, list[int]] = {}
-        for dot in dots:
-            counters.setdefault(dot.replica, []).append(dot.counter)
+        for write in writes:
+            counters.setdefault(write.replica, []).append(write.counter)
         return cls({name: _runs_of(numbers) for name, numbers in counters.items()})
 
     def has(self, replica: str, counter: int) -> bool:
@@ -115,15 +117,18 @@ class CausalContext(msgspec.Struct, frozen=True, omit_defaults=True):
         return VersionVector({name: runs[1] for name, runs in self.seen.items() if runs[0] == 1})
 
     def __len__(self) -> int:
-        return sum(last - first + 1 for runs in self.seen.values() for first, last in _pairs(runs))
+        number = 0
+        for runs in self.seen.values():
+            number += runs[1] - runs[0] + 1 if len(runs) == 2 else sum(last - first + 1 for first, last in _pairs(runs))
+        return number
 
     def __bool__(self) -> bool:
         return bool(self.seen)
 
 
-def dots_of(store: Store[K, W], keys: Iterable[K]) -> list[Dot]:
-    """The dots that stand under ``keys``."""
-    return [Dot(write.replica, write.counter) for key in keys for write in store.get(key, ())]
+def writes_of(store: Mapping[K, tuple[W, ...]], keys: Iterable[K]) -> list[W]:
+    """The writes that stand under ``keys``."""
+    return [write for key in keys for write in store.get(key, ())]
 
 
 def join_stores(
@@ -135,8 +140,9 @@ def join_stores(
         ValueError: a write is outside the context it came with, or two different ones have the same dot.
     """
     joined = dict(mine)
-    ended = len(their_context) - sum(map(len, theirs.values()))  # so many writes they have seen end, perhaps ours
+    ended = len(their_context)  # less their own: so many writes they have seen end, perhaps ours
     for key, writes in theirs.items():
+        ended -= len(writes)
         here = mine.get(key, ())
         if here == writes:
             continue
@@ -231,15 +237,16 @@ def _dot(write: Write) -> tuple[str, int]:
 
 
 def _pairs(runs: Intervals) -> Iterator[tuple[int, int]]:
-    return zip(runs[::2], runs[1::2], strict=True)
+    return zip(runs[::2], runs[1::2])  # noqa: B905 - strict costs more than the pairs, and their number is checked
 
 
 def _ascend(runs: Intervals) -> bool:
-    if len(runs) == 2:
-        return runs[0] <= runs[1]
-    pairs = list(_pairs(runs))
-    apart = all(before[1] + 1 < after[0] for before, after in pairwise(pairs))
-    return apart and all(first <= last for first, last in pairs)
+    edge = -1
+    for first, last in _pairs(runs):
+        if not edge + 1 < first <= last:
+            return False
+        edge = last
+    return True
 
 
 def _merge(pairs: Iterable[tuple[int, int]]) -> Intervals:
@@ -252,10 +259,16 @@ def _merge(pairs: Iterable[tuple[int, int]]) -> Intervals:
     return tuple(runs)
 
 
-def _runs_of(counters: list[int]) -> Intervals:
-    if len(counters) == 1:
-        return (counters[0], counters[0])
-    return _merge(zip(counters, counters, strict=True))
+def _runs_of(counters: Iterable[int]) -> Intervals:
+    runs: list[int] = []
+    edge = -1
+    for counter in sorted(counters):
+        if counter == edge + 1:
+            runs[-1] = counter
+        elif counter > edge:
+            runs += (counter, counter)
+        edge = counter
+    return tuple(runs)
 
 
 def _less(runs: Intervals, gone: Intervals) -> Intervals:

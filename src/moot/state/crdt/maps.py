@@ -13,7 +13,7 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
 
-from moot.state.crdt.causal import CausalContext, dots_of, join_stores, since
+from moot.state.crdt.causal import CausalContext, join_stores, since, writes_of
 from moot.state.crdt.port import CRDT
 from moot.state.crdt.stamps import Time, next_time
 from moot.state.crdt.version_vector import NOT_EMPTY, Counter, ReplicaId, VersionVector, check_same
@@ -67,11 +67,11 @@ class LWWMap(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
             seen = self.entries.get(_checked_key(key), ())
             last = max((put.time for put in seen), default=None)
             entries[key] = (Put(replica, number, next_time(last, now, max_drift), value),)
-        return LWWMap(entries, CausalContext.of([*dots_of(entries, entries), *dots_of(self.entries, entries)]))
+        return LWWMap(entries, CausalContext.of([*writes_of(entries, entries), *writes_of(self.entries, entries)]))
 
     def remove(self, *keys: str) -> LWWMap[T]:
         """The delta that takes ``keys`` out, as far as they are in."""
-        return LWWMap({}, CausalContext.of(dots_of(self.entries, keys)))
+        return LWWMap({}, CausalContext.of(writes_of(self.entries, keys)))
 
     def join(self, other: LWWMap[T]) -> LWWMap[T]:
         """The writes that neither has seen overwritten or removed."""
@@ -142,11 +142,11 @@ class ORMap(msgspec.Struct, Generic[V], frozen=True, omit_defaults=True):
         entries: dict[str, tuple[Update[V], ...]] = {
             key: (Update(replica, dot.counter, first, _joined((*own, update))),)
         }
-        return ORMap(entries, CausalContext.of([*dots_of({key: tuple(own)}, [key]), dot]))
+        return ORMap(entries, CausalContext.of([*writes_of({key: tuple(own)}, [key]), dot]))
 
     def remove(self, *keys: str) -> ORMap[V]:
         """The delta that takes ``keys`` out, with all that the updates seen here have done to them."""
-        return ORMap({}, CausalContext.of(dots_of(self.entries, keys)))
+        return ORMap({}, CausalContext.of(writes_of(self.entries, keys)))
 
     def join(self, other: ORMap[V]) -> ORMap[V]:
         """The updates that neither has seen covered or removed."""

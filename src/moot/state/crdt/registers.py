@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from moot.state.crdt.causal import CausalContext, Store, dots_of, join_stores, since
+from moot.state.crdt.causal import CausalContext, Store, join_stores, since, writes_of
 from moot.state.crdt.stamps import Stamp, next_time
 from moot.state.crdt.version_vector import Counter, ReplicaId, VersionVector, check_replica, check_same
 
@@ -81,7 +81,7 @@ class MVRegister(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
     def set(self, replica: str, value: T) -> MVRegister[T]:
         """The delta that overwrites all values seen here."""
         dot = self.context.next(replica)
-        seen = dots_of(_store(self.writes), [None])
+        seen = writes_of(_store(self.writes), [None])
         return MVRegister((Written(replica, dot.counter, value),), CausalContext.of([*seen, dot]))
 
     def join(self, other: MVRegister[T]) -> MVRegister[T]:

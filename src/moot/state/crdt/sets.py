@@ -12,7 +12,7 @@ from typing import Annotated, Generic, TypeVar
 
 import msgspec
 
-from moot.state.crdt.causal import CausalContext, dots_of, join_stores, since
+from moot.state.crdt.causal import CausalContext, join_stores, since, writes_of
 from moot.state.crdt.version_vector import NOT_EMPTY, Dot, VersionVector, check_same
 
 __all__ = ["ORSet"]
@@ -42,22 +42,23 @@ class ORSet(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
 
     def add(self, replica: str, *elements: T) -> ORSet[T]:
         """The delta that puts ``elements`` in; many in one call cost little more than one."""
-        number = self.context.next(replica).counter
+        first = self.context.next(replica)
+        here = self.entries
         entries: dict[T, tuple[Dot, ...]] = {}
         dots: list[Dot] = []
         for element in elements:
             if element in entries:
                 continue
-            dot = Dot(replica, number)
-            number += 1
+            dot = Dot(replica, first.counter + len(entries)) if entries else first
             entries[element] = (dot,)
             dots.append(dot)
-            dots += self.entries.get(element, ())
+            if element in here:
+                dots += here[element]
         return ORSet(entries, CausalContext.of(dots))
 
     def remove(self, *elements: T) -> ORSet[T]:
         """The delta that takes ``elements`` out, as far as they are in."""
-        return ORSet({}, CausalContext.of(dots_of(self.entries, elements)))
+        return ORSet({}, CausalContext.of(writes_of(self.entries, elements)))
 
     def join(self, other: ORSet[T]) -> ORSet[T]:
         """The additions that neither has seen removed."""
