@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from moot.backends.errors import BackendBusy, BackendDamaged, BackendError, Back
 from moot.backends.sqlite import SqliteBackend
 from moot.backends.sqlite.batch import Batch
 from moot.backends.sqlite.schema import Profile, connect
+from moot.testing import run
 
 
 class Total(msgspec.Struct, frozen=True):
@@ -143,6 +145,42 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"cannot be opened: .*check that its folder exists"):
         await write(tmp_path / "nowhere" / "team.db", 1)
+
+
+READ_ONLY = """
+    import os
+    import moot.backends.sqlite.owner, moot.cli.inspect  # (while they can be read)
+    if os.geteuid() == 0:
+        os.seteuid(65534)  # nothing is read-only to root
+    try:
+        asyncio.run(write(path, 1))
+    except BackendError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("locked", ["folder", "file"])
+def test_what_cannot_be_written_is_refused_at_the_start_and_left_as_it_is(locked: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="moot-read-only-") as name:
+        folder = Path(name)
+        path = folder / "team.db"
+        run(write(path, 3))
+        before = path.read_bytes()
+        folder.chmod(0o555 if locked == "folder" else 0o777)
+        for one in folder.iterdir():
+            one.chmod(0o444 if locked == "file" else 0o666)
+
+        with program(READ_ONLY, path) as child:
+            said, errors = child.communicate()
+
+        assert "Traceback" not in errors, errors
+        assert "team.db" in said
+        assert "written" in said
+        assert path.read_bytes() == before
+        folder.chmod(0o755)
+        for one in folder.iterdir():
+            one.chmod(0o644)
+        assert run(write(path, 1)).notes == 4
 
 
 async def test_a_folder_in_place_of_a_file_is_refused(tmp_path: Path) -> None:
