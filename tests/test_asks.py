@@ -15,6 +15,7 @@ from moot import (
     AgentContext,
     AgentManager,
     AgentStopped,
+    AskGroup,
     AskTimeout,
     MailboxFull,
     MailboxPolicy,
@@ -297,6 +298,47 @@ async def test_failures_can_be_gathered_in_the_place_of_answers() -> None:
 
         await manager.register(ask_all)
         assert await manager.ask("ask_all", All()) == ["2", "TurnError", "UnknownAgent", "8"]
+
+
+async def test_a_group_tells_its_asks_as_they_end_and_takes_more_meanwhile() -> None:
+    async with AgentManager() as manager:
+        for name in ("a", "b", "c"):
+            await manager.register(Worker(name))
+
+        async def ask_all(message: All, ctx: AgentContext) -> list[str]:
+            told = []
+            with AskGroup[int]() as group:
+                for name, seconds in (("a", 2.0), ("b", 1.0), ("nobody", 0.0)):
+                    group.add(ctx.ask(name, Work(number=ord(name[0]), seconds=seconds)))
+                assert len(group) == 3
+                async for ask in group:
+                    told.append(ask.to if ask.error is None else type(ask.error).__name__)
+                    if ask.to == "b":
+                        group.add(ctx.ask("c", Work(seconds=0.5)))
+            return told
+
+        await manager.register(ask_all)
+        assert await manager.ask("ask_all", All()) == ["UnknownAgent", "b", "c", "a"]
+
+
+async def test_leaving_a_group_withdraws_what_is_under_way() -> None:
+    async with AgentManager() as manager:
+        slow = Considerate("slow")
+        await manager.register(slow)
+        await manager.register(Worker("a"))
+
+        async def ask_all(message: All, ctx: AgentContext) -> list[str]:
+            with AskGroup[int]() as group:
+                for name, seconds in (("slow", 60.0), ("a", 1.0)):
+                    group.add(ctx.ask(name, Work(number=1, seconds=seconds)))
+                async for ask in group:
+                    return [ask.to]
+            return []
+
+        await manager.register(ask_all)
+        assert await manager.ask("ask_all", All()) == ["a"]
+        await manager.settle()
+        assert slow.cancelled == 1
 
 
 async def test_asks_can_be_gathered_with_asyncio_too() -> None:

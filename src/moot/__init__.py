@@ -48,7 +48,7 @@ from moot.errors import (
     UnknownMessageType,
     WatchExpired,
 )
-from moot.gathering import gather
+from moot.gathering import AskGroup, gather
 from moot.handlers import handles
 from moot.liveness import AgentHealth, Health
 from moot.manager import AgentManager
@@ -84,6 +84,7 @@ __all__ = [
     "AgentNotMade",
     "AgentStopped",
     "Ask",
+    "AskGroup",
     "AskTimeout",
     "BackendBusy",
     "BackendDamaged",

@@ -1,21 +1,78 @@
-"""Gathering: several asks awaited at once, all of them or as many as are needed.
+"""Gathering: several asks awaited at once: all of them, as many as are needed, or each as it ends.
 
-Unlike `asyncio.gather` it makes no task for each, withdraws what is no longer waited for, and tells the deadlock
-detector who waits for whom.
+Unlike asyncio's ways it makes no task for each, withdraws what is no longer waited for, and tells the deadlock
+detector who waits for whom where that can be said.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from moot.asks import Ask
 from moot.errors import QuorumFailed
 
-__all__ = ["gather"]
+__all__ = ["AskGroup", "gather"]
 
 R = TypeVar("R")
+
+
+class AskGroup(Generic[R]):
+    """Asks that are told as they end, in the order in which they do; more may be added meanwhile.
+
+        with AskGroup() as group:
+            for agent in agents:
+                group.add(ctx.ask(agent, question))
+            async for ask in group:
+                …  # ask.error is why it failed, or None; ask.answer
+
+    The iteration ends when none is under way. Leaving the block withdraws those that still are.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: dict[Ask[R], None] = {}
+        self._ended: deque[Ask[R]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def __len__(self) -> int:
+        """How many are under way, or have ended and were not told."""
+        return len(self._under_way) + len(self._ended)
+
+    def add(self, ask: Ask[R]) -> None:
+        """Send the request of an ask, and tell when it ends."""
+        self._under_way[ask] = None
+        if not ask.started:
+            ask.start()
+        ask.when_done(self._done)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for ask in [*self._under_way]:
+            ask.cancel()
+        self._ended.clear()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Ask[R]:
+        if not self._ended and self._under_way:
+            await asyncio.sleep(0)  # most answers come within one pass of the loop
+        while not self._ended:
+            if not self._under_way:
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        return self._ended.popleft()
+
+    def _done(self, ask: Ask[R]) -> None:
+        self._under_way.pop(ask, None)
+        self._ended.append(ask)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 @overload

@@ -55,6 +55,8 @@ class Schedule:
         self._next_sequence = next_sequence
         self._timers: dict[Cell, dict[MessageName, _Set]] = {}
         self.durability: Durability | None = None
+        self.unscheduled: Callable[[AgentMessage], None] = lambda message: None
+        """Is told what is not sent after all, because its agent set another timer in its place or cancelled it."""
 
     def __len__(self) -> int:
         """How many messages are scheduled."""
@@ -66,6 +68,7 @@ class Schedule:
         if name is not None:
             for found in [one for one in self._of(cell) if one.timer.name == name]:
                 self._drop(found)
+                self.unscheduled(found.timer.message)
         if not isinstance(timer, str):
             self._set(_Set(cell, timer, self._clock.now() + timer.delay))
 

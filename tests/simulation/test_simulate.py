@@ -355,3 +355,38 @@ def test_a_report_tells_the_seed_the_faults_the_sequence_and_how_to_run_it_again
     assert "feeder -> fragile  ping #7  dropped" in text
     assert "neither 5 nor 17 came" in text
     assert text.endswith("replay: moot simulate breaking")
+
+
+class Wake(Payload):
+    number: int
+
+
+class Sleeper(Agent):
+    """Sets its timer anew whenever it is told to, and cancels it at 3."""
+
+    woken: list[int]
+
+    def __init__(self, agent_id: str, woken: list[int]) -> None:
+        super().__init__(agent_id)
+        self.woken = woken
+
+    async def handle_message(self, message: AgentMessage, ctx: AgentContext) -> None:
+        if message.message_type == "wake":
+            self.woken.append(message.content.number)
+        elif message.content == 3:
+            ctx.unschedule("alarm")
+        else:
+            ctx.schedule(5, Wake(message.content), name="alarm")
+
+
+def test_a_timer_that_is_replaced_or_cancelled_is_not_lost() -> None:
+    woken: list[int] = []
+
+    async def build(manager: SimulatedManager) -> None:
+        await manager.register(Sleeper("sleeper", woken))
+        for number in range(5):
+            await manager.tell("sleeper", number, message_type="set")
+        await asyncio.sleep(10)
+
+    simulate(build, seed=1).check()
+    assert woken == [4]

@@ -57,7 +57,7 @@ class Invariant:
         """A message was accepted for one receiver: committed, published to it, or told from outside."""
 
     def withdrawn(self, message: AgentMessage) -> None:
-        """There was no room for a message from outside after all, and its sender knows it."""
+        """What was accepted is not sent after all: its timer was cancelled, or there was no room and it is from outside."""
 
     def requested(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
         """An ask has sent its request."""

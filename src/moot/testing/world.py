@@ -115,6 +115,7 @@ class World:
         self.system = system
         self.link = FaultyLink(self)
         system.put_link(self.link)
+        system.schedule.unscheduled = self.withdrawn
         self.manager.dead_letters.listener = self.buried
         if self.witness.quiet:
             self.loop.jumping = self._quiet
@@ -151,6 +152,11 @@ class World:
         for listener in self.witness.taken:
             for message in ctx.messages:
                 listener(cell, message, ctx.attempt)
+
+    def withdrawn(self, message: AgentMessage) -> None:
+        """A message was accepted, and its sender has taken it back."""
+        for listener in self.witness.withdrawn:
+            listener(message)
 
     # what the manager tells
     def turn_started(self, agent_id: str, message: AgentMessage, attempt: int) -> str | None:
@@ -198,8 +204,7 @@ class _WatchedOutside(Outside):
             await super().admitted(lane, timeout)
         except BaseException:
             for message in waiting:
-                for listener in self._world.witness.withdrawn:
-                    listener(message)
+                self._world.withdrawn(message)
             raise
 
     def tell_nowait(self, message: AgentMessage) -> None:

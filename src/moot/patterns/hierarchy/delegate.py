@@ -1,0 +1,252 @@
+"""Delegate: share the parts of a task out among workers, and have a result for each part that is needed.
+
+Who gets which part is decided at once and recorded, so that a run again asks the same workers, which have answered
+already or answer again what they did. A part whose worker fails or is late goes to one that has not failed it; what the
+first one says after all is not heard, so a part has one result.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, Literal
+
+import msgspec
+
+from moot import AgentContext, Ask, AskGroup, CoordinationError, MailboxFull, MootError, ReplyTo, UnknownAgent
+from moot.patterns.hierarchy.messages import AwaitResult, Task, TaskProgress, TaskResult
+from moot.patterns.hierarchy.routing import LeastLoaded, Routing
+
+__all__ = ["Delegation", "Load", "NoWorkers", "PartFailed", "Work", "delegate"]
+
+CAPABILITY = "capability:"
+
+
+class Delegation(msgspec.Struct, frozen=True):
+    """How a task is shared out.
+
+    ``collect``: results of ``"all"`` parts are needed, of the ``"first"``, or of so many (a quorum). ``attempts``: how
+    often a part is given to a worker. ``timeout``: seconds a worker has for one. ``parallel``: how many parts of a
+    task are under way at once.
+    """
+
+    routing: Routing = LeastLoaded()
+    collect: Literal["all", "first"] | int = "all"
+    attempts: int = 3
+    timeout: float = 30.0
+    parallel: int = 256
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1 or self.parallel < 1 or self.timeout <= 0:
+            raise ValueError("attempts and parallel are 1 or more, and timeout is above 0 s")
+        if self.collect not in ("all", "first") and not (type(self.collect) is int and self.collect >= 1):
+            raise ValueError(f"collect is 'all', 'first' or a number of parts from 1, not {self.collect!r}")
+
+    def needed(self, parts: int) -> int:
+        """Of how many of ``parts`` a result is needed."""
+        if self.collect == "all":
+            return parts
+        return 1 if self.collect == "first" else int(self.collect)
+
+
+USUAL = Delegation()
+"""All parts, each up to three times, by the least loaded."""
+
+
+class PartFailed(MootError):
+    """A part that was needed has no result; ``errors`` says why, an entry for each attempt."""
+
+    def __init__(self, task_id: str, number: int, parts: int, errors: Sequence[str]) -> None:
+        self.task_id = task_id
+        self.number = number
+        self.parts = parts
+        self.errors = tuple(errors)
+        super().__init__(
+            f"part {number} of {parts} of task {task_id} failed {len(errors)} time(s), the last time: {errors[-1]}; "
+            "add workers that can do it, allow more attempts, or collect a quorum"
+        )
+
+
+class NoWorkers(CoordinationError):
+    """There is nobody to do it."""
+
+    def __init__(self, wanted: str) -> None:
+        self.wanted = wanted
+        super().__init__(f"no worker is there for {wanted}; register one, then ask again")
+
+
+class Load:
+    """How many parts each worker has under way, and how many were given out in all. Tasks may share one."""
+
+    def __init__(self) -> None:
+        self.under_way: Counter[str] = Counter()
+        self.given = 0
+
+
+class Work(msgspec.Struct, frozen=True):
+    """A task as it came down the tree: its id, what may be spent on it, and where its progress is told.
+
+    ``reports`` is who hears results that workers send as messages of their own, if anybody does.
+    """
+
+    id: str
+    budget: int | None = None
+    progress: ReplyTo | None = None
+    reports: str | None = None
+
+
+async def delegate(
+    ctx: AgentContext[Any],
+    parts: Sequence[Any],
+    workers: str | Sequence[str],
+    how: Delegation = USUAL,
+    *,
+    work: Work | None = None,
+    load: Load | None = None,
+) -> dict[int, Any]:
+    """Have ``parts`` done by ``workers``: agents, or all who can do it if that is ``capability:NAME``.
+
+    Each worker is asked with a `Task`. Returns results by the number of their part, counted from 0: of all parts, or
+    of as many as ``how`` says.
+
+    Raises:
+        PartFailed: fewer can be had than are needed. NoWorkers: there is nobody. ValueError: there are fewer parts
+            than results needed.
+    """
+    if not parts:
+        return {}
+    if (needed := how.needed(len(parts))) > len(parts):
+        raise ValueError(f"{needed} results cannot be had from {len(parts)} part(s); collect fewer")
+    crew = _Crew(ctx, workers, how, load or Load())
+    plan = await ctx.effect("plan", lambda key: crew.assign(parts), type=list[str])
+    return await _Delegating(ctx, parts, crew, work or Work(ctx.message.id)).run(plan, needed)
+
+
+class _Crew:
+    """The workers of one task."""
+
+    def __init__(self, ctx: AgentContext[Any], workers: str | Sequence[str], how: Delegation, load: Load) -> None:
+        self.ctx = ctx
+        self.workers = workers
+        self.how = how
+        self.load = load
+
+    def assign(self, parts: Sequence[Any], tried: Sequence[str] = ()) -> list[str]:
+        """A worker for each part: one that has not been tried, if there is one."""
+        named = self.workers
+        able = self.ctx.find(named.removeprefix(CAPABILITY)) if isinstance(named, str) else named
+        if not able:
+            raise NoWorkers(repr(named))
+        fresh = [worker for worker in able if worker not in tried] if tried else able
+        load = self.load
+        load.given += len(parts)
+        return self.how.routing.assign(parts, fresh or able, load.under_way, load.given - len(parts))
+
+
+class _Part(msgspec.Struct, eq=False):
+    """A part: whom it was given to, and why that came to nothing. ``left`` is what may be spent on it yet."""
+
+    number: int
+    content: Any
+    left: int | None
+    tried: list[str] = []
+    errors: list[str] = []
+
+
+class _Delegating:
+    """One task under way."""
+
+    def __init__(self, ctx: AgentContext[Any], parts: Sequence[Any], crew: _Crew, work: Work) -> None:
+        share = None if work.budget is None else work.budget // len(parts)
+        self.ctx = ctx
+        self.parts = [_Part(number, content, share) for number, content in enumerate(parts)]
+        self.crew = crew
+        self.work = work
+        self.asked: dict[Ask[Any], _Part] = {}
+        self.results: dict[int, Any] = {}
+
+    async def run(self, plan: Sequence[str], needed: int) -> dict[int, Any]:
+        """Ask the workers, as many at once as may be, until as many results are there as are needed."""
+        waiting = iter(zip(self.parts, plan, strict=True))
+        spare = len(self.parts) - needed
+        try:
+            with AskGroup[Any]() as group:
+                for part, worker in islice(waiting, self.crew.how.parallel):
+                    group.add(self._ask(part, worker))
+                async for ask in group:
+                    part = self.asked.pop(ask)
+                    following = self._next(ask, part)
+                    if following is None and part.number not in self.results:
+                        spare -= 1
+                        if spare < 0:
+                            raise PartFailed(self.work.id, part.number + 1, len(self.parts), part.errors)
+                    if len(self.results) >= needed:
+                        break
+                    if following is None and (fresh := next(waiting, None)) is not None:
+                        following = self._ask(*fresh)
+                    if following is not None:
+                        group.add(following)
+        finally:
+            for part in self.asked.values():
+                self.crew.load.under_way[part.tried[-1]] -= 1
+        return dict(sorted(self.results.items()))
+
+    def _next(self, ask: Ask[Any], part: _Part) -> Ask[Any] | None:
+        """Take the end of an ask in; what is asked for this part next, if anything."""
+        worker, reports = part.tried[-1], self.work.reports
+        error, result = _outcome(ask)
+        if error is None and result is None and reports is not None and ask.to != reports:
+            return self._enter(part, self.ctx.ask(reports, AwaitResult(worker, ask.content.id), timeout=ask.timeout))
+        self.crew.load.under_way[worker] -= 1
+        if error is None:
+            self._done(part, worker, result)
+            return None
+        part.errors.append(f"{worker}: {error}")
+        if part.left is not None and not isinstance(ask.error, (UnknownAgent, MailboxFull)):
+            part.left -= part.left // (self.crew.how.attempts - len(part.tried) + 1)
+        if len(part.tried) >= self.crew.how.attempts:
+            return None
+        (another,) = self.crew.assign([part.content], part.tried)
+        return self._ask(part, another)
+
+    def _ask(self, part: _Part, worker: str) -> Ask[Any]:
+        how = self.crew.how
+        task = Task(
+            id=f"{self.work.id}/{part.number + 1}",
+            content=part.content,
+            number=part.number + 1,
+            parts=len(self.parts),
+            attempt=len(part.tried) + 1,
+            budget=None if part.left is None else part.left // (how.attempts - len(part.tried)),
+            progress=self.work.progress,
+        )
+        part.tried.append(worker)
+        self.crew.load.under_way[worker] += 1
+        return self._enter(part, self.ctx.ask(worker, task, timeout=how.timeout))
+
+    def _enter(self, part: _Part, ask: Ask[Any]) -> Ask[Any]:
+        self.asked[ask] = part
+        return ask
+
+    def _done(self, part: _Part, worker: str, result: Any) -> None:
+        self.results[part.number] = result
+        if self.work.progress is not None:
+            told = TaskProgress(self.work.id, worker, part.number + 1, len(self.parts), len(self.results))
+            self.ctx.progress(self.work.progress, told)
+
+
+def _outcome(ask: Ask[Any]) -> tuple[str | None, Any]:
+    """Why an ask came to nothing, or None, and its result."""
+    if ask.error is not None:
+        if not isinstance(ask.error, MootError):
+            raise ask.error
+        return str(ask.error), None
+    answer = ask.answer
+    if isinstance(answer, TaskResult) or (isinstance(answer, dict) and answer.keys() == _RESULT):
+        told = msgspec.convert(answer, TaskResult, from_attributes=True)
+        return told.error, told.result
+    return None, answer
+
+
+_RESULT = set(TaskResult.__struct_fields__)
