@@ -57,7 +57,7 @@ class Invariant:
         """A message was accepted for one receiver: committed, published to it, or told from outside."""
 
     def withdrawn(self, message: AgentMessage) -> None:
-        """What was accepted is not sent after all: its timer was cancelled, or there was no room and it is from outside."""
+        """What was accepted is not sent after all: a timer was cancelled, or there was no room for one from outside."""
 
     def requested(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
         """An ask has sent its request."""
