@@ -174,6 +174,7 @@ if __name__ == "__main__":
         ask_in_turn=ask_in_turn,
         fan_out=fan_out,
         fan_out_gather=fan_out_gather,
+        hierarchy=fan_out,
         idle=idle,
         tree=tree,
     )

@@ -25,6 +25,7 @@ SIZES = {
     "ask_in_turn": 20_000,
     "fan_out": 200,
     "fan_out_gather": 200,
+    "hierarchy": 200,
     "idle": 100_000,
     "tree": 11_111,
     "growth": 1_000_000,

@@ -21,6 +21,8 @@ from moot import (
     TimeoutPolicy,
     handles,
 )
+from moot.patterns.hierarchy import ManagerAgent, TaskRequest
+from moot.patterns.hierarchy import Task as Part
 from moot.policies import Policies
 
 
@@ -67,6 +69,12 @@ class Worker(Agent):
     @handles
     async def work(self, message: Task, ctx: AgentContext) -> None:
         ctx.send("lead", Result(number=message.number * 2, text=message.text))
+
+
+class Doubler(Agent):
+    @handles
+    async def on_part(self, part: Part) -> int:
+        return int(part.content) * 2
 
 
 class Asker(Agent):
@@ -241,6 +249,21 @@ async def fan_out_gather(size: int) -> dict[str, float]:
         return rate(size, watch.stop())
 
 
+async def hierarchy(size: int) -> dict[str, float]:
+    """A manager that delegates to 100 workers, a task after the other."""
+    async with AgentManager() as manager:
+        for index in range(FAN_OUT):
+            await manager.register(Doubler(f"worker_{index}"))
+        await manager.register(ManagerAgent("boss", [f"worker_{index}" for index in range(FAN_OUT)]))
+        total = 0
+        watch = Watch()
+        for number in range(size):
+            total += sum(await manager.ask("boss", TaskRequest([number] * FAN_OUT), timeout=60))
+        seconds = watch.stop()
+    assert total == sum(range(size)) * 2 * FAN_OUT
+    return rate(size, seconds)
+
+
 async def idle(size: int) -> dict[str, float]:
     async with AgentManager() as manager:
         before, watch = rss_bytes(), Watch()
@@ -293,6 +316,7 @@ if __name__ == "__main__":
         **{f"{name}+{feature}": with_features(name, feature) for name in WORKLOADS for feature in FEATURES},
         fan_out=fan_out,
         fan_out_gather=fan_out_gather,
+        hierarchy=hierarchy,
         idle=idle,
         tree=tree,
         growth=growth,

@@ -67,6 +67,7 @@ COMPARED = [
     Workload("ask_in_turn+on", "ask in a turn, everything on", 20_000, 0.6, 20),
     Workload("fan_out", "fan out to 100 and collect, by messages", 100, 0.8),
     Workload("fan_out_gather", "fan out to 100 and collect, by `gather`", 100, 0.8),
+    Workload("hierarchy", "a manager delegates 100 parts to 100 workers", 200, 0.5, 10),
     Workload("tree", "tree of 11,111 actors, made and asked", 11_111, None, has_rival=False),
 ]
 IDLE = Workload("idle", "100,000 idle agents", 100_000, has_rival=False)

@@ -135,4 +135,12 @@ async def fan_out(size: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(asyncio.run, tell=tell, ask=ask, ask_in_turn=ask_in_turn, fan_out=fan_out, fan_out_gather=fan_out)
+    main(
+        asyncio.run,
+        tell=tell,
+        ask=ask,
+        ask_in_turn=ask_in_turn,
+        fan_out=fan_out,
+        fan_out_gather=fan_out,
+        hierarchy=fan_out,
+    )

@@ -154,6 +154,12 @@ class AgentContext(CollectingContext[S]):
             self.runtime.progress(self, target, content, kind)
         return DONE
 
+    @property
+    def is_streamed(self) -> bool:
+        """Whether whoever asked iterates over what `progress` tells, so that it is worth making."""
+        reply_to = self.message.reply_to
+        return reply_to is not None and self.runtime.is_heard(reply_to)
+
     async def spawn(self, child: Agent[Any]) -> str:
         """Start a child agent at once and return its id. It stops with its parent, or when this turn rolls back."""
         effects = self._effects()

@@ -72,6 +72,10 @@ class Runtime(Protocol):
         """Deliver at once, outside the turn."""
         ...
 
+    def is_heard(self, reply_to: ReplyTo) -> bool:
+        """Whether somebody iterates over the progress of the ask that is answered there."""
+        ...
+
     async def spawn(self, ctx: AgentContext[Any], child: Agent[Any]) -> str:
         """Register ``child`` under the context's agent."""
         ...

@@ -199,6 +199,10 @@ class System:
         )
         self.delivery.send_now(_cell_of(ctx), message)
 
+    def is_heard(self, reply_to: ReplyTo) -> bool:
+        ask = self.asks.get(reply_to)
+        return ask is not None and ask.on_progress is not None
+
     async def spawn(self, ctx: AgentContext[Any], child: Agent[Any]) -> str:
         parent = _cell_of(ctx)
         if parent.stopping:

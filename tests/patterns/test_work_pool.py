@@ -41,7 +41,7 @@ async def test_fast_workers_do_more_and_none_has_more_than_its_credit() -> None:
         await hire(manager, WorkPool("pool"), slow, fast, ManagerAgent("boss", ["pool"]))
 
         asked = asyncio.ensure_future(manager.ask("boss", TaskRequest(list(range(12))), timeout=60))
-        await asyncio.sleep(5)
+        await asyncio.sleep(4)
         health = manager.health().agents
         assert health["slow"].mail == 1
         assert "fast" not in health or health["fast"].mail == 0

@@ -139,6 +139,9 @@ class _FakeRuntime:
     def progress(self, ctx: AgentContext[Any], to: str | ReplyTo, content: Any, message_type: str) -> None:
         self.progressed.append(content)
 
+    def is_heard(self, reply_to: ReplyTo) -> bool:
+        return True
+
     async def spawn(self, ctx: AgentContext[Any], child: Agent[Any]) -> str:
         self.children[child.id] = child
         return child.id

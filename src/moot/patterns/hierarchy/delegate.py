@@ -7,7 +7,7 @@ first one says after all is not heard, so a part has one result.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from itertools import islice
 from typing import Any, Literal
@@ -80,7 +80,7 @@ class Load:
     """How many parts each worker has under way, and how many were given out in all. Tasks may share one."""
 
     def __init__(self) -> None:
-        self.under_way: Counter[str] = Counter()
+        self.under_way: defaultdict[str, int] = defaultdict(int)
         self.given = 0
 
 
@@ -170,38 +170,45 @@ class _Delegating:
         """Ask the workers, as many at once as may be, until as many results are there as are needed."""
         waiting = iter(zip(self.parts, plan, strict=True))
         spare = len(self.parts) - needed
+        results = self.results
         try:
             with AskGroup[Any]() as group:
                 for part, worker in islice(waiting, self.crew.how.parallel):
                     group.add(self._ask(part, worker))
-                async for ask in group:
-                    part = self.asked.pop(ask)
-                    following = self._next(ask, part)
-                    if following is None and part.number not in self.results:
-                        spare -= 1
-                        if spare < 0:
-                            raise PartFailed(self.work.id, part.number + 1, len(self.parts), part.errors)
-                    if len(self.results) >= needed:
-                        break
-                    if following is None and (fresh := next(waiting, None)) is not None:
-                        following = self._ask(*fresh)
-                    if following is not None:
-                        group.add(following)
+                while len(results) < needed:
+                    for ask in await group.ended():
+                        part = self.asked.pop(ask)
+                        following = self._take(ask, part)
+                        if following is None and part.number not in results:
+                            spare -= 1
+                            if spare < 0:
+                                raise PartFailed(self.work.id, part.number + 1, len(self.parts), part.errors)
+                        if len(results) >= needed:
+                            break
+                        if following is None and (fresh := next(waiting, None)) is not None:
+                            following = self._ask(*fresh)
+                        if following is not None:
+                            group.add(following)
         finally:
             for part in self.asked.values():
                 self.crew.load.under_way[part.tried[-1]] -= 1
-        return dict(sorted(self.results.items()))
+        return dict(sorted(results.items()))
 
-    def _next(self, ask: Ask[Any], part: _Part) -> Ask[Any] | None:
+    def _take(self, ask: Ask[Any], part: _Part) -> Ask[Any] | None:
         """Take the end of an ask in; what is asked for this part next, if anything."""
+        if ask.error is None and ask.answer is not None and ask.answer.__class__ not in _REPORTED:  # nearly always
+            self._done(part, ask.answer)
+            return None
         worker, reports = part.tried[-1], self.work.reports
         error, result = _outcome(ask)
         if error is None and result is None and reports is not None and ask.to != reports:
-            return self._enter(part, self.ctx.ask(reports, AwaitResult(worker, ask.content.id), timeout=ask.timeout))
-        self.crew.load.under_way[worker] -= 1
+            report: Ask[Any] = self.ctx.ask(reports, AwaitResult(worker, ask.content.id), timeout=ask.timeout)
+            self.asked[report] = part
+            return report
         if error is None:
-            self._done(part, worker, result)
+            self._done(part, result)
             return None
+        self.crew.load.under_way[worker] -= 1
         part.errors.append(f"{worker}: {error}")
         if part.left is not None and not isinstance(ask.error, (UnknownAgent, MailboxFull)):
             part.left -= part.left // (self.crew.how.attempts - len(part.tried) + 1)
@@ -211,25 +218,20 @@ class _Delegating:
         return self._ask(part, another)
 
     def _ask(self, part: _Part, worker: str) -> Ask[Any]:
-        how = self.crew.how
+        how, number, attempt = self.crew.how, part.number + 1, len(part.tried) + 1
+        budget = None if part.left is None else part.left // (how.attempts - attempt + 1)
         task = Task(
-            id=f"{self.work.id}/{part.number + 1}",
-            content=part.content,
-            number=part.number + 1,
-            parts=len(self.parts),
-            attempt=len(part.tried) + 1,
-            budget=None if part.left is None else part.left // (how.attempts - len(part.tried)),
-            progress=self.work.progress,
+            f"{self.work.id}/{number}", part.content, number, len(self.parts), attempt, budget, self.work.progress
         )
         part.tried.append(worker)
         self.crew.load.under_way[worker] += 1
-        return self._enter(part, self.ctx.ask(worker, task, timeout=how.timeout))
-
-    def _enter(self, part: _Part, ask: Ask[Any]) -> Ask[Any]:
+        ask: Ask[Any] = self.ctx.ask(worker, task, timeout=how.timeout)
         self.asked[ask] = part
         return ask
 
-    def _done(self, part: _Part, worker: str, result: Any) -> None:
+    def _done(self, part: _Part, result: Any) -> None:
+        worker = part.tried[-1]
+        self.crew.load.under_way[worker] -= 1
         self.results[part.number] = result
         if self.work.progress is not None:
             told = TaskProgress(self.work.id, worker, part.number + 1, len(self.parts), len(self.results))
@@ -243,10 +245,12 @@ def _outcome(ask: Ask[Any]) -> tuple[str | None, Any]:
             raise ask.error
         return str(ask.error), None
     answer = ask.answer
-    if isinstance(answer, TaskResult) or (isinstance(answer, dict) and answer.keys() == _RESULT):
+    if isinstance(answer, TaskResult) or (isinstance(answer, dict) and answer.keys() == _FIELDS):
         told = msgspec.convert(answer, TaskResult, from_attributes=True)
         return told.error, told.result
     return None, answer
 
 
-_RESULT = set(TaskResult.__struct_fields__)
+_FIELDS = set(TaskResult.__struct_fields__)
+_REPORTED = (TaskResult, dict)
+"""What a worker that reports may answer; a record of it is a map."""

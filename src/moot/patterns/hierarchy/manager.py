@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from moot import Agent, AgentContext, AgentMessage, handles
+from moot import Agent, AgentContext, AgentMessage, ReplyTo, handles
 from moot.patterns.hierarchy.delegate import Delegation, Load, PartFailed, Work, delegate
 from moot.patterns.hierarchy.messages import Task, TaskRequest, TaskResult
 from moot.patterns.hierarchy.reports import Report, Reports, result_in
@@ -61,7 +61,7 @@ class ManagerAgent(Agent):
 
     @handles("task_request", "task")
     async def on_task(self, message: AgentMessage, ctx: AgentContext) -> Any:
-        task, work = _read(message, self.reports)
+        task, work = _read(message, self.reports, message.reply_to if ctx.is_streamed else None)
         if message.reply_to is not None:
             return await self.do(task, work, ctx)
         try:
@@ -85,17 +85,17 @@ class ManagerAgent(Agent):
         return await _made(self.combine(task, list(results.values()), ctx))
 
 
-def _read(message: AgentMessage, reports: str) -> tuple[Any, Work]:
+def _read(message: AgentMessage, reports: str, progress: ReplyTo | None) -> tuple[Any, Work]:
     """The task in a message, typed or plain, and what came with it."""
     content = message.content
     if isinstance(content, Mapping):
         with contextlib.suppress(msgspec.ValidationError):  # then it is a task of the sender's own shape
             content = msgspec.convert(content, Task if message.message_type == "task" else TaskRequest)
     if isinstance(content, TaskRequest):
-        return content.task, Work(message.id, content.budget, message.reply_to, reports)
+        return content.task, Work(message.id, content.budget, progress, reports)
     if isinstance(content, Task):
         return content.content, Work(content.id, content.budget, content.progress, reports)
-    return content, Work(message.id, None, message.reply_to, reports)
+    return content, Work(message.id, None, progress, reports)
 
 
 async def _made(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 from moot import Agent, AgentContext, handles
@@ -23,4 +22,4 @@ class WorkerAgent(Agent):
     @handles
     async def on_task(self, task: Task, ctx: AgentContext) -> Any:
         result = self.work(task.content, ctx)
-        return await result if inspect.isawaitable(result) else result
+        return await result if hasattr(result, "__await__") else result
