@@ -22,6 +22,11 @@ EXPECTED = {
     "12_deadlock": ["deadlock: alice -> bob -> carol -> alice", "2 of 3 were answered"],
     "14_simulation": ["190 of 200", "it takes 1 fault: drop@teller>bob#1", "one turn for both: 100 seeds hold"],
     "30_pipeline": ["4 texts: [5, 2, 4, 3] words"],
+    "34_voting": [
+        "by schulze: hills > town > sea; by plurality: sea",
+        "'moon', who is no candidate",
+        "absent: ['eve']",
+    ],
     "20_replication": [
         "cut off: ['fog', 'ship'] and ['ship', 'storm']",
         "harbour: ['ship', 'storm'], stock 9",

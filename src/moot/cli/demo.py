@@ -13,6 +13,7 @@ from moot.cli.app import Command, LazyGroup
 __all__ = ["DEMOS", "app"]
 
 DEMOS = {
+    "voting": Command("moot.cli.demos.voting", "voting", "A hundred ballots, counted by five methods."),
     "pipeline": Command("moot.cli.demos.pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
 }
 
