@@ -27,6 +27,7 @@ EXPECTED = {
         "'moon', who is no candidate",
         "absent: ['eve']",
     ],
+    "35_group_chat": ["billing: It was paid twice; here is your money.\n-> done", "-> ping_pong"],
     "20_replication": [
         "cut off: ['fog', 'ship'] and ['ship', 'storm']",
         "harbour: ['ship', 'storm'], stock 9",

@@ -13,6 +13,9 @@ from moot.cli.app import Command, LazyGroup
 __all__ = ["DEMOS", "app"]
 
 DEMOS = {
+    "group_chat": Command(
+        "moot.cli.demos.group_chat", "group_chat", "A help desk hands questions on, and each chat ends."
+    ),
     "voting": Command("moot.cli.demos.voting", "voting", "A hundred ballots, counted by five methods."),
     "pipeline": Command("moot.cli.demos.pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
 }
