@@ -28,6 +28,10 @@ EXPECTED = {
         "absent: ['eve']",
     ],
     "35_group_chat": ["billing: It was paid twice; here is your money.\n-> done", "-> ping_pong"],
+    "36_debate": [
+        "round 1: 5 cents, 10 cents, 5 cents\nround 2: 5 cents, 5 cents, 5 cents\n-> agreed: 5 cents",
+        "-> judged: water",
+    ],
     "20_replication": [
         "cut off: ['fog', 'ship'] and ['ship', 'storm']",
         "harbour: ['ship', 'storm'], stock 9",

@@ -13,6 +13,7 @@ from moot.cli.app import Command, LazyGroup
 __all__ = ["DEMOS", "app"]
 
 DEMOS = {
+    "debate": Command("moot.cli.demos.debate", "debate", "Seven guesses converge, round by round."),
     "group_chat": Command(
         "moot.cli.demos.group_chat", "group_chat", "A help desk hands questions on, and each chat ends."
     ),
