@@ -32,6 +32,10 @@ EXPECTED = {
         "round 1: 5 cents, 10 cents, 5 cents\nround 2: 5 cents, 5 cents, 5 cents\n-> agreed: 5 cents",
         "-> judged: water",
     ],
+    "41_map_reduce": [
+        "{'agents': 2, 'and': 2, 'bargain': 2, 'decide': 1, 'meet': 3}",
+        "done by: ann, ben, summer - attempts in vain: 2",
+    ],
     "20_replication": [
         "cut off: ['fog', 'ship'] and ['ship', 'storm']",
         "harbour: ['ship', 'storm'], stock 9",
