@@ -69,11 +69,27 @@ async def test_weights_are_the_callers_and_no_voters() -> None:
 
 @pytest.mark.parametrize(
     ("voters", "quorum"),
-    [([], 1), (["a"], 2), (["a"], 0), ("capability:flying", 1), (["a", "capability:voting"], 1), ({"topic:x": 1}, 1)],
+    [
+        ([], 1),
+        (["a"], 2),
+        (["a"], 0),
+        ("capability:flying", 1),
+        (["a", "capability:voting"], 1),
+        ({"topic:x": 1}, 1),
+        ({"a": 0}, 1),
+    ],
 )
 async def test_whom_it_cannot_ask_it_refuses(voters: str | list[str] | dict[str, int], quorum: int) -> None:
-    with pytest.raises(ValueError, match=r"quorum of|is no voter"):
+    with pytest.raises(ValueError, match=r"quorum of|is no voter|weighs 1"):
         await vote(asked({"a": ["sea"]}), voters, PAPER, quorum=quorum)
+
+
+async def test_what_nobody_can_vote_on_nobody_is_asked() -> None:
+    def ask(_paper: BallotPaper) -> None:
+        raise AssertionError("it was asked")
+
+    with pytest.raises(ValueError, match="needs candidates"):
+        await vote(asked({"a": ask}), ["a"], BallotPaper("Where to?", ()))
 
 
 class Ask(Payload):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -80,7 +80,7 @@ class Taking(Protocol):
 class RoundRobin(msgspec.Struct, frozen=True):
     """One after the other, in the order in which they were given."""
 
-    hands_off: bool = False
+    hands_off: ClassVar[bool] = False
 
     async def choose(self, ctx: AgentContext[Any], topic: str, chat: Chat) -> str | None:
         return None
@@ -89,7 +89,7 @@ class RoundRobin(msgspec.Struct, frozen=True):
 class Handoff(msgspec.Struct, frozen=True):
     """Whom the speaker names is next. Where that is nobody, unknown, excluded or the speaker, the next in order is."""
 
-    hands_off: bool = True
+    hands_off: ClassVar[bool] = True
 
     async def choose(self, ctx: AgentContext[Any], topic: str, chat: Chat) -> str | None:
         return chat.named or chat.wanted
@@ -100,7 +100,7 @@ class Selector(msgspec.Struct, frozen=True):
 
     by: str | Callable[[Chat], str]
     timeout: float = 30.0
-    hands_off: bool = False
+    hands_off: ClassVar[bool] = False
 
     async def choose(self, ctx: AgentContext[Any], topic: str, chat: Chat) -> str | None:
         by: str | Callable[[Chat], str] = self.by

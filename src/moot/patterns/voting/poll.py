@@ -68,24 +68,26 @@ async def vote(
     after the other.
 
     Raises:
-        ValueError: there is no voter, fewer than the quorum, or a group among several.
+        ValueError: there is no voter, fewer than the quorum, or a group among several; a weight is below 1; the
+            candidates are none or not different.
     """
     method = method or Schulze()
+    method.tally((), paper.candidates)  # refuses what nobody could be asked about
     paper = msgspec.structs.replace(paper, method=method.name)
     weights = await _electorate(ctx, voters)
     if not 1 <= quorum <= len(weights):
         raise ValueError(f"a quorum of {quorum} cannot be had from {len(weights)} voters; check whom {voters!r} names")
-    asks = {voter: ctx.ask(voter, paper, timeout=timeout) for voter in weights}
-    await ctx.gather(list(asks.values()), return_exceptions=True)
     seed = ctx.random.getrandbits(63)
 
-    def count(_key: str) -> Poll:
+    async def hold(_key: str) -> Poll:
+        asks = {voter: ctx.ask(voter, paper, timeout=timeout) for voter in weights}
+        await ctx.gather(list(asks.values()), return_exceptions=True)
         answers = {voter: ask.answer for voter, ask in asks.items() if ask.error is None}
         absent = {voter: str(ask.error) for voter, ask in asks.items() if ask.error is not None}
         counted = poll_of(answers, paper.candidates, method, weights, seed)
         return msgspec.structs.replace(counted, absent=absent, quorum=quorum)
 
-    return await ctx.effect("vote", count, type=Poll)
+    return await ctx.effect("vote", hold, type=Poll)
 
 
 def poll_of(
@@ -113,4 +115,7 @@ async def _electorate(ctx: AgentContext[Any], voters: str | Sequence[str] | Mapp
         return dict.fromkeys(found, 1)
     if group := next((voter for voter in voters if voter.startswith(GROUPS)), None):
         raise ValueError(f"{group!r} is no voter, and could have several ballots; pass it alone, or ids")
-    return dict(voters) if isinstance(voters, Mapping) else dict.fromkeys(voters, 1)
+    weights = dict(voters) if isinstance(voters, Mapping) else dict.fromkeys(voters, 1)
+    if min(weights.values(), default=1) < 1:
+        raise ValueError(f"a ballot weighs 1 or more, not {min(weights.values())}; leave out who is not to vote")
+    return weights
