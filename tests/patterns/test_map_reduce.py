@@ -273,6 +273,46 @@ async def test_another_life_of_the_process_asks_for_what_was_not_done_and_for_no
     assert found[0].values == {"x": [1, 2, 3, 4, 5, 7, 8, 9]}
 
 
+async def test_a_task_that_was_done_in_a_second_attempt_is_not_begun_again_in_another_life() -> None:
+    disk = SimulatedBackend()
+    asked: list[str] = []
+    found: list[Reduced] = []
+
+    class Mapper(Agent):
+        capabilities = ("working",)
+
+        @handles
+        async def work(self, message: MapPart) -> Any:
+            asked.append(self.id)
+            if self.id == "moody" and not found:
+                raise ValueError("not today")
+            return {"x": self.id}
+
+    class Client(Agent):
+        @handles
+        async def start(self, message: Start, ctx: AgentContext) -> None:
+            found.append(await map_reduce(ctx, ["p"], Job("capability:working", lambda key, values: values)))
+            if len(found) == 1:
+                disk.fail()
+                await asyncio.Event().wait()
+
+    for life in range(2):
+        manager = AgentManager(disk)
+        for agent in (Mapper("moody"), Mapper("steady"), Client("client")):
+            await manager.register(agent)
+        await manager.start()
+        if not life:
+            await manager.tell("client", Start())
+            await asyncio.sleep(20)
+        else:
+            await manager.settle()
+        await manager.stop(drain=bool(life))
+
+    assert asked == ["moody", "steady"]
+    assert len(found) == 2
+    assert found[0] == found[1]
+
+
 texts = st.lists(st.lists(st.sampled_from("abcd"), max_size=5).map(" ".join), max_size=12)
 
 
