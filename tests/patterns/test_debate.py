@@ -117,7 +117,7 @@ async def test_without_a_judge_it_ends_with_its_rounds_and_what_leads() -> None:
     assert (found.stop, found.answer, found.leading, len(found.rounds)) == (StopReason.ROUNDS, None, "5", 3)
 
 
-@pytest.mark.parametrize("judge", [holds(ValueError("asleep")), holds(1e6), holds(42), holds("  ")])
+@pytest.mark.parametrize("judge", [holds(ValueError("asleep")), holds(1e6), holds(42), holds("  "), holds("\ud800")])
 async def test_a_judge_that_fails_decides_nothing(judge: Script) -> None:
     found = await hold({"a": holds("4"), "b": holds("5")}, judge, DebateRules(timeout=5))
 

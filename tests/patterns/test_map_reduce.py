@@ -119,6 +119,7 @@ async def test_no_parts_are_no_result() -> None:
         lambda _: [("a", 1)] * 101,
         lambda _: "ab",
         lambda _: {3: 4},
+        lambda _: {"\ud800": 1},
     ],
 )
 async def test_a_worker_that_is_no_good_costs_time_and_nothing_else(script: Script) -> None:

@@ -248,13 +248,13 @@ async def _answers(
                 failed[name] = str(ask.error)
             else:
                 positions[name] = _position(ask.answer, rules.longest)
-        except (TypeError, ValueError, RecursionError) as error:
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
             failed[name] = f"what it answered is no position: {error}"
     return Round(positions, failed)
 
 
 def _position(answer: Any, longest: int) -> Position:
-    said: Position | str = msgspec.convert(msgspec.to_builtins(answer), Position | str)
+    said: Position | str = msgspec.msgpack.decode(msgspec.msgpack.encode(answer), type=Position | str)
     position = Position(said) if isinstance(said, str) else said
     if (length := len(position.answer) + len(position.reasoning)) > longest:
         raise ValueError(f"it has {length} characters, and may have {longest}")

@@ -189,9 +189,9 @@ async def _next(ctx: AgentContext[Any], topic: str, chat: Chat, taking: Taking) 
 
 
 def _utterance(answer: Any) -> Utterance:
-    """What was said. Raises `ValueError`: nothing that could have been."""
+    """What was said; on every backend only what could be kept. Raises `ValueError`: nothing that could have been."""
     try:
-        said: Utterance | str = msgspec.convert(msgspec.to_builtins(answer), Utterance | str)
-    except (TypeError, RecursionError) as error:
+        said: Utterance | str = msgspec.msgpack.decode(msgspec.msgpack.encode(answer), type=Utterance | str)
+    except (TypeError, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from error
     return Utterance(said) if isinstance(said, str) else said

@@ -232,6 +232,7 @@ def _pairs(job: Job, answer: Any) -> Pairs:
     for pair in pairs:
         if not (isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str)):
             raise ValueError("it has something else in it than pairs of a text and a value")
+        pair[0].encode()  # a text that no backend can keep is none
     if job.combine is None:
         return [(key, value) for key, value in pairs]
     groups: dict[str, list[Any]] = {}

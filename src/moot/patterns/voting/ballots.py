@@ -86,8 +86,9 @@ def ballot_of(answer: Any) -> Ballot:
             "a set has no order that outlives the process; answer with Ballot.approving(…) or a list"
         )
     try:
-        plain = msgspec.convert(msgspec.to_builtins(answer), Ballot | Sequence[str | Sequence[str]])
-    except (ValueError, TypeError, RecursionError) as error:
+        packed = msgspec.msgpack.encode(answer)  # on every backend only what could be kept
+        plain: Ballot | list[str | list[str]] = msgspec.msgpack.decode(packed, type=Ballot | list[str | list[str]])
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"it is no ballot ({error}); answer with a Ballot, or a list of names") from error
     return plain if isinstance(plain, Ballot) else Ballot.ranked(*plain)
 
