@@ -27,7 +27,7 @@ from moot.patterns.voting import (
     Schulze,
     vote,
 )
-from moot.patterns.voting.election import Election
+from moot.patterns.voting.election import MAX_BALLOTS, MAX_OPEN, MAX_WAITING, Election
 from moot.testing import FakeContext, SimulatedBackend
 
 PAPER = BallotPaper("Where to?", ("sea", "hills"))
@@ -268,6 +268,36 @@ async def test_a_name_is_taken_once() -> None:
             await manager.ask("office", msgspec.structs.replace(TERMS, question="How?"))
         with pytest.raises(TurnError, match="no election named"):
             await manager.ask("office", AwaitPoll("holidays"))
+
+
+def test_an_election_that_is_open_to_anybody_has_room_for_so_many_and_they_can_still_change_their_votes() -> None:
+    terms = msgspec.structs.replace(TERMS, electorate={})
+    full = Election(terms, "a", seed=1, ballots={f"voter_{n}": Ballot.ranked("sea") for n in range(MAX_BALLOTS)})
+
+    same, stranger = full.cast("one_more", ["sea"])
+    changed, known = full.cast("voter_7", ["hills"])
+
+    assert (same, stranger.is_accepted) == (full, False)
+    assert known.is_accepted
+    assert changed.ballots["voter_7"] == Ballot.ranked("hills")
+
+
+async def test_only_so_many_elections_are_open_and_so_many_wait_for_one() -> None:
+    async with AgentManager() as manager:
+        await office(manager)
+        waiting = [asyncio.ensure_future(manager.ask("office", TERMS, timeout=100)) for _ in range(MAX_WAITING)]
+        await asyncio.sleep(1)
+        with pytest.raises(TurnError, match="wait for this election"):
+            await manager.ask("office", TERMS)
+        for number in range(MAX_OPEN - 1):
+            await manager.tell("a", msgspec.structs.replace(TERMS, name=f"trip {number}"))
+        await asyncio.sleep(1)
+        with pytest.raises(TurnError, match="elections are open"):
+            await manager.ask("office", msgspec.structs.replace(TERMS, name="one more"))
+
+        polls = await asyncio.gather(*waiting)
+
+    assert polls == [polls[0]] * MAX_WAITING
 
 
 async def test_an_election_outlives_the_process_with_its_ballots() -> None:

@@ -67,10 +67,8 @@ class Said(Payload):
 class Taking(Protocol):
     """How turns are taken. Where its choice is nobody who can speak, the next in order does."""
 
-    @property
-    def hands_off(self) -> bool:
-        """Whether whom the last speaker named is next."""
-        ...
+    hands_off: ClassVar[bool]
+    """Whether whom the last speaker named is next."""
 
     async def choose(self, ctx: AgentContext[Any], topic: str, chat: Chat) -> str | None:
         """Who is next; None is the next in order."""
