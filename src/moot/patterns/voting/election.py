@@ -26,7 +26,8 @@ OUTSIDE = "outside"
 MAX_OPEN = 100
 MAX_KEPT = 100
 """Elections whose outcome is still known; of more, those that closed first are forgotten."""
-MAX_CANDIDATES = 100
+MAX_CANDIDATES = 50
+"""Comparing all pairs of them on a thousand ballots takes about a second, in which nobody else has a turn."""
 MAX_BALLOTS = 1_000
 """Voters in an election that is open to anybody. The agent's state is written with each ballot."""
 MAX_SECONDS = 366 * 86400.0
