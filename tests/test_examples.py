@@ -22,6 +22,20 @@ EXPECTED = {
     "12_deadlock": ["deadlock: alice -> bob -> carol -> alice", "2 of 3 were answered"],
     "14_simulation": ["190 of 200", "it takes 1 fault: drop@teller>bob#1", "one turn for both: 100 seeds hold"],
     "30_pipeline": ["4 texts: [5, 2, 4, 3] words"],
+    "34_voting": [
+        "by schulze: hills > town > sea; by plurality: sea",
+        "'moon', who is no candidate",
+        "absent: ['eve']",
+    ],
+    "35_group_chat": ["billing: It was paid twice; here is your money.\n-> done", "-> ping_pong"],
+    "36_debate": [
+        "round 1: 5 cents, 10 cents, 5 cents\nround 2: 5 cents, 5 cents, 5 cents\n-> agreed: 5 cents",
+        "-> judged: water",
+    ],
+    "41_map_reduce": [
+        "{'agents': 2, 'and': 2, 'bargain': 2, 'decide': 1, 'meet': 3}",
+        "done by: ann, ben, summer - attempts in vain: 2",
+    ],
     "20_replication": [
         "cut off: ['fog', 'ship'] and ['ship', 'storm']",
         "harbour: ['ship', 'storm'], stock 9",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-from moot.errors import AskTimeout, DeliveryError
+from moot.errors import AskTimeout, DeliveryError, InvalidPayload
 from moot.message import AgentMessage, ReplyTo
 from moot.timers import DeadlineWheel, Expiring
 
@@ -105,7 +105,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
             self.started = True
             try:
                 self.asker.post(self)
-            except DeliveryError as error:
+            except (DeliveryError, InvalidPayload) as error:
                 self.fail(error)
         if not self.done:
             try:
@@ -139,11 +139,13 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         return answer
 
     def start(self) -> None:
-        """Send the request. A `DeliveryError` is kept for whoever awaits the answer."""
+        """Send the request. If it cannot be delivered, or the answer that was kept is not of the type that it declares,
+        the error is kept for whoever awaits the answer.
+        """
         self.started = True
         try:
             self.asker.post(self)
-        except DeliveryError as error:
+        except (DeliveryError, InvalidPayload) as error:
             self.fail(error)
         self._watch()
 

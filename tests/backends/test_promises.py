@@ -299,3 +299,38 @@ async def test_a_batch_that_kills_the_process_is_not_the_end_of_its_other_messag
 
     assert letters == [3]
     assert set(handled) == {0, 1, 2, 4, 5}
+
+
+async def test_a_kept_answer_of_another_type_than_declared_fails_its_ask_and_no_other() -> None:
+    disk = SimulatedBackend()
+    found: list[list[str]] = []
+
+    class Liar(Agent):
+        @handles
+        async def charge(self, message: Charge, ctx: AgentContext) -> int:
+            return "a lot"  # type: ignore[return-value]
+
+    class Gatherer(Agent):
+        @handles
+        async def start(self, message: Start, ctx: AgentContext) -> None:
+            answers = await ctx.gather([ctx.ask(to, Charge()) for to in ("liar", "worker")], return_exceptions=True)
+            found.append([type(answer).__name__ for answer in answers])
+            if len(found) == 1:
+                await ctx.effect("know that the answers are kept", lambda key: None)
+                disk.fail()
+                await asyncio.Event().wait()
+
+    for life in range(2):
+        manager = AgentManager(disk)
+        await manager.start()
+        worker = Worker("worker")
+        worker.may_go_on.set()
+        for agent in (Liar("liar"), worker, Gatherer("gatherer")):
+            await manager.register(agent)
+        if not life:
+            await manager.tell("gatherer", Start())
+            await asyncio.sleep(1)
+        await manager.stop(drain=bool(life))
+
+    assert found == [["str", "int"], ["InvalidPayload", "int"]]
+    assert not list(manager.dead_letters)

@@ -13,6 +13,12 @@ from moot.cli.app import Command, LazyGroup
 __all__ = ["DEMOS", "app"]
 
 DEMOS = {
+    "map_reduce": Command("moot.cli.demos.map_reduce", "map_reduce", "Words counted by workers who crash and hang."),
+    "debate": Command("moot.cli.demos.debate", "debate", "Seven guesses converge, round by round."),
+    "group_chat": Command(
+        "moot.cli.demos.group_chat", "group_chat", "A help desk hands questions on, and each chat ends."
+    ),
+    "voting": Command("moot.cli.demos.voting", "voting", "A hundred ballots, counted by five methods."),
     "pipeline": Command("moot.cli.demos.pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
 }
 
