@@ -80,6 +80,8 @@ class Dutch(Rules, frozen=True, kw_only=True, tag="dutch"):
 
     def _step_at(self, opened_at: float, at: float) -> int:
         step = math.floor((at - opened_at) / self.every)
-        while opened_at + (step + 1) * self.every <= at:  # (the quotient may have been rounded down)
+        while opened_at + step * self.every > at:  # (the quotient may have been rounded, either way)
+            step -= 1
+        while opened_at + (step + 1) * self.every <= at:
             step += 1
         return max(0, step)
