@@ -114,6 +114,10 @@ class EnglishMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
 
+    @rule(before=st.sampled_from([20.5, 20.0, 10.0, 0.5, 0.0]))
+    def the_deadline_comes_near(self, before: float) -> None:
+        self.now = max(self.now, (self.recording.auction.deadline or 0.0) - before)
+
     @rule()
     def a_timer_fires(self) -> None:
         self.until_now()
