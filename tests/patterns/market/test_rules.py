@@ -116,10 +116,11 @@ def outcome(auction: Auction) -> Outcome:
 def test_a_bid_in_the_last_seconds_extends_the_close() -> None:
     rules = English("lot", lasts=60, snipe_within=10, extend_by=15)
 
-    early = fold(open_auction(rules), (49, Bid("ann", 1)))
+    early = fold(open_auction(rules), (49.5, Bid("ann", 1)))
     late = fold(early, (59, Bid("bob", 2)))
 
     assert (early.deadline, late.deadline) == (60, 74)
+    assert open_auction(rules).apply(Bid("ann", 1), 50).deadline == 65
     assert outcome(fold(late, (73, Bid("ann", 3)), (88, Tick()))).winner == "ann"
 
 
