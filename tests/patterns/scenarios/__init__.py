@@ -1,3 +1,3 @@
 """The scenarios that the suite of patterns runs, a module each; see `tests.patterns.suite`."""
 
-NAMES = ["pipeline", "scatter_gather"]
+NAMES = ["auction_english", "auction_vickrey", "pipeline", "scatter_gather"]

@@ -135,7 +135,8 @@ class AuctioneerAgent(Agent[Book]):
         """The time of an auction goes on; only its own timer says so."""
         if ctx.sender == self.id and message.auction in ctx.state.recordings:
             auction = self._brought_up(message.auction, ctx).auction
-            if auction.stage == "bidding":  # (a clock has moved on, or this came early)
+            if auction.stage == "bidding":  # a clock has moved on
+                self._wait(auction, ctx)
                 self._tell(auction, ctx)
 
     def _open(self, rules: AnyRules, ctx: Context) -> AuctionNews:
@@ -143,6 +144,7 @@ class AuctioneerAgent(Agent[Book]):
         ctx.state = before.opened(rules, ctx.now(), self.most_open)
         auction = ctx.state.recordings[rules.id].auction
         if ctx.state is not before:
+            self._wait(auction, ctx)
             self._tell(auction, ctx)
         return news_of(auction, ctx.now())
 
@@ -195,7 +197,9 @@ class AuctioneerAgent(Agent[Book]):
             self._each([auction.award.bidder], offered, ctx)
         if auction.stage == "closed":
             self._conclude(auction, ctx)
-        self._tell(auction, ctx)
+        self._wait(auction, ctx)
+        if auction.stage != "closed" and news_of(auction, auction.now) != news_of(before, auction.now):
+            self._tell(auction, ctx)
 
     def _conclude(self, auction: Auction, ctx: Context) -> None:
         """Tell the result: in the one turn in which the auction closes."""
@@ -205,8 +209,8 @@ class AuctioneerAgent(Agent[Book]):
             ctx.send(reply_to, result)
         ctx.state = ctx.state.heard(auction.rules.id)
 
-    def _tell(self, auction: Auction, ctx: Context) -> None:
-        """Give the news, and wait for what is due next."""
+    def _wait(self, auction: Auction, ctx: Context) -> None:
+        """Be woken when something is due next."""
         rules, timer = auction.rules, f"auction {auction.rules.id}"
         if auction.deadline is None:
             ctx.unschedule(timer)
@@ -215,11 +219,14 @@ class AuctioneerAgent(Agent[Book]):
         if auction.stage == "bidding":
             next_at = min(next_at, rules.changes_at(auction, max(ctx.now(), auction.now)))
         ctx.schedule(max(0.0, next_at - ctx.now()), Due(rules.id), name=timer)
+
+    def _tell(self, auction: Auction, ctx: Context) -> None:
+        """Give the news. Of a sealed auction that somebody has bid is none."""
         news = news_of(auction, ctx.now())
-        if rules.bidders is None:
+        if auction.rules.bidders is None:
             ctx.publish(NEWS_TOPIC, news)
         else:
-            self._each(rules.bidders, news, ctx)
+            self._each(auction.rules.bidders, news, ctx)
 
     def _each(self, to: Iterable[str], content: Payload, ctx: Context) -> None:
         for agent in to:
