@@ -109,7 +109,7 @@ class AuctioneerAgent(Agent[Book]):
 
     @handles
     async def get_auction(self, message: GetAuction, ctx: Context) -> AuctionNews:
-        return news_of(self._brought_up(message.auction, ctx).auction, ctx.now())
+        return news_of(self._brought_up(message.auction, ctx).auction, ctx.now(), ctx.sender)
 
     @handles
     async def get_transcript(self, message: GetTranscript, ctx: Context) -> Transcript:
@@ -222,11 +222,10 @@ class AuctioneerAgent(Agent[Book]):
 
     def _tell(self, auction: Auction, ctx: Context) -> None:
         """Give the news. Of a sealed auction that somebody has bid is none."""
-        news = news_of(auction, ctx.now())
         if auction.rules.bidders is None:
-            ctx.publish(NEWS_TOPIC, news)
-        else:
-            self._each(auction.rules.bidders, news, ctx)
+            ctx.publish(NEWS_TOPIC, news_of(auction, ctx.now()))
+        for bidder in auction.rules.bidders or ():
+            self._each([bidder], news_of(auction, ctx.now(), bidder), ctx)
 
     def _each(self, to: Iterable[str], content: Payload, ctx: Context) -> None:
         for agent in to:

@@ -8,6 +8,7 @@ from moot import ReplyTo
 from moot.patterns.market.auction import AnyRules, Auction
 from moot.patterns.market.english import English
 from moot.patterns.market.messages import AuctionNews, AuctionResult
+from moot.patterns.market.pricing import UNIT
 from moot.patterns.market.refusals import AlreadyOpen, Refused, UnknownAuction
 from moot.patterns.market.transcript import Recording
 
@@ -73,10 +74,11 @@ class Book(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, waiting=waiting)
 
 
-def news_of(auction: Auction, now: float) -> AuctionNews:
-    """What everybody may know of an auction, now."""
+def news_of(auction: Auction, now: float, bidder: str | None = None) -> AuctionNews:
+    """What everybody may know of an auction, now; what is asked, of ``bidder`` if it is registered."""
     rules = auction.rules
     at = max(now, auction.now)
+    weight = UNIT if rules.bidders is None or bidder not in rules.bidders else rules.bidders[bidder].weight
     is_bidding = auction.stage == "bidding" and not auction.is_due(at)
     leader = auction.leader if isinstance(rules, English) else auction.award
     return AuctionNews(
@@ -84,7 +86,7 @@ def news_of(auction: Auction, now: float) -> AuctionNews:
         str(rules.__struct_config__.tag),
         rules.lot,
         auction.stage,
-        rules.asking(auction, at) if is_bidding else None,
+        rules.asking(auction, at, weight) if is_bidding else None,
         None if leader is None else leader.bidder,
         auction.deadline,
         rules.time_to_reveal is not None,

@@ -47,7 +47,7 @@ class Receipt(Payload):
 
 
 class AuctionNews(Payload):
-    """How an auction stands, for everybody; ``asking`` for a bid of the usual weight, ``leader`` of an English one."""
+    """How an auction stands: the least that is taken now (of a registered bidder: from it), who leads an English one."""
 
     auction: str
     kind: str

@@ -107,12 +107,13 @@ class Recording(msgspec.Struct, frozen=True):
 
 def first_digest(rules: AnyRules, opened_at: float) -> str:
     """What the chain of an auction begins with."""
-    return _digest("moot auction", rules, opened_at)
+    plain = msgspec.convert(msgspec.to_builtins(rules), type(rules))  # (60 seconds are 60.0 after a journey)
+    return _digest("moot auction", plain, float(opened_at))
 
 
 def next_digest(before: str, number: int, at: float, event: Event, refused: str) -> str:
     """The digest of an entry that follows the one whose digest is ``before``."""
-    return _digest("moot entry", before, number, at, event, refused)
+    return _digest("moot entry", before, number, float(at), event, refused)
 
 
 def statement(transcript: Transcript) -> bytes:
