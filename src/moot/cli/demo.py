@@ -13,6 +13,7 @@ from moot.cli.app import Command, LazyGroup
 __all__ = ["DEMOS", "app"]
 
 DEMOS = {
+    "market": Command("moot.cli.demos.market", "market", "Four kinds of auction among the same bidders."),
     "pipeline": Command("moot.cli.demos.pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
 }
 

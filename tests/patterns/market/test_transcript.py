@@ -86,8 +86,11 @@ def test_it_replays_to_the_same_auction(kind: Callable[[], AnyRules], seed: int)
 def test_it_is_the_same_after_a_journey(kind: Callable[[], AnyRules], seed: int) -> None:
     transcript = recorded(kind(), seed).signed(PAIR)
 
-    assert msgspec.json.decode(msgspec.json.encode(transcript), type=Transcript) == transcript
-    assert msgspec.msgpack.decode(msgspec.msgpack.encode(transcript), type=Transcript) == transcript
+    by_json = msgspec.json.decode(msgspec.json.encode(transcript), type=Transcript)
+    by_msgpack = msgspec.msgpack.decode(msgspec.msgpack.encode(transcript), type=Transcript)
+
+    assert by_json == by_msgpack == transcript
+    assert verify(by_json, PAIR) == verify(by_msgpack, PAIR) == verify(transcript, PAIR)
 
 
 def edited(value: Any, data: st.DataObject) -> Any:

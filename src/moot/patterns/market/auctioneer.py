@@ -34,6 +34,7 @@ from moot.patterns.market.messages import (
     WithdrawBid,
 )
 from moot.patterns.market.refusals import Refused, WrongName, WrongStage
+from moot.patterns.market.rules import Rules
 from moot.patterns.market.signing import Signer
 from moot.patterns.market.transcript import Recording, Transcript
 
@@ -60,13 +61,15 @@ class AuctioneerAgent(Agent[Book]):
     def __init__(
         self,
         agent_id: str,
-        *rules: AnyRules,
+        *rules: Rules,
         signer: Signer | None = None,
         most_open: int = 1000,
         most_closed: int = 100,
     ) -> None:
         super().__init__(agent_id)
-        self.rules = rules
+        self.rules = [each for each in rules if isinstance(each, AnyRules)]
+        if len(self.rules) < len(rules):
+            raise TypeError(f"auctions are English, Dutch, FirstPrice or Vickrey, not {rules!r}")
         self.signer = signer
         self.most_open = most_open
         self.most_closed = most_closed

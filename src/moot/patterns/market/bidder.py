@@ -105,12 +105,9 @@ class BidderAgent(Agent[Purse]):
 
     @handles
     async def receipt(self, message: Receipt, ctx: AgentContext[Purse]) -> None:
-        """Bids again if its bid was too low: somebody was faster, or its bids count less than others'."""
-        limit = self.limit(message.auction)
-        if ctx.sender != self.auctioneer or limit is None or message.refused != "below_asking":
-            return
-        if message.asking is not None and message.asking <= limit:
-            self.bid(message.auction, message.asking, ctx)
+        """A bid was refused: somebody was faster, and the news say what is asked now. To bid on this, too, would be
+        to bid against itself.
+        """
 
     @handles
     async def reveal(self, message: RevealCalled, ctx: AgentContext[Purse]) -> None:

@@ -47,7 +47,7 @@ class Receipt(Payload):
 
 
 class AuctionNews(Payload):
-    """How an auction stands: the least that is taken now (of a registered bidder: from it), who leads an English one."""
+    """How an auction stands: the least that is taken now (if its bidders are registered, of each), and who leads."""
 
     auction: str
     kind: str
