@@ -129,7 +129,7 @@ class Lying(Noting):
 
 
 class Finish(Payload):
-    """Fetch what came of it."""
+    """Have it opened, and fetch what came of it; again, if an answer is lost."""
 
 
 class Client(Agent):
@@ -141,12 +141,12 @@ class Client(Agent):
 
     @handles
     async def begin(self, message: Begin, ctx: AgentContext) -> None:
-        await ctx.ask("auctioneer", OpenAuction(self.rules), timeout=5)
-        ctx.schedule(0.1, Finish(), name="finish")
+        ctx.schedule(0.0, Finish(), name="finish")
 
     @handles
     async def finish(self, message: Finish, ctx: AgentContext) -> None:
         try:
+            await ctx.ask("auctioneer", OpenAuction(self.rules), timeout=10)  # (the same again changes nothing)
             result = await ctx.ask("auctioneer", AwaitResult(self.rules.id), timeout=10)
             transcript = await ctx.ask("auctioneer", GetTranscript(self.rules.id), timeout=10)
         except AskTimeout:
