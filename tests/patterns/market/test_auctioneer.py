@@ -259,6 +259,16 @@ async def test_an_auction_is_opened_once() -> None:
                 await do(manager, agent, OpenAuction(rules))
 
 
+async def test_rules_that_could_not_be_kept_are_not_opened() -> None:
+    odd: Any = {"ann": 5}
+    async with AgentManager() as manager:
+        await doers(manager)
+
+        with pytest.raises(InvalidPayload, match="Expected `object`"):
+            await do(manager, "sue", OpenAuction(English("lot", lasts=60, bidders=odd)))
+        assert (await do(manager, "sue", OpenAuction(English("lot", lasts=60)))).stage == "bidding"
+
+
 async def test_only_so_many_closed_auctions_are_kept() -> None:
     async with AgentManager() as manager:
         await doers(manager, most_closed=2)

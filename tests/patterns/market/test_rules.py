@@ -48,6 +48,7 @@ REFUSED: list[tuple[AnyRules, list[tuple[float, Event]], float, Event, str]] = [
     (RISING, [], 0, Bid("ann", -1), "invalid_amount"),
     (RISING, [], 0, Bid("ann", 10**30), "invalid_amount"),
     (RISING, [], 0, Bid("", 120), "unknown_bidder"),
+    (RISING, [], 0, Bid("sue", 120), "unknown_bidder"),
     (RISING, [], 0, Commit("ann", SEAL), "wrong_stage"),
     (RISING, [], 0, Confirm("ann"), "not_the_winner"),
     (RISING, [], 0, Withdraw("ann"), "unknown_bidder"),

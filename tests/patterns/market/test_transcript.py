@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import random
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -205,6 +207,14 @@ def test_another_key_and_another_scheme_do_not_verify() -> None:
             verify(transcript, other)
     with pytest.raises(TranscriptInvalid, match="signature"):
         verify(recorded(english(), 1).signed(), KEY)
+
+
+def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "moot.patterns.market.ed25519")
+    monkeypatch.setitem(sys.modules, "cryptography.exceptions", None)
+
+    with pytest.raises(ImportError, match=r"pip install 'moot\[signing\]'"):
+        importlib.import_module("moot.patterns.market.ed25519")
 
 
 def test_what_is_not_closed_is_not_signed() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from moot.patterns.market.events import Bid, Commit, Reveal
-from moot.patterns.market.pricing import UNIT, Award, allocate, least_to_reach
+from moot.patterns.market.pricing import UNIT, Award, least_to_reach
 from moot.patterns.market.refusals import WrongStage
 from moot.patterns.market.rules import Rules, check_amount, check_span
 
@@ -55,8 +55,13 @@ class English(Rules, frozen=True, kw_only=True, tag="english"):
         deadline = auction.deadline
         if deadline is not None and deadline - at <= self.snipe_within:
             deadline = max(deadline, at + self.extend_by)
-        offers = {**auction.offers, event.bidder: event.amount}
+        offers = dict(auction.offers)
+        offers.pop(event.bidder, None)  # whoever bids last stands last
+        offers[event.bidder] = event.amount
         return msgspec.structs.replace(auction, offers=offers, deadline=deadline)
 
     def award(self, auction: Auction) -> Award | None:
-        return allocate(auction.standing(), reserve=self.reserve, tie=self.tie)
+        for bidder in reversed(auction.offers):  # each was above all that stood before it
+            if bidder not in auction.no_shows:
+                return Award(bidder, auction.offers[bidder], auction.offers[bidder])
+        return None

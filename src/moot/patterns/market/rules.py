@@ -123,6 +123,8 @@ class Rules(msgspec.Struct, frozen=True):
 
     def check_bidder(self, bidder: str) -> None:
         """Raises `UnknownBidder` if it may not bid."""
+        if bidder == self.seller and bidder:
+            raise UnknownBidder(self.id, bidder, "it is the seller, who does not bid")
         if type(bidder) is not str or not bidder or (self.bidders is not None and bidder not in self.bidders):
             raise UnknownBidder(
                 self.id, str(bidder), "it is not registered; have the seller register it before opening"

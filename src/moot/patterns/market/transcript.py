@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from moot import MootError
+from moot import InvalidPayload, MootError
 from moot.patterns.market.auction import AnyRules, Auction, Outcome, open_auction
 from moot.patterns.market.events import Event, Tick
 from moot.patterns.market.refusals import Refused
@@ -72,8 +72,16 @@ class Recording(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, rules: AnyRules, at: float) -> Recording:
-        """An auction that opens now."""
-        return cls(open_auction(rules, at))
+        """An auction that opens now, with the rules as they come back from every codec: 60 seconds are 60.0.
+
+        Raises:
+            InvalidPayload: they do not come back, for something in them is not of its type.
+        """
+        try:
+            plain = msgspec.convert(msgspec.to_builtins(rules), AnyRules)
+        except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            raise InvalidPayload("open_auction", str(error)) from error
+        return cls(open_auction(plain, float(at)))
 
     @property
     def digest(self) -> str:
@@ -82,7 +90,7 @@ class Recording(msgspec.Struct, frozen=True):
 
     def take(self, event: Event, at: float) -> tuple[Recording, Refused | None]:
         """What is recorded after ``event``, and why it was refused, if it was. What is due by then happens before."""
-        at = max(at, self.auction.now, self.entries[-1].at if self.entries else 0.0)
+        at = max(float(at), self.auction.now, self.entries[-1].at if self.entries else 0.0)
         before = self
         if self.auction.is_due(at):
             before = _written(self, self.auction.apply(Tick(), at), Tick(), at)
@@ -107,13 +115,12 @@ class Recording(msgspec.Struct, frozen=True):
 
 def first_digest(rules: AnyRules, opened_at: float) -> str:
     """What the chain of an auction begins with."""
-    plain = msgspec.convert(msgspec.to_builtins(rules), type(rules))  # (60 seconds are 60.0 after a journey)
-    return _digest("moot auction", plain, float(opened_at))
+    return _digest("moot auction", rules, opened_at)
 
 
 def next_digest(before: str, number: int, at: float, event: Event, refused: str) -> str:
     """The digest of an entry that follows the one whose digest is ``before``."""
-    return _digest("moot entry", before, number, float(at), event, refused)
+    return _digest("moot entry", before, number, at, event, refused)
 
 
 def statement(transcript: Transcript) -> bytes:
