@@ -18,10 +18,8 @@ SHORTEST_KEY = 16
 class Verifier(Protocol):
     """Tells true signatures from others."""
 
-    @property
-    def scheme(self) -> str:
-        """The name of the way of signing; it stands in what is signed."""
-        ...
+    scheme: ClassVar[str]
+    """The name of the way of signing; it stands in what is signed."""
 
     def verifies(self, text: bytes, signature: bytes) -> bool:
         """Whether ``signature`` is one of ``text``."""
