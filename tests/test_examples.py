@@ -21,6 +21,12 @@ EXPECTED = {
     "07_function_agents": ["HELLO, MOOT!"],
     "12_deadlock": ["deadlock: alice -> bob -> carol -> alice", "2 of 3 were answered"],
     "14_simulation": ["190 of 200", "it takes 1 fault: drop@teller>bob#1", "one turn for both: 100 seeds hold"],
+    "33_auction": [
+        "english: cid wins and pays 70.00",
+        "vickrey: cid wins and pays 72.00",
+        "a transcript of 8 entries, and it is true",
+        "changed at entry 0: it does not continue what stands before it",
+    ],
     "30_pipeline": ["4 texts: [5, 2, 4, 3] words"],
     "34_voting": [
         "by schulze: hills > town > sea; by plurality: sea",

@@ -19,6 +19,7 @@ DEMOS = {
         "moot.cli.demos.group_chat", "group_chat", "A help desk hands questions on, and each chat ends."
     ),
     "voting": Command("moot.cli.demos.voting", "voting", "A hundred ballots, counted by five methods."),
+    "market": Command("moot.cli.demos.market", "market", "Four kinds of auction among the same bidders."),
     "pipeline": Command("moot.cli.demos.pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
 }
 

@@ -1,3 +1,14 @@
 """The scenarios that the suite of patterns runs, a module each; see `tests.patterns.suite`."""
 
-NAMES = ["debate", "group_chat", "hierarchy", "map_reduce", "pipeline", "scatter_gather", "voting"]
+NAMES = [
+    "auction_english",
+    "auction_vickrey",
+    "debate",
+    "group_chat",
+    "hierarchy",
+    "map_reduce",
+    "pipeline",
+    "scatter_gather",
+    "swarm",
+    "voting",
+]

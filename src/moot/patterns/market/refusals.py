@@ -1,0 +1,141 @@
+"""Refusals: why an auction does not take an event.
+
+Each reason is a class with a ``reason`` that also travels in messages and stands in transcripts, so that a bidder's
+program can decide on it, and a replay can check that who was refused had to be.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from moot import MootError
+
+__all__ = [
+    "AlreadyBid",
+    "AlreadyOpen",
+    "BelowAsking",
+    "InvalidAmount",
+    "NotTheSeller",
+    "NotTheWinner",
+    "NotWithdrawable",
+    "NothingSealed",
+    "OverBudget",
+    "Refused",
+    "SealBroken",
+    "TooLate",
+    "UnknownAuction",
+    "UnknownBidder",
+    "WrongName",
+    "WrongStage",
+]
+
+
+class Refused(MootError):
+    """The auction did not take an event of ``bidder``, and is as it was before."""
+
+    reason: ClassVar[str] = "refused"
+
+    def __init__(self, auction: str, bidder: str, text: str) -> None:
+        self.auction = auction
+        self.bidder = bidder
+        super().__init__(f"auction {auction!r} refuses {bidder!r}: {text}")
+
+
+class UnknownAuction(Refused):
+    """The auctioneer has none of that id, or several and none is named."""
+
+    reason = "unknown_auction"
+
+
+class AlreadyOpen(Refused):
+    """The auctioneer has, or has had, another auction of that id."""
+
+    reason = "already_open"
+
+
+class UnknownBidder(Refused):
+    """It is not registered, or has withdrawn."""
+
+    reason = "unknown_bidder"
+
+
+class WrongName(Refused):
+    """The content names a bidder who is not the sender of the message."""
+
+    reason = "wrong_name"
+
+
+class TooLate(Refused):
+    """The deadline of what it wants to do has passed."""
+
+    reason = "too_late"
+
+
+class WrongStage(Refused):
+    """The auction does not take that now, or not at all."""
+
+    reason = "wrong_stage"
+
+
+class InvalidAmount(Refused):
+    """An amount is a whole number of minor units."""
+
+    reason = "invalid_amount"
+
+
+class BelowAsking(Refused):
+    """It is less than ``asking``, the least that is taken from this bidder now."""
+
+    reason = "below_asking"
+
+    def __init__(self, auction: str, bidder: str, amount: int, asking: int) -> None:
+        self.amount = amount
+        self.asking = asking
+        super().__init__(auction, bidder, f"{amount} is below what is asked; bid {asking} or more")
+
+
+class OverBudget(Refused):
+    """It is more than the bidder was registered with."""
+
+    reason = "over_budget"
+
+    def __init__(self, auction: str, bidder: str, amount: int, budget: int) -> None:
+        self.amount = amount
+        self.budget = budget
+        super().__init__(auction, bidder, f"{amount} is above its budget; bid {budget} at most")
+
+
+class AlreadyBid(Refused):
+    """It has made the one bid that it may make."""
+
+    reason = "already_bid"
+
+
+class NothingSealed(Refused):
+    """It reveals what it has not committed to."""
+
+    reason = "nothing_sealed"
+
+
+class SealBroken(Refused):
+    """What is revealed is not what was committed to."""
+
+    reason = "seal_broken"
+
+
+class NotWithdrawable(Refused):
+    """The rules do not let it take its bid back, or not any more."""
+
+    reason = "not_withdrawable"
+
+
+class NotTheWinner(Refused):
+    """Only who holds the award can confirm it."""
+
+    reason = "not_the_winner"
+
+
+class NotTheSeller(Refused):
+    """Only the seller can close an auction early."""
+
+    reason = "not_the_seller"
