@@ -14,6 +14,7 @@ __all__ = ["DEMOS", "app"]
 
 DEMOS = {
     "pipeline": Command("moot.cli.demos.pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
+    "swarm": Command("moot.cli.demos.swarm", "swarm", "Boids that nobody leads come to fly in one direction."),
 }
 
 
