@@ -59,7 +59,9 @@ def moved(positions: Floats, velocities: Floats, box: Box) -> tuple[Floats, Floa
 def normed(vectors: Floats, otherwise: Floats) -> Floats:
     """Each scaled to length 1; one of no length is replaced by that of ``otherwise``."""
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    scaled: Floats
     if lengths.min(initial=1.0) > _NOTHING:
-        return vectors / lengths
-    scaled: Floats = np.where(lengths > _NOTHING, vectors / np.maximum(lengths, _NOTHING), otherwise)
+        scaled = vectors / lengths
+    else:
+        scaled = np.where(lengths > _NOTHING, vectors / np.maximum(lengths, _NOTHING), otherwise)
     return scaled
