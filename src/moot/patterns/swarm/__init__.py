@@ -7,13 +7,12 @@ It needs numpy and scipy: ``python -m pip install 'moot[swarm]'``. With numba (`
 several times faster.
 """
 
-try:
-    import numpy as np  # noqa: F401 - are they there?
-    import scipy  # noqa: F401
-except ImportError as error:
+import importlib.util
+
+if any(importlib.util.find_spec(name) is None for name in ("numpy", "scipy")):
     raise ModuleNotFoundError(
         "the swarm pattern needs numpy and scipy; install them with: python -m pip install 'moot[swarm]'"
-    ) from error
+    )
 
 from moot.patterns.swarm.agents import Swarm, SwarmAgent, swarm_of
 from moot.patterns.swarm.flock import Flock, FlockState, polar_order
