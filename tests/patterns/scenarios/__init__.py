@@ -1,3 +1,3 @@
 """The scenarios that the suite of patterns runs, a module each; see `tests.patterns.suite`."""
 
-NAMES = ["pipeline", "scatter_gather"]
+NAMES = ["pipeline", "scatter_gather", "swarm"]

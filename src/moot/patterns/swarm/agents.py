@@ -130,7 +130,7 @@ class Swarm(Agent[SwarmState]):
         return ctx.state.heard
 
     @handles(batch=BatchPolicy(max_size=MAX_BOIDS))
-    def hear(self, messages: list[PositionUpdate], ctx: AgentContext[SwarmState]) -> None:
+    def hear(self, messages: list[PositionUpdate], ctx: AgentContext[SwarmState]) -> list[None]:
         state = ctx.state
         heard, now = state.heard, state.tick + 1
         news = [
@@ -139,11 +139,11 @@ class Swarm(Agent[SwarmState]):
             if envelope.sender in self.members
             and is_sound(update, heard.get(envelope.sender), now, self.rules, self.box)
         ]
-        if not news:
-            return
-        ctx.state = msgspec.structs.replace(state, heard=joined(heard, news))
-        if state.until > state.tick and not missing(self.boids, ctx.state.heard, now, self.forget_after):
+        if news:
+            ctx.state = msgspec.structs.replace(state, heard=joined(heard, news))
+        if news and state.until > state.tick and not missing(self.boids, ctx.state.heard, now, self.forget_after):
             self._go_on(ctx)
+        return [None] * len(messages)
 
     @handles
     def overdue(self, message: Overdue, ctx: AgentContext[SwarmState]) -> None:
