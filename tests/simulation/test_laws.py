@@ -145,3 +145,51 @@ def test_a_law_that_is_left_out_is_not_checked() -> None:
 
     assert simulate(build, seed=1).failure == "payloads unchanged"
     assert simulate(build, seed=1, invariants=()).failure is None
+
+
+class Alarm(Payload):
+    pass
+
+
+class Sleeper(Agent):
+    """Sets its alarm anew with each basket, and cancels it with an empty one."""
+
+    @handles
+    async def basket(self, message: Basket, ctx: AgentContext) -> None:
+        if message.items:
+            ctx.schedule(5.0, Alarm(), name="alarm")
+            ctx.schedule(9.0, Alarm(), name="alarm", every=2.0)
+        else:
+            ctx.unschedule("alarm")
+
+    @handles
+    async def alarm(self, message: Alarm) -> None:
+        pass
+
+
+def test_a_timer_whose_place_another_takes_is_not_lost() -> None:
+    async def build(manager: SimulatedManager) -> None:
+        await manager.register(Sleeper("sleeper"))
+        for items in (["one"], ["two"], [], ["three"], []):
+            await manager.tell("sleeper", Basket(items=items))
+            await asyncio.sleep(10)
+
+    simulate(build, seed=1).check()
+
+
+def test_the_message_of_a_timer_that_is_replaced_too_late_is_still_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    put = Flow.put
+
+    def mutant(self: Flow, source: Any, target: Any, message: Any) -> None:
+        if message.message_type != "alarm":
+            put(self, source, target, message)
+
+    monkeypatch.setattr(Flow, "put", mutant)
+
+    async def build(manager: SimulatedManager) -> None:
+        await manager.register(Sleeper("sleeper"))
+        await manager.tell("sleeper", Basket(items=["one"]))
+        await asyncio.sleep(10)
+        await manager.tell("sleeper", Basket(items=[]))
+
+    assert simulate(build, seed=1).failure == "nothing lost"
