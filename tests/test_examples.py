@@ -22,6 +22,8 @@ EXPECTED = {
     "12_deadlock": ["deadlock: alice -> bob -> carol -> alice", "2 of 3 were answered"],
     "14_simulation": ["190 of 200", "it takes 1 fault: drop@teller>bob#1", "one turn for both: 100 seeds hold"],
     "30_pipeline": ["4 texts: [5, 2, 4, 3] words"],
+    "31_flock": ["order 0.05 at first, 1.00 after 600 ticks", "noise 1: order 0.95", "noise 5: order 0.0"],
+    "32_swarm_agents": ["60 boids, order 0.06", "order 1.00 after 200 ticks, 59 heard of, silent: swarm_7"],
     "20_replication": [
         "cut off: ['fog', 'ship'] and ['ship', 'storm']",
         "harbour: ['ship', 'storm'], stock 9",

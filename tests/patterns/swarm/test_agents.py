@@ -62,7 +62,8 @@ async def test_agents_fly_as_the_flock_does(dim: int, is_periodic: bool, rules: 
 
         report = await manager.ask("swarm", Fly(ticks))
 
-        assert report == SwarmReport(ticks, pytest.approx(flock.step(ticks).order()), n)
+        assert report == SwarmReport(ticks, report.order, n)
+        assert report.order == pytest.approx(flock.step(ticks).order())
         assert np.abs(await positions(manager, n) - flock.positions).max() < 1e-9
 
 
@@ -94,9 +95,9 @@ class Unwell(SwarmAgent):
     """Says nothing while it is unwell: from its third tick to its twentieth."""
 
     @handles
-    def see(self, message: Neighbourhood, ctx: AgentContext[PositionUpdate]) -> None:
+    async def see(self, message: Neighbourhood, ctx: AgentContext[PositionUpdate]) -> None:
         if not 3 <= message.tick < 20:
-            super().see(message, ctx)
+            await super().see(message, ctx)
 
 
 async def test_a_silent_boid_is_seen_where_it_was_then_forgotten_and_welcome_again() -> None:
@@ -117,6 +118,27 @@ async def test_a_silent_boid_is_seen_where_it_was_then_forgotten_and_welcome_aga
         assert asyncio.get_running_loop().time() - began == pytest.approx(4.0, abs=0.5)  # patience, four times
 
 
+class Hanging(SwarmAgent):
+    """Never ends its first turn."""
+
+    @handles
+    async def see(self, message: Neighbourhood, ctx: AgentContext[PositionUpdate]) -> None:
+        await asyncio.sleep(1e6)
+
+
+async def test_nobody_waits_for_a_boid_that_hangs() -> None:
+    async with AgentManager() as manager:
+        await manager.register(swarm(2, patience=1.0, forget_after=2))
+        await manager.register(boid(0, 1.0))
+        await manager.register(Hanging("swarm_1", "swarm", ((1.2, 2.0), EAST), RULES, BOX))
+        began = asyncio.get_running_loop().time()
+
+        report = await manager.ask("swarm", Fly(3000), timeout=600)
+
+        assert report.silent == ("swarm_1",)
+        assert asyncio.get_running_loop().time() - began < 10
+
+
 class Liar(Agent):
     """Answers each neighbourhood with what no boid can say."""
 
@@ -125,7 +147,7 @@ class Liar(Agent):
         self.lie = lie
 
     @handles
-    def see(self, message: Neighbourhood, ctx: AgentContext) -> None:
+    async def see(self, message: Neighbourhood, ctx: AgentContext) -> None:
         ctx.send("swarm", self.lie(message.tick + 1), message_type="position_update")
 
 
@@ -194,8 +216,8 @@ class Crashing(SwarmAgent):
     """Fails at every third message, and is made anew."""
 
     @handles
-    def see(self, message: Neighbourhood, ctx: AgentContext[PositionUpdate]) -> None:
-        super().see(message, ctx)
+    async def see(self, message: Neighbourhood, ctx: AgentContext[PositionUpdate]) -> None:
+        await super().see(message, ctx)
         if message.tick % 3 == 0:
             raise LookupError("a boid has crashed")
 

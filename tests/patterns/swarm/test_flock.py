@@ -32,16 +32,14 @@ def furthest(one: Flock, other: Flock) -> float:
 @pytest.mark.parametrize("rules", [Boids(), Boids(noise=0.3), Vicsek(noise=0.3)], ids=["boids", "noisy", "vicsek"])
 @pytest.mark.parametrize("is_periodic", [True, False], ids=["periodic", "bounded"])
 @pytest.mark.parametrize("dim", [2, 3])
-@pytest.mark.parametrize("engine", ENGINES)
-def test_an_engine_flies_as_the_definition_does(
-    engine: EngineName, dim: int, is_periodic: bool, rules: Rules
-) -> None:
-    box = Box(Box.around(120, dim).sides, is_periodic)
-    ours, definition = (Flock(120, rules, box=box, seed=7, engine=name) for name in (engine, "numpy"))
+def test_every_engine_flies_as_the_definition_does(dim: int, is_periodic: bool, rules: Rules) -> None:
+    box = Box(Box.around(100, dim).sides, is_periodic)
+    definition, *engines = (Flock(100, rules, box=box, seed=7, engine=name) for name in ("numpy", "numba", "kdtree"))
 
-    far = max(furthest(ours.step(), definition.step()) for _ in range(100))
+    for _ in range(100):
+        definition.step()
 
-    assert far < 1e-9
+        assert max(furthest(flock.step(), definition) for flock in engines) < 1e-9
 
 
 @st.composite
@@ -56,12 +54,13 @@ def placed(draw: st.DrawFn) -> tuple[Rules, Box, list[list[float]]]:
         for side in sides
     ]
     places = draw(st.lists(st.tuples(*axes).map(list), min_size=1, max_size=12))
-    return draw(st.sampled_from([Boids(r=r, speed=r / 10), Vicsek(r=r, speed=r / 10)])), box, places
+    rules: list[Rules] = [Boids(r=r, speed=r / 10), Vicsek(r=r, speed=r / 10)]
+    return draw(st.sampled_from(rules)), box, places
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @given(placed())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_wherever_boids_are_an_engine_finds_the_same_neighbours(
     engine: EngineName, where: tuple[Rules, Box, list[list[float]]]
 ) -> None:
@@ -112,10 +111,11 @@ def test_order_comes_about_from_every_seed(seed: int) -> None:
     ("noise", "wanted"), [(0.1, 0.999), (1, 0.948), (2, 0.789), (3, 0.551), (4, 0.271), (5, 0.059)]
 )
 def test_noise_decides_on_order_as_vicsek_found(noise: float, wanted: float) -> None:
-    """N = 400, L = 10, r = 1, v = 0.03: the mean order once it has settled, near the threshold, where that takes longest
-    and wanders most, of more ticks and seeds.
+    """N = 400, L = 10, r = 1, v = 0.03: the mean order once it has settled.
+
+    Near the threshold, where that takes longest and wanders most, it is that of more ticks and seeds.
     """
-    seeds, ticks = (4, 600) if noise in (3, 4) else (2, 300)
+    seeds, ticks = (4, 600) if noise in (3, 4) else (1, 300)
     orders = []
     for seed in range(seeds):
         flock = Flock(400, Vicsek(noise=noise), box=Box.cube(10), seed=seed, engine="numba").step(ticks)

@@ -6,7 +6,8 @@ what agents perceive is D. Weyns, A. Omicini, J. Odell, "Environment as a first 
 systems", JAAMAS 14, 2007.
 
 A tick is over when all have told where they are, or when ``patience`` is. Who is silent then is seen where it was last;
-after ``forget_after`` ticks it is not seen, nor waited for, until it is heard again.
+after ``forget_after`` ticks it is not seen, nor waited for, and shown where it is only every so many ticks, until it
+is heard again.
 """
 
 from __future__ import annotations
@@ -35,8 +36,11 @@ _MAX_WAITING = 100
 class SwarmAgent(Agent[PositionUpdate]):
     """One boid, which moves when its ``swarm`` shows it its neighbourhood. Where it is is its state.
 
-    ``place`` is the position and the velocity that it begins with.
+    ``place`` is the position and the velocity that it begins with. Of neighbourhoods that wait the newest is enough, so
+    nobody waits for a boid that hangs.
     """
+
+    mailbox = MailboxPolicy(capacity=2, overflow="drop_oldest")
 
     def __init__(self, agent_id: str, swarm: str, place: tuple[Vector, Vector], rules: Rules, box: Box) -> None:
         super().__init__(agent_id)
@@ -51,7 +55,7 @@ class SwarmAgent(Agent[PositionUpdate]):
         return self.begins
 
     @handles
-    def see(self, message: Neighbourhood, ctx: AgentContext[PositionUpdate]) -> None:
+    async def see(self, message: Neighbourhood, ctx: AgentContext[PositionUpdate]) -> None:
         if ctx.sender != self.swarm:
             return
         here = ctx.state
@@ -165,16 +169,17 @@ class Swarm(Agent[SwarmState]):
             ctx.unschedule("overdue")
 
     def _show(self, ctx: AgentContext[SwarmState]) -> None:
-        """Tell each boid of those near it; one that was never heard of is told to speak."""
+        """Show each boid those near it; one that was never heard of is shown nothing, and tells where it is."""
         tick, heard = ctx.state.tick, ctx.state.heard
         away = set(silent(self.boids, heard, tick, self.forget_after))
         seen = [heard[boid] for boid in self.boids if boid in heard and boid not in away]
-        known = [boid for boid in self.boids if boid in heard]
+        shown = [boid for boid in self.boids if boid not in away or tick % self.forget_after == 0]
+        known = [boid for boid in shown if boid in heard]
         near = neighbours(_places(heard[boid] for boid in known), _places(seen), self.rules.r, self.box)
         for boid, numbers in zip(known, near, strict=True):
             own = heard[boid]
             ctx.send(boid, Neighbourhood(tick, tuple([seen[number] for number in numbers if seen[number] is not own])))
-        for boid in self.boids:
+        for boid in shown:
             if boid not in heard:
                 ctx.send(boid, Neighbourhood(tick))
         ctx.schedule(self.patience, Overdue(tick), every=self.patience, name="overdue")
