@@ -28,7 +28,7 @@ from moot.patterns.swarm import (
     swarm_of,
 )
 from moot.patterns.swarm.agents import Overdue, SwarmState
-from moot.patterns.swarm.roster import is_sound, joined, missing, silent
+from moot.patterns.swarm.roster import is_news, joined, missing, silent
 from moot.patterns.swarm.rules import Rules
 from moot.testing import FakeContext
 
@@ -267,16 +267,16 @@ def test_one_is_up_to_date_or_waited_for_or_silent(last: dict[str, int], tick: i
 def test_a_boid_gets_no_further_than_it_flies() -> None:
     before = PositionUpdate(3, (1.0, 1.0), EAST)
 
-    assert is_sound(PositionUpdate(5, (1.1, 1.0), EAST), before, 5, RULES, BOX)
-    assert not is_sound(PositionUpdate(5, (1.2, 1.0), EAST), before, 5, RULES, BOX)
+    assert is_news(PositionUpdate(5, (1.1, 1.0), EAST), before, 5, RULES, BOX)
+    assert not is_news(PositionUpdate(5, (1.2, 1.0), EAST), before, 5, RULES, BOX)
 
 
 def test_a_boid_can_come_through_the_side_of_a_periodic_box() -> None:
     before = PositionUpdate(3, (3.99, 1.0), EAST)
     after = PositionUpdate(4, (0.04 - 1e-12, 1.0), EAST)
 
-    assert is_sound(after, before, 4, RULES, BOX)
-    assert not is_sound(after, before, 4, RULES, Box.cube(4.0, is_periodic=False))
+    assert is_news(after, before, 4, RULES, BOX)
+    assert not is_news(after, before, 4, RULES, Box.cube(4.0, is_periodic=False))
 
 
 @pytest.mark.parametrize(

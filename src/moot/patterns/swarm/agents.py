@@ -23,7 +23,7 @@ from moot.patterns.swarm.boid import moved
 from moot.patterns.swarm.flock import Flock, polar_order
 from moot.patterns.swarm.kdtree import neighbours
 from moot.patterns.swarm.messages import Fly, GetPositions, Neighbourhood, PositionUpdate, SwarmReport
-from moot.patterns.swarm.roster import is_sound, joined, missing, silent
+from moot.patterns.swarm.roster import is_news, joined, missing, silent
 from moot.patterns.swarm.rules import Box, Rules, Vector
 
 __all__ = ["MAX_BOIDS", "Swarm", "SwarmAgent", "SwarmState", "swarm_of"]
@@ -47,7 +47,7 @@ class SwarmAgent(Agent[PositionUpdate]):
         box.check_fits(rules)
         self.swarm, self.rules, self.box = swarm, rules, box
         self.begins = PositionUpdate(0, *place)
-        if not is_sound(self.begins, None, 0, rules, box):
+        if not is_news(self.begins, None, 0, rules, box):
             raise ValueError(f"{agent_id!r} begins in the box {box.sides}, at speed {rules.speed:g}, not with {place}")
 
     def initial_state(self) -> PositionUpdate:
@@ -141,7 +141,7 @@ class Swarm(Agent[SwarmState]):
             (envelope.sender, update)
             for envelope, update in zip(ctx.messages, messages, strict=True)
             if envelope.sender in self.members
-            and is_sound(update, heard.get(envelope.sender), now, self.rules, self.box)
+            and is_news(update, heard.get(envelope.sender), now, self.rules, self.box)
         ]
         if news:
             ctx.state = msgspec.structs.replace(state, heard=joined(heard, news))

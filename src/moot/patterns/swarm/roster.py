@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from moot.patterns.swarm.messages import PositionUpdate
 from moot.patterns.swarm.rules import Box, Rules
 
-__all__ = ["is_sound", "joined", "missing", "silent"]
+__all__ = ["is_news", "joined", "missing", "silent"]
 
 _TOLERANCE = 1e-6
 
@@ -39,14 +39,16 @@ def missing(boids: Iterable[str], heard: Mapping[str, PositionUpdate], tick: int
     return any(tick - forget_after <= _last(heard, boid) < tick for boid in boids)
 
 
-def is_sound(update: PositionUpdate, before: PositionUpdate | None, tick: int, rules: Rules, box: Box) -> bool:
-    """Whether a boid can be there: in the box, at the speed of all, not in the future, no further than it can fly."""
+def is_news(update: PositionUpdate, before: PositionUpdate | None, tick: int, rules: Rules, box: Box) -> bool:
+    """Whether it is newer, and a boid can be there: in the box, at the speed of all, no further than it flies, by now."""
     if not (0 <= update.tick <= tick and box.contains(update.position) and len(update.velocity) == box.dim):
         return False
     if not abs(math.hypot(*update.velocity) - rules.speed) <= _TOLERANCE * rules.speed:  # (also what is no number)
         return False
-    if before is None or update.tick <= before.tick:
+    if before is None:
         return True
+    if update.tick <= before.tick:
+        return False
     reach = rules.speed * (update.tick - before.tick) * (1 + _TOLERANCE)
     return math.dist(before.position, update.position) <= reach or (
         math.hypot(*box.way(before.position, update.position)) <= reach
