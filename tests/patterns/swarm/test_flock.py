@@ -134,6 +134,31 @@ def test_the_same_seed_is_the_same_flight_to_the_bit(engine: EngineName) -> None
     assert one.state() != other.state()
 
 
+@pytest.mark.parametrize("dim", [2, 3])
+def test_noise_turns_each_boid_anew_at_each_tick_and_no_further_than_it_says(dim: int) -> None:
+    flock = Flock(200, Boids(separation=0, alignment=0, cohesion=0, noise=0.8), box=Box.cube(9.0, dim), seed=1)
+    turns = []
+    for _ in range(20):
+        before = flock.velocities
+        after = flock.step().velocities
+        turns.append(np.arccos(np.clip((before * after).sum(axis=1) / flock.rules.speed**2, -1, 1)))
+
+    angles = np.array(turns)
+    assert angles.max() <= 0.4 + 1e-7
+    assert abs(angles.mean() - 0.2) < 0.01  # uniform, to either side
+    assert abs(np.corrcoef(angles[:-1].ravel(), angles[1:].ravel())[0, 1]) < 0.1
+
+
+def test_who_leaves_a_periodic_box_by_less_than_can_be_written_is_at_its_other_side() -> None:
+    box = Box.cube(4.0)
+
+    (x, _), _ = box.moved((0.0, 1.0), (-1e-20, 0.05))
+
+    assert x == 0.0
+    flock = Flock(1, box=box).put([[0.0, 1.0]], [[-1e-20, 1.0]]).step()
+    assert flock.positions[0, 0] == 0.0
+
+
 def test_a_flock_goes_on_from_its_state_to_the_bit() -> None:
     rules, box = Boids(noise=0.5), Box.cube(5.0, is_periodic=False)
     uninterrupted = Flock(60, rules, box=box, seed=3).step(40)

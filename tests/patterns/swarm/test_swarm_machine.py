@@ -1,7 +1,6 @@
 """The swarm's protocol against the simplest model: whatever is lost, late, repeated or out of order.
 
-The model knows of each boid how often it has moved and which of its updates arrived; a tick is over when none is awaited,
-or when it is overdue.
+The model knows of each boid the newest update that arrived; a tick is over when none is awaited, or when it is overdue.
 """
 
 from __future__ import annotations

@@ -187,9 +187,9 @@ class Swarm(Agent[SwarmState]):
     def report(self, state: SwarmState) -> SwarmReport:
         """What is known of the swarm."""
         away = silent(self.boids, state.heard, state.tick, self.forget_after)
-        velocities = [update.velocity for boid, update in state.heard.items() if boid not in set(away)]
-        order = polar_order(velocities) if velocities else 0.0
-        return SwarmReport(state.tick, order, len(velocities), tuple(away))
+        here = (self.members & state.heard.keys()).difference(away)
+        present = [state.heard[boid].velocity for boid in self.boids if boid in here]
+        return SwarmReport(state.tick, polar_order(present) if present else 0.0, len(present), tuple(away))
 
 
 def swarm_of(flock: Flock, agent_id: str = "swarm", **options: Any) -> list[Agent[Any]]:

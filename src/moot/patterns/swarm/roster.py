@@ -40,7 +40,7 @@ def missing(boids: Iterable[str], heard: Mapping[str, PositionUpdate], tick: int
 
 
 def is_news(update: PositionUpdate, before: PositionUpdate | None, tick: int, rules: Rules, box: Box) -> bool:
-    """Whether it is newer, and a boid can be there: in the box, at the speed of all, no further than it flies, by now."""
+    """Whether it is newer, and can be true: in the box, at the speed of all, no further than it flies, by ``tick``."""
     if not (0 <= update.tick <= tick and box.contains(update.position) and len(update.velocity) == box.dim):
         return False
     if not abs(math.hypot(*update.velocity) - rules.speed) <= _TOLERANCE * rules.speed:  # (also what is no number)
