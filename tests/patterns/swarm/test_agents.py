@@ -285,6 +285,7 @@ def test_a_boid_can_come_through_the_side_of_a_periodic_box() -> None:
         (lambda: swarm(0), "1 to 1000 boids"),
         (lambda: swarm(1001), "a FlockAgent holds more"),
         (lambda: swarm(1, patience=0), "patience is above 0 s"),
+        (lambda: swarm(1, patience=math.inf), "patience is above 0 s and finite"),
         (lambda: boid(0, 5.0), "begins in the box"),
         (lambda: SwarmAgent("a", "swarm", ((1.0, 1.0), (1.0, 0.0)), RULES, BOX), "at speed 0.05"),
         (lambda: SwarmAgent("a", "swarm", ((1.0, 1.0), EAST), RULES, Box.cube(1.0)), "smaller r"),

@@ -12,7 +12,8 @@ is heard again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ from moot.patterns.swarm.kdtree import neighbours
 from moot.patterns.swarm.messages import Fly, GetPositions, Neighbourhood, PositionUpdate, SwarmReport
 from moot.patterns.swarm.roster import is_news, joined, missing, silent
 from moot.patterns.swarm.rules import Box, Rules, Vector
+from moot.patterns.swarm.sums import Floats
 
 __all__ = ["MAX_BOIDS", "Swarm", "SwarmAgent", "SwarmState", "swarm_of"]
 
@@ -105,8 +107,10 @@ class Swarm(Agent[SwarmState]):
         self.boids = tuple(dict.fromkeys(boids))
         if not 1 <= len(self.boids) <= MAX_BOIDS:
             raise ValueError(f"a swarm is of 1 to {MAX_BOIDS} boids, not {len(self.boids)}; a FlockAgent holds more")
-        if not patience > 0 or forget_after < 1:
-            raise ValueError(f"patience is above 0 s and forget_after 1 tick or more, not {patience:g}, {forget_after}")
+        if not 0 < patience < math.inf or forget_after < 1:
+            raise ValueError(
+                f"patience is above 0 s and finite, forget_after 1 or more, not {patience:g}, {forget_after}"
+            )
         box.check_fits(rules)
         self.rules, self.box = rules, box
         self.patience, self.forget_after = patience, forget_after
@@ -205,5 +209,5 @@ def swarm_of(flock: Flock, agent_id: str = "swarm", **options: Any) -> list[Agen
     ]
 
 
-def _places(updates: Any) -> Any:
+def _places(updates: Iterable[PositionUpdate]) -> Floats:
     return np.array([update.position for update in updates])
