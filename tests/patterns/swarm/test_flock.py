@@ -115,7 +115,7 @@ def test_noise_decides_on_order_as_vicsek_found(noise: float, wanted: float) -> 
 
     Near the threshold, where that takes longest and wanders most, it is that of more ticks and seeds.
     """
-    seeds, ticks = (4, 600) if noise in (3, 4) else (1, 300)
+    seeds, ticks = {3: (2, 600), 4: (5, 1200)}.get(int(noise), (1, 300))
     orders = []
     for seed in range(seeds):
         flock = Flock(400, Vicsek(noise=noise), box=Box.cube(10), seed=seed, engine="numba").step(ticks)
