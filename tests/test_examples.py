@@ -42,6 +42,8 @@ EXPECTED = {
         "{'agents': 2, 'and': 2, 'bargain': 2, 'decide': 1, 'meet': 3}",
         "done by: ann, ben, summer - attempts in vain: 2",
     ],
+    "31_flock": ["order 0.05 at first, 1.00 after 600 ticks", "noise 1: order 0.95", "noise 5: order 0.0"],
+    "32_swarm_agents": ["60 boids, order 0.06", "order 1.00 after 200 ticks, 59 heard of, silent: swarm_7"],
     "20_replication": [
         "cut off: ['fog', 'ship'] and ['ship', 'storm']",
         "harbour: ['ship', 'storm'], stock 9",

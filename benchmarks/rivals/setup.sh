@@ -14,3 +14,4 @@ rival() { # FOLDER REQUIREMENT...
 
 rival .venv-autogen 'autogen-core==0.7.5'
 rival .venv-durable 'langgraph==1.2.22' 'langgraph-checkpoint-sqlite==3.1.2' 'dbos==3.4.0'
+rival .venv-mesa 'mesa[rec]==3.3.1'

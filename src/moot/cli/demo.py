@@ -21,6 +21,7 @@ DEMOS = {
     "voting": Command("moot.cli.demos.voting", "voting", "A hundred ballots, counted by five methods."),
     "market": Command("moot.cli.demos.market", "market", "Four kinds of auction among the same bidders."),
     "pipeline": Command("moot.cli.demos.pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
+    "swarm": Command("moot.cli.demos.swarm", "swarm", "Boids that nobody leads come to fly in one direction."),
 }
 
 

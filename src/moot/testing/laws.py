@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from moot.message import AgentMessage
     from moot.telemetry import TurnOutcome
     from moot.testing.world import World
-    from moot.turn import Effects, Timer
+    from moot.turn import Effects
 
 __all__ = [
     "LAWS",
@@ -89,8 +89,7 @@ class EffectsOnce(Invariant):
 class NothingLost(Invariant):
     """Each accepted message ends once: handled, a dead letter, or dropped by the link.
 
-    Requests are not counted here: they may be withdrawn; see `EveryAskEnds`. A timer whose place another of its name
-    takes, or that is cancelled, ends then, unless its message is on its way.
+    Requests are not counted here: they may be withdrawn; see `EveryAskEnds`.
     """
 
     name = "nothing lost"
@@ -99,8 +98,6 @@ class NothingLost(Invariant):
         super().__init__(world)
         self._open: dict[tuple[int, str], AgentMessage] = {}
         self._promised: dict[tuple[int, str], Sequence[AgentMessage]] = {}
-        self._setting: dict[tuple[int, str], Sequence[Timer | str]] = {}
-        self._named: dict[tuple[str, str], int] = {}
         self._repeated: set[tuple[int, str]] = set()
         self._ended: set[tuple[int, str]] = set()
 
@@ -108,8 +105,6 @@ class NothingLost(Invariant):
         outputs = (
             [*effects.outputs, *(timer.message for timer in effects.scheduled)] if effects.timers else effects.outputs
         )
-        if effects.timers:
-            self._setting[message.sequence, cell.id] = effects.timers
         if outputs:
             self._promised[message.sequence, cell.id] = outputs
             for output in outputs:
@@ -117,8 +112,6 @@ class NothingLost(Invariant):
                     self._open[output.sequence, ""] = output
 
     def entered(self, target: Cell, message: AgentMessage) -> None:
-        if self._named:
-            self._named = {key: number for key, number in self._named.items() if number != message.sequence}
         if message.reply_to is None:
             self._open[_key(message, target.id)] = message
 
@@ -133,11 +126,8 @@ class NothingLost(Invariant):
 
     def ended(self, cell: Cell, message: AgentMessage, outcome: TurnOutcome) -> None:
         outputs = self._promised.pop((message.sequence, cell.id), None)
-        timers = self._setting.pop((message.sequence, cell.id), ())
         if outcome == "committed":
             self._close(_key(message, cell.id), message, "handled")
-            for timer in timers:
-                self._set(cell.id, timer)
         elif outputs is not None:  # it did not commit after all
             for output in outputs:
                 self._open.pop((output.sequence, ""), None)
@@ -150,13 +140,6 @@ class NothingLost(Invariant):
     def stopped(self) -> None:
         for message in self._open.values():
             self.violated(f"{_name(message)} was accepted and is neither handled nor a dead letter")
-
-    def _set(self, agent_id: str, timer: Timer | str) -> None:
-        name = timer if isinstance(timer, str) else timer.name
-        if name is not None:
-            self._open.pop((self._named.pop((agent_id, name), 0), ""), None)
-        if name is not None and not isinstance(timer, str):
-            self._named[agent_id, name] = timer.message.sequence
 
     def _close(self, key: tuple[int, str], message: AgentMessage, end: str) -> None:
         if self._open.pop(key, None) is not None:
