@@ -3,6 +3,7 @@
 NAMES = [
     "auction_english",
     "auction_vickrey",
+    "contract_net",
     "debate",
     "group_chat",
     "hierarchy",
