@@ -125,7 +125,8 @@ class DeadLetters:
             self.listener(letter)
         count = self.counts[reason]
         if count <= 8 or count & (count - 1) == 0:
-            _log.warning(
+            _log.log(
+                logging.INFO if reason is Reason.CANCELLED else logging.WARNING,  # that was somebody's wish
                 "dead letter %d (%s, %d of this kind): %s from %s to %s: %s",
                 *(letter.id, reason.value, count, message.message_type, message.sender, message.to, error),
             )

@@ -86,7 +86,7 @@ class Recovery:
         except asyncio.CancelledError as cancelled:
             error = runner.settle() or cancelled
         if isinstance(error, AskerGone):
-            self._give_up(cell, ctx, Reason.CANCELLED, AgentStopped(cell.id))
+            self._give_up(cell, ctx, Reason.CANCELLED, error)
             return "cancelled", None
         if isinstance(error, (asyncio.CancelledError, Restarting)) and cell.stopping:
             self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))

@@ -13,15 +13,19 @@ from moot.cli.app import Command, LazyGroup
 __all__ = ["DEMOS", "app"]
 
 DEMOS = {
-    "map_reduce": Command("moot.cli.demos.map_reduce", "map_reduce", "Words counted by workers who crash and hang."),
-    "debate": Command("moot.cli.demos.debate", "debate", "Seven guesses converge, round by round."),
-    "group_chat": Command(
-        "moot.cli.demos.group_chat", "group_chat", "A help desk hands questions on, and each chat ends."
-    ),
-    "voting": Command("moot.cli.demos.voting", "voting", "A hundred ballots, counted by five methods."),
-    "market": Command("moot.cli.demos.market", "market", "Four kinds of auction among the same bidders."),
-    "pipeline": Command("moot.cli.demos.pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
-    "swarm": Command("moot.cli.demos.swarm", "swarm", "Boids that nobody leads come to fly in one direction."),
+    name: Command(f"moot.cli.demos.{name}", function, text)
+    for name, function, text in (
+        ("hierarchy", "hierarchy", "A tree of managers counts primes while workers fail and hang."),
+        ("contract_net", "contract_net", "Jobs are put out to tender among six workshops."),
+        ("market", "market", "Four kinds of auction among the same bidders."),
+        ("swarm", "swarm", "Boids that nobody leads come to fly in one direction."),
+        ("voting", "voting", "A hundred ballots, counted by five methods."),
+        ("debate", "debate", "Seven guesses converge, round by round."),
+        ("group_chat", "group_chat", "A help desk hands questions on, and each chat ends."),
+        ("scatter_gather", "scatter", "Ten sensors are asked; six answers are enough, or all that come."),
+        ("pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
+        ("map_reduce", "map_reduce", "Words counted by workers who crash and hang."),
+    )
 }
 
 
