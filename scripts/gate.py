@@ -95,8 +95,8 @@ def says_how_to_install(environment: Path, cwd: Path) -> bool:
 def quick(what: str, limit: float, cwd: Path, *command: str | Path) -> bool:
     """Median CPU time of eleven runs within ``limit`` seconds, stretched by how much slower this machine is.
 
-    How slow the machine is shows in what asyncio and msgspec alone take to import: 70 ms where the limits were set. They
-    are imported in turn with the command, so that what else the machine does hits both.
+    How slow the machine is shows in what asyncio and msgspec alone take to import: 70 ms where the limits were set.
+    They are imported in turn with the command, so that what else the machine does hits both.
     """
     python = Path(command[0]).with_name("python")
     taken = [(cpu_seconds(cwd, python, "-c", "import asyncio, msgspec"), cpu_seconds(cwd, *command)) for _ in range(11)]
