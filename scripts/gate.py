@@ -100,7 +100,7 @@ def quick(what: str, limit: float, cwd: Path, *command: str | Path) -> bool:
     """
     python = Path(command[0]).with_name("python")
     taken = [(cpu_seconds(cwd, python, "-c", "import asyncio, msgspec"), cpu_seconds(cwd, *command)) for _ in range(11)]
-    usual, best = (statistics.median(values) for values in zip(*taken, strict=True))
+    usual, best = (float(statistics.median(values)) for values in zip(*taken, strict=True))
     limit *= max(1.0, usual / 0.070)
     print(f"  {what}: {best * 1000:.0f} ms of CPU (limit {limit * 1000:.0f}; asyncio and msgspec {usual * 1000:.0f})")
     return best <= limit
