@@ -572,3 +572,33 @@ async def _fail(manager: AgentManager, worker: type[Worker], times: int) -> None
 async def _result(ask: Any) -> Any:
     """The answer, or the error in its place."""
     return (await asyncio.gather(ask, return_exceptions=True))[0]
+
+
+async def test_an_answer_to_what_its_on_start_sent_does_not_keep_a_restarting_agent_spinning() -> None:
+    handled: list[Any] = []
+
+    class Greeter(Agent):
+        async def on_start(self, ctx: AgentContext) -> None:
+            ctx.send("echo", Note(text="hello"))
+
+        @handles
+        async def on_note(self, message: Note, ctx: AgentContext) -> None:
+            handled.append(message.text)
+            await asyncio.sleep(0.1)
+            if len(handled) == 1:
+                ctx.progress("echo", Note(text="about to fail"))
+                raise ValueError("once")
+
+    class Echo(Agent):
+        @handles
+        async def on_note(self, message: Note, ctx: AgentContext) -> None:
+            if len(handled) < 4:
+                ctx.send("greeter", Note(text=f"back {message.text}"))
+
+    async with AgentManager(supervision=supervision(max_restarts=9)) as manager:
+        await manager.register(Echo("echo"))
+        await manager.register(Greeter("greeter"))
+        await asyncio.sleep(3)
+
+    assert handled[:2] == ["back hello", "back about to fail"]
+    assert "back hello" in handled[2:]

@@ -35,7 +35,8 @@ class Hooks:
     async def on_start(self, cell: Cell) -> None:
         """Run ``on_start``; the agent handles as many messages at once as its class says from then on."""
         await self._run(cell, "start")
-        cell.concurrency = cell.agent.concurrency
+        if cell.renewed is None:  # else it takes no mail yet, and has its slots when its restart is over
+            cell.concurrency = cell.agent.concurrency
 
     async def on_stop(self, cell: Cell) -> None:
         """Run ``on_stop``, if the agent has one."""

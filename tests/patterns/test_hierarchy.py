@@ -17,6 +17,7 @@ from moot.patterns.hierarchy import (
     Delegation,
     LeastLoaded,
     ManagerAgent,
+    NoWorkers,
     PartFailed,
     RoundRobin,
     Task,
@@ -125,19 +126,22 @@ async def test_a_manager_without_workers_says_so() -> None:
     async with AgentManager() as manager:
         await hire(manager, ManagerAgent("boss", "capability:squaring"))
 
-        with pytest.raises(TurnError, match="no worker is there for 'capability:squaring'"):
+        with pytest.raises(TurnError, match="no worker is there for capability:squaring"):
             await manager.ask("boss", TaskRequest([2]))
 
 
 async def test_a_manager_may_know_what_to_do_without_a_result() -> None:
     class Resigned(ManagerAgent):
-        async def failed(self, task: Any, failure: PartFailed, ctx: AgentContext) -> str:
-            return f"{len(failure.errors)} attempts, for nothing"
+        async def failed(self, task: Any, failure: PartFailed | NoWorkers, ctx: AgentContext) -> str:
+            return f"{len(failure.errors)} attempts, for nothing" if isinstance(failure, PartFailed) else "nobody"
 
     async with AgentManager() as manager:
         await hire(manager, Squarer("a", failures=9), Resigned("boss", ["a"]))
 
+        await hire(manager, Resigned("lonely", "capability:flying"))
+
         assert await manager.ask("boss", TaskRequest([2])) == "3 attempts, for nothing"
+        assert await manager.ask("lonely", TaskRequest([2])) == "nobody"
 
 
 @pytest.mark.parametrize(("collect", "wanted"), [(2, [0, 4]), ("first", [0])])
@@ -309,6 +313,176 @@ async def test_a_worker_that_says_nothing_at_all_has_failed_the_part() -> None:
         await hire(manager, ManagerAgent("boss", ["silent", "good"], Delegation(timeout=5)))
 
         assert await manager.ask("boss", TaskRequest([3])) == [9]
+
+
+class Slow(Agent):
+    """Reports by a message, a second later; names the task, or says it twice without."""
+
+    concurrency = 1000
+
+    def __init__(self, agent_id: str, *, names: bool) -> None:
+        super().__init__(agent_id)
+        self.names = names
+
+    async def handle_message(self, message: AgentMessage, ctx: AgentContext) -> None:
+        task = message.content
+        await asyncio.sleep(1)
+        for _ in range(1 if self.names else 2):
+            result = {"result": f"did {task.content}"} | ({"task_id": task.id} if self.names else {})
+            ctx.send(message.sender, result, message_type="task_result")
+
+
+async def test_reports_do_not_wait_behind_the_tasks_that_wait_for_them() -> None:
+    async with AgentManager() as manager:
+        await hire(manager, Slow("slow", names=True), ManagerAgent("boss", ["slow"]))
+
+        found = await asyncio.gather(*(manager.ask("boss", TaskRequest([n]), timeout=200) for n in range(300)))
+
+        assert found == [[f"did {n}"] for n in range(300)]
+        assert asyncio.get_running_loop().time() < 10
+
+
+async def test_a_report_said_twice_is_not_taken_for_that_of_the_next_task() -> None:
+    async with AgentManager() as manager:
+        await hire(manager, Slow("slow", names=False), ManagerAgent("boss", ["slow"]))
+
+        found = []
+        for name in ("a", "b", "c"):
+            found.append(await manager.ask("boss", TaskRequest([name])))
+            await asyncio.sleep(0.1)
+
+    assert found == [["did a"], ["did b"], ["did c"]]
+
+
+async def test_a_report_is_not_given_to_who_no_longer_waits() -> None:
+    async with AgentManager() as manager:
+        await hire(manager, Slow("slow", names=False), ManagerAgent("boss", ["slow"]))
+        leaving = asyncio.ensure_future(manager.ask("boss", TaskRequest(["a"])))
+        await asyncio.sleep(0.5)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+        await asyncio.sleep(5)
+
+        assert await manager.ask("boss", TaskRequest(["b"]), timeout=5) == ["did b"]
+
+
+async def test_a_result_of_none_is_a_result() -> None:
+    class Nothing(WorkerAgent):
+        worked = 0
+
+        def work(self, content: Any, ctx: AgentContext) -> None:
+            self.worked += 1
+
+    class Forgets(ManagerAgent):
+        def combine(self, task: Any, results: list[Any], ctx: AgentContext) -> None:
+            return None
+
+    async with AgentManager() as manager:
+        worker = Nothing("worker")
+        await hire(manager, worker, Forgets("middle", ["worker"]), ManagerAgent("head", ["middle", "worker"]))
+
+        assert await manager.ask("head", TaskRequest([[1], 2]), timeout=5) == [None, None]
+        assert worker.worked == 2
+
+
+class Odd(Agent):
+    """Answers what the test says."""
+
+    def __init__(self, agent_id: str, answer: Any) -> None:
+        super().__init__(agent_id)
+        self.answer = answer
+
+    @handles
+    async def on_task(self, task: Task) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [{"task_id": 5, "result": 1, "error": None}, TaskResult("another task", 1)], ids=str)
+async def test_an_answer_that_is_no_result_of_the_task_harms_nobody_but_its_worker(answer: Any) -> None:
+    async with AgentManager() as manager:
+        boss = ManagerAgent("boss", ["odd", "good"])
+        await hire(manager, Odd("odd", answer), Squarer("good"), boss)
+
+        assert await manager.ask("boss", TaskRequest([2, 3])) == [4, 9]
+        assert boss.load.under_way == {}
+
+
+@pytest.mark.parametrize("answer", [0, False, "", [], {}, {"result": 1}])
+async def test_what_looks_like_nothing_is_a_result_too(answer: Any) -> None:
+    async with AgentManager() as manager:
+        await hire(manager, Odd("odd", answer), ManagerAgent("boss", ["odd"]))
+
+        assert await manager.ask("boss", TaskRequest([1])) == [answer]
+
+
+async def test_who_told_is_told_that_there_is_nobody() -> None:
+    async with AgentManager() as manager:
+        requester = Requester("requester")
+        await hire(manager, requester, ManagerAgent("boss", "capability:flying"))
+        await manager.tell("requester", [1], message_type="begin")
+        await manager.settle()
+
+    assert "no worker is there for capability:flying" in requester.heard[0][1].error
+
+
+async def test_a_quorum_that_can_be_had_is_had_although_nobody_is_left_for_a_part() -> None:
+    async with AgentManager() as manager:
+        first, second = Squarer("first", 1.0, failures=9), Squarer("second", 5.0)
+        await hire(manager, first, second)
+        await hire(manager, ManagerAgent("boss", "capability:squaring", Delegation(collect="first")))
+        asked = asyncio.ensure_future(manager.ask("boss", TaskRequest([2, 3])))
+        await asyncio.sleep(0.5)
+        leaving = [asyncio.ensure_future(manager.unregister(name)) for name in ("first", "second")]
+
+        assert await asked == [9]
+        await asyncio.gather(*leaving)
+
+
+async def test_two_delegations_of_one_message_are_two_tasks() -> None:
+    seen: list[str] = []
+
+    class Seeing(WorkerAgent):
+        def work(self, content: Any, ctx: AgentContext) -> Any:
+            seen.append(ctx.message.content.id)
+            return content
+
+    async def twice(message: Compute, ctx: AgentContext) -> dict[int, Any]:
+        first = await delegate(ctx, message.numbers, "seeing")
+        return first | {9: await delegate(ctx, message.numbers, "seeing")}
+
+    async with AgentManager() as manager:
+        await hire(manager, Seeing("seeing"))
+        await manager.register(twice)
+        assert await manager.ask("twice", Compute([1, 2])) == {0: 1, 1: 2, 9: {0: 1, 1: 2}}
+
+    assert len(set(seen)) == len(seen) == 4
+
+
+@pytest.mark.parametrize(("budget", "parts"), [(0, 3), (1, 3), (5, 3), (1000, 7)])
+async def test_a_small_budget_is_not_lost_in_rounding(budget: int, parts: int) -> None:
+    async with AgentManager() as manager:
+        worker = Squarer("a")
+        await hire(manager, worker, ManagerAgent("boss", ["a"], Delegation(attempts=1)))
+        await manager.ask("boss", TaskRequest(list(range(parts)), budget=budget))
+
+    assert sum(task.budget or 0 for task in worker.tasks) == budget
+
+
+async def test_what_cannot_be_a_task_is_refused() -> None:
+    class Letters(ManagerAgent):
+        def split(self, task: Any, ctx: AgentContext) -> Any:
+            return task
+
+    async with AgentManager() as manager:
+        await hire(manager, Squarer("a"), ManagerAgent("boss", "a"), Letters("letters", ["a"]))
+
+        with pytest.raises(TurnError, match="not a str; put it in a list"):
+            await manager.ask("letters", TaskRequest("one task"))
+        with pytest.raises(TurnError, match="budget"):
+            await manager.ask("boss", {"task": [1], "budget": -7}, message_type="task_request")
+        assert await manager.ask("boss", TaskRequest([3])) == [9]
+    with pytest.raises(ValueError, match="cannot be a worker of its own"):
+        ManagerAgent("boss", ["a", "boss"])
 
 
 async def test_many_tasks_at_once_share_the_workers_evenly() -> None:

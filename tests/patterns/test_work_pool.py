@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from moot import Agent, AgentContext, AgentManager, AgentMessage, TurnError, handles
+from moot import Agent, AgentContext, AgentManager, AgentMessage, AskTimeout, TurnError, handles
 from moot.patterns.hierarchy import ManagerAgent, PullingWorker, Ready, Task, TaskRequest, TaskResult, WorkPool
 
 
@@ -67,7 +68,7 @@ async def test_a_task_that_always_fails_ends_with_its_error() -> None:
         await hire(manager, ManagerAgent("boss", ["pool"]))
 
         found = await manager.ask("pool", Task(id="1", content=1))
-        assert (found.result, found.error) == (None, "ValueError: not today")
+        assert (found.result, found.error) == (None, "given out 2 times; the last time: ValueError: not today")
         with pytest.raises(TurnError, match="not today"):
             await manager.ask("boss", TaskRequest([1]))
 
@@ -92,6 +93,86 @@ async def test_the_tasks_of_a_worker_that_stops_are_done_by_another() -> None:
 
         await manager.unregister("leaving")
         assert [one.result for one in await asyncio.gather(*asked)] == [0, 2, 4]
+
+
+async def test_a_worker_that_hangs_or_always_fails_does_not_use_up_the_attempts_while_another_is_idle() -> None:
+    async with AgentManager() as manager:
+        hanging, failing, good = Puller("hanging", 10_000.0), Puller("failing", failures=99, credit=5), Puller("good")
+        await hire(manager, WorkPool("pool", lease=10), hanging, failing, good)
+        await manager.settle()
+        asked = [asyncio.ensure_future(manager.ask("pool", Task(str(n), n), timeout=100)) for n in range(3)]
+
+        assert [one.result for one in await asyncio.gather(*asked)] == [0, 2, 4]
+
+
+async def test_a_worker_that_hangs_is_given_nothing_more() -> None:
+    async with AgentManager() as manager:
+        worker = Scripted("worker")
+        await hire(manager, WorkPool("pool", lease=10), worker)
+        for n in range(20):
+            asyncio.ensure_future(manager.ask("pool", Task(str(n), n), timeout=900)).add_done_callback(
+                lambda ask: ask.exception()
+            )
+        await manager.tell("worker", Ready("a", 1, 0), message_type="say")
+        await asyncio.sleep(200)
+
+        assert len(worker.got) == 1
+
+
+async def test_a_worker_of_another_life_that_does_not_come_back_holds_nothing_up(tmp_path: Path) -> None:
+    async with AgentManager(f"sqlite:///{tmp_path / 'pool.db'}") as manager:
+        await hire(manager, WorkPool("pool"), Puller("old", credit=9))
+        await manager.settle()
+
+    async with AgentManager(f"sqlite:///{tmp_path / 'pool.db'}") as manager:
+        new = Puller("new")
+        await hire(manager, WorkPool("pool"), new)
+        assert (await manager.ask("pool", Task("1", 21), timeout=5)).result == 42
+
+
+async def test_a_full_pool_has_room_again_when_nobody_waits_for_what_is_in_it() -> None:
+    async with AgentManager() as manager:
+        await hire(manager, WorkPool("pool", capacity=2))
+        for n in range(2):
+            with pytest.raises(AskTimeout):
+                await manager.ask("pool", Task(str(n), n), timeout=5)
+        await hire(manager, Puller("worker"))
+
+        assert (await manager.ask("pool", Task("new", 4), timeout=5)).result == 8
+
+
+async def test_a_task_that_fails_is_not_tried_again_by_the_same_worker_of_its_own_accord() -> None:
+    log: list[str] = []
+
+    class Flaky(PullingWorker):
+        def work(self, content: Any, ctx: AgentContext) -> int:
+            log.append(self.id)
+            if self.id == "flaky":
+                raise TimeoutError("late")
+            return int(content)
+
+    async with AgentManager() as manager:
+        await hire(manager, WorkPool("pool"), Flaky("flaky", "pool", credit=9))
+        await manager.settle()
+        asked = asyncio.ensure_future(manager.ask("pool", Task("1", 1), timeout=50))
+        await asyncio.sleep(0.1)
+        await hire(manager, Flaky("other", "pool"))
+        await asked
+
+    assert log.count("other") <= 1
+    assert len(log) <= 3
+
+
+@pytest.mark.parametrize("wrong", [{"lease": 0}, {"lease": -1}, {"attempts": 0}, {"capacity": 0}])
+def test_a_pool_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="lease"):
+        WorkPool("pool", **wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"credit": 0}, {"announce_every": 0}, {"announce_every": -2}])
+def test_a_worker_that_takes_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="credit"):
+        PullingWorker("worker", "pool", **wrong)
 
 
 async def test_a_task_asked_again_is_done_once_and_both_are_answered() -> None:
@@ -158,7 +239,10 @@ async def test_credits_are_totals_so_repeated_and_late_ones_change_nothing() -> 
             await manager.settle()
         assert [task.id for task in worker.got] == ["0", "1", "2"]
 
-        await manager.tell("worker", Ready("b", 1, 0), message_type="say")  # it began anew
+        await manager.tell("worker", Ready("b", 3, 0), message_type="say")  # it began anew, with three in its mailbox
+        await manager.settle()
+        assert len(worker.got) == 3
+        await manager.tell("worker", Ready("b", 4, 0), message_type="say")
         await manager.settle()
         assert [task.id for task in worker.got] == ["0", "1", "2", "3"]
 

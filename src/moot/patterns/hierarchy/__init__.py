@@ -8,18 +8,19 @@ Deadlines and cancelling go down the tree with the asks, failures come up it as 
 widened.
 """
 
-from moot.patterns.hierarchy.delegate import Delegation, PartFailed, delegate
+from moot.patterns.hierarchy.delegate import Delegation, NoWorkers, PartFailed, delegate
 from moot.patterns.hierarchy.manager import ManagerAgent
 from moot.patterns.hierarchy.messages import Ready, Task, TaskProgress, TaskRequest, TaskResult
-from moot.patterns.hierarchy.pool import PullingWorker, WorkPool
+from moot.patterns.hierarchy.pool import WorkPool
 from moot.patterns.hierarchy.routing import ByKey, LeastLoaded, RoundRobin, Routing
-from moot.patterns.hierarchy.worker import WorkerAgent
+from moot.patterns.hierarchy.worker import PullingWorker, WorkerAgent
 
 __all__ = [
     "ByKey",
     "Delegation",
     "LeastLoaded",
     "ManagerAgent",
+    "NoWorkers",
     "PartFailed",
     "PullingWorker",
     "Ready",

@@ -7,15 +7,16 @@ first one says after all is not heard, so a part has one result.
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, Literal
 
 import msgspec
 
 from moot import AgentContext, Ask, AskGroup, CoordinationError, MailboxFull, MootError, ReplyTo, UnknownAgent
-from moot.patterns.hierarchy.messages import AwaitResult, Task, TaskProgress, TaskResult
+from moot.patterns.hierarchy.messages import AwaitResult, Forget, Task, TaskProgress, TaskResult
 from moot.patterns.hierarchy.routing import LeastLoaded, Routing
 
 __all__ = ["Delegation", "Load", "NoWorkers", "PartFailed", "Work", "delegate"]
@@ -38,8 +39,8 @@ class Delegation(msgspec.Struct, frozen=True):
     parallel: int = 256
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.parallel < 1 or self.timeout <= 0:
-            raise ValueError("attempts and parallel are 1 or more, and timeout is above 0 s")
+        if self.attempts < 1 or self.parallel < 1 or not 0 < self.timeout < math.inf:
+            raise ValueError("attempts and parallel are 1 or more, and timeout is above 0 s and has an end")
         if self.collect not in ("all", "first") and not (type(self.collect) is int and self.collect >= 1):
             raise ValueError(f"collect is 'all', 'first' or a number of parts from 1, not {self.collect!r}")
 
@@ -80,8 +81,18 @@ class Load:
     """How many parts each worker has under way, and how many were given out in all. Tasks may share one."""
 
     def __init__(self) -> None:
-        self.under_way: defaultdict[str, int] = defaultdict(int)
+        self.under_way: dict[str, int] = {}
         self.given = 0
+
+    def add(self, worker: str) -> None:
+        """A worker has been given a part."""
+        self.under_way[worker] = self.under_way.get(worker, 0) + 1
+
+    def remove(self, worker: str) -> None:
+        """A worker has a part no more."""
+        left = self.under_way.pop(worker, 0) - 1
+        if left > 0:
+            self.under_way[worker] = left
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -108,7 +119,7 @@ async def delegate(
     """Have ``parts`` done by ``workers``: agents, or all who can do it if that is ``capability:NAME``.
 
     Each worker is asked with a `Task`. Returns results by the number of their part, counted from 0: of all parts, or
-    of as many as ``how`` says.
+    of as many as ``how`` says. A turn that is run again must come with the same parts.
 
     Raises:
         PartFailed: fewer can be had than are needed. NoWorkers: there is nobody. ValueError: there are fewer parts
@@ -119,8 +130,18 @@ async def delegate(
     if (needed := how.needed(len(parts))) > len(parts):
         raise ValueError(f"{needed} results cannot be had from {len(parts)} part(s); collect fewer")
     crew = _Crew(ctx, workers, how, load or Load())
-    plan = await ctx.effect("plan", lambda key: crew.assign(parts), type=list[str])
-    return await _Delegating(ctx, parts, crew, work or Work(ctx.message.id)).run(plan, needed)
+    plan: _Plan = await ctx.effect("plan", partial(crew.plan, parts), type=_Plan)
+    if len(plan.workers) != len(parts):
+        raise RuntimeError(f"there were {len(plan.workers)} parts before, and now {len(parts)}; split alike every time")
+    return await _Delegating(ctx, parts, crew, work or Work(plan.id), plan).run(needed)
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """What was decided: an id of this delegation and no other, when, and who gets which part."""
+
+    id: str
+    at: float
+    workers: list[str]
 
 
 class _Crew:
@@ -128,16 +149,21 @@ class _Crew:
 
     def __init__(self, ctx: AgentContext[Any], workers: str | Sequence[str], how: Delegation, load: Load) -> None:
         self.ctx = ctx
-        self.workers = workers
+        self.workers = [workers] if isinstance(workers, str) else list(dict.fromkeys(workers))
         self.how = how
         self.load = load
 
+    def plan(self, parts: Sequence[Any], key: str) -> _Plan:
+        """Assign all parts."""
+        return _Plan(key, self.ctx.now(), self.assign(parts))
+
     def assign(self, parts: Sequence[Any], tried: Sequence[str] = ()) -> list[str]:
         """A worker for each part: one that has not been tried, if there is one."""
-        named = self.workers
-        able = self.ctx.find(named.removeprefix(CAPABILITY)) if isinstance(named, str) else named
+        able = self.workers
+        if len(able) == 1 and able[0].startswith(CAPABILITY):
+            able = self.ctx.find(able[0].removeprefix(CAPABILITY))
         if not able:
-            raise NoWorkers(repr(named))
+            raise NoWorkers(", ".join(self.workers) or "no name")
         fresh = [worker for worker in able if worker not in tried] if tried else able
         load = self.load
         load.given += len(parts)
@@ -157,18 +183,21 @@ class _Part(msgspec.Struct, eq=False):
 class _Delegating:
     """One task under way."""
 
-    def __init__(self, ctx: AgentContext[Any], parts: Sequence[Any], crew: _Crew, work: Work) -> None:
-        share = None if work.budget is None else work.budget // len(parts)
+    def __init__(self, ctx: AgentContext[Any], parts: Sequence[Any], crew: _Crew, work: Work, plan: _Plan) -> None:
         self.ctx = ctx
-        self.parts = [_Part(number, content, share) for number, content in enumerate(parts)]
+        shares = _shares(work.budget, len(parts))
+        self.parts = [
+            _Part(number, content, share) for (number, content), share in zip(enumerate(parts), shares, strict=True)
+        ]
         self.crew = crew
         self.work = work
+        self.plan = plan
         self.asked: dict[Ask[Any], _Part] = {}
         self.results: dict[int, Any] = {}
 
-    async def run(self, plan: Sequence[str], needed: int) -> dict[int, Any]:
+    async def run(self, needed: int) -> dict[int, Any]:
         """Ask the workers, as many at once as may be, until as many results are there as are needed."""
-        waiting = iter(zip(self.parts, plan, strict=True))
+        waiting = iter(zip(self.parts, self.plan.workers, strict=True))
         spare = len(self.parts) - needed
         results = self.results
         try:
@@ -178,7 +207,7 @@ class _Delegating:
                 while len(results) < needed:
                     for ask in await group.ended():
                         part = self.asked.pop(ask)
-                        following = self._take(ask, part)
+                        following = await self._take(ask, part)
                         if following is None and part.number not in results:
                             spare -= 1
                             if spare < 0:
@@ -190,52 +219,78 @@ class _Delegating:
                         if following is not None:
                             group.add(following)
         finally:
-            for part in self.asked.values():
-                self.crew.load.under_way[part.tried[-1]] -= 1
+            for ask, part in self.asked.items():
+                self.crew.load.remove(part.tried[-1])
+                if isinstance(ask.content, AwaitResult):
+                    self.ctx.progress(ask.to, Forget(ask.content.worker, ask.content.task_id))
         return dict(sorted(results.items()))
 
-    def _take(self, ask: Ask[Any], part: _Part) -> Ask[Any] | None:
+    async def _take(self, ask: Ask[Any], part: _Part) -> Ask[Any] | None:
         """Take the end of an ask in; what is asked for this part next, if anything."""
+        worker, reports = part.tried[-1], self.work.reports
         if ask.error is None and ask.answer is not None and ask.answer.__class__ not in _REPORTED:  # nearly always
             self._done(part, ask.answer)
             return None
-        worker, reports = part.tried[-1], self.work.reports
-        error, result = _outcome(ask)
-        if error is None and result is None and reports is not None and ask.to != reports:
-            report: Ask[Any] = self.ctx.ask(reports, AwaitResult(worker, ask.content.id), timeout=ask.timeout)
+        if ask.error is None and ask.answer is None and reports is not None:
+            wanted = AwaitResult(worker, ask.content.id, self.plan.at)
+            report: Ask[Any] = self.ctx.ask(reports, wanted, timeout=ask.timeout)
             self.asked[report] = part
             return report
+        error, result = _outcome(ask)
         if error is None:
             self._done(part, result)
             return None
-        self.crew.load.under_way[worker] -= 1
+        self.crew.load.remove(worker)
         part.errors.append(f"{worker}: {error}")
         if part.left is not None and not isinstance(ask.error, (UnknownAgent, MailboxFull)):
-            part.left -= part.left // (self.crew.how.attempts - len(part.tried) + 1)
+            part.left -= _allotment(part.left, self.crew.how.attempts - len(part.tried) + 1)
         if len(part.tried) >= self.crew.how.attempts:
             return None
-        (another,) = self.crew.assign([part.content], part.tried)
+        return await self._again(part)
+
+    async def _again(self, part: _Part) -> Ask[Any] | None:
+        """Give a part that failed to another, the same one in a run again; None if there is nobody."""
+        assign = self.crew.assign
+        try:
+            (another,) = await self.ctx.effect(
+                f"again {part.number}/{len(part.tried)}", lambda key: assign([part.content], part.tried), type=list[str]
+            )
+        except NoWorkers as nobody:
+            part.errors.append(str(nobody))
+            return None
         return self._ask(part, another)
 
     def _ask(self, part: _Part, worker: str) -> Ask[Any]:
         how, number, attempt = self.crew.how, part.number + 1, len(part.tried) + 1
-        budget = None if part.left is None else part.left // (how.attempts - attempt + 1)
+        budget = None if part.left is None else _allotment(part.left, how.attempts - attempt + 1)
         task = Task(
             f"{self.work.id}/{number}", part.content, number, len(self.parts), attempt, budget, self.work.progress
         )
-        part.tried.append(worker)
-        self.crew.load.under_way[worker] += 1
         ask: Ask[Any] = self.ctx.ask(worker, task, timeout=how.timeout)
+        part.tried.append(worker)
+        self.crew.load.add(worker)
         self.asked[ask] = part
         return ask
 
     def _done(self, part: _Part, result: Any) -> None:
         worker = part.tried[-1]
-        self.crew.load.under_way[worker] -= 1
+        self.crew.load.remove(worker)
         self.results[part.number] = result
         if self.work.progress is not None:
             told = TaskProgress(self.work.id, worker, part.number + 1, len(self.parts), len(self.results))
             self.ctx.progress(self.work.progress, told)
+
+
+def _shares(budget: int | None, parts: int) -> list[int | None]:
+    """A budget, divided as evenly as it goes."""
+    if budget is None:
+        return [None] * parts
+    return [budget * (number + 1) // parts - budget * number // parts for number in range(parts)]
+
+
+def _allotment(left: int, attempts: int) -> int:
+    """What the next of so many attempts may spend of what is left: an even share, and 1 at least if there is 1."""
+    return max(left // attempts, min(1, left))
 
 
 def _outcome(ask: Ask[Any]) -> tuple[str | None, Any]:
@@ -246,7 +301,12 @@ def _outcome(ask: Ask[Any]) -> tuple[str | None, Any]:
         return str(ask.error), None
     answer = ask.answer
     if isinstance(answer, TaskResult) or (isinstance(answer, dict) and answer.keys() == _FIELDS):
-        told = msgspec.convert(answer, TaskResult, from_attributes=True)
+        try:
+            told = msgspec.convert(answer, TaskResult, from_attributes=True)
+        except msgspec.ValidationError as wrong:
+            return f"its answer is no result: {wrong}", None
+        if told.task_id is not None and isinstance(ask.content, Task) and told.task_id != ask.content.id:
+            return f"it answered with the result of another task, {told.task_id}", None
         return told.error, told.result
     return None, answer
 

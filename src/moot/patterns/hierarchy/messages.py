@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from moot import Payload, ReplyTo, Request
 
-__all__ = ["AwaitResult", "Ready", "Task", "TaskProgress", "TaskRequest", "TaskResult"]
+__all__ = ["AwaitResult", "Forget", "Ready", "Task", "TaskProgress", "TaskRequest", "TaskResult"]
+
+
+Budget = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class TaskRequest(Request[Any]):
@@ -16,7 +21,7 @@ class TaskRequest(Request[Any]):
     """
 
     task: Any
-    budget: int | None = None
+    budget: Budget | None = None
 
 
 class Task(Request[Any]):
@@ -31,7 +36,7 @@ class Task(Request[Any]):
     number: int = 1
     parts: int = 1
     attempt: int = 1
-    budget: int | None = None
+    budget: Budget | None = None
     progress: ReplyTo | None = None
 
 
@@ -46,7 +51,17 @@ class TaskResult(Payload):
 
 
 class AwaitResult(Request[TaskResult]):
-    """Answer when ``worker`` has sent its result of the task ``task_id``; asked of a `Reports`."""
+    """Answer when ``worker`` has sent its result of the task ``task_id``, which was given to it at or after ``since``;
+    asked of a `Reports`.
+    """
+
+    worker: str
+    task_id: str
+    since: float
+
+
+class Forget(Payload):
+    """Nobody waits any more for ``worker`` to send its result of the task ``task_id``."""
 
     worker: str
     task_id: str

@@ -70,4 +70,4 @@ class ByKey(msgspec.Struct, frozen=True):
 
 
 def _weight(key: str, worker: str) -> bytes:
-    return blake2b(f"{key}\0{worker}".encode(), digest_size=8).digest()
+    return blake2b(f"{key}\0{worker}".encode(errors="surrogatepass"), digest_size=8).digest()
