@@ -11,7 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moot import Agent, AgentContext, AgentManager, AgentMessage, AskTimeout, Request, TurnError, handles
+from moot import (
+    Agent,
+    AgentContext,
+    AgentManager,
+    AgentMessage,
+    AskTimeout,
+    InvalidPayload,
+    Request,
+    TurnError,
+    handles,
+)
 from moot.patterns.hierarchy import (
     ByKey,
     Delegation,
@@ -478,7 +488,7 @@ async def test_what_cannot_be_a_task_is_refused() -> None:
 
         with pytest.raises(TurnError, match="not a str; put it in a list"):
             await manager.ask("letters", TaskRequest("one task"))
-        with pytest.raises(TurnError, match="budget"):
+        with pytest.raises(InvalidPayload, match="budget"):
             await manager.ask("boss", {"task": [1], "budget": -7}, message_type="task_request")
         assert await manager.ask("boss", TaskRequest([3])) == [9]
     with pytest.raises(ValueError, match="cannot be a worker of its own"):
