@@ -13,7 +13,6 @@ from moot.patterns.contract_net import (
     CallForProposals,
     ContractInitiator,
     Contractor,
-    Fulfilled,
     Propose,
     Refuse,
     RejectProposal,
@@ -28,16 +27,16 @@ class Roofer(Contractor):
         self.price = price
         self.is_afraid_of_heights = is_afraid_of_heights
 
-    def propose(self, call: CallForProposals, ctx: AgentContext[Fulfilled]) -> Propose | Refuse:
+    def propose(self, call: CallForProposals, ctx: AgentContext) -> Propose | Refuse:
         return Propose(self.price) if self.price else Refuse("on holiday")
 
-    def perform(self, accept: AcceptProposal, ctx: AgentContext[Fulfilled]) -> Any:
+    def perform(self, accept: AcceptProposal, ctx: AgentContext) -> Any:
         if self.is_afraid_of_heights:
             raise RuntimeError("it is too high")
         return f"{accept.task} is mended by {self.id} for {accept.proposal.cost:.0f}"
 
     @handles
-    async def on_reject(self, reject: RejectProposal, ctx: AgentContext[Fulfilled]) -> None:
+    async def on_reject(self, reject: RejectProposal, ctx: AgentContext) -> None:
         print(f"{self.id}'s proposal is rejected")
 
 

@@ -15,7 +15,6 @@ from moot.patterns.contract_net import (
     CallForProposals,
     ContractInitiator,
     Contractor,
-    Fulfilled,
     Inform,
     NoContractor,
     Propose,
@@ -44,11 +43,11 @@ class Builder(Contractor):
         self.rejected = 0
         self.cancelled = 0
 
-    async def propose(self, call: CallForProposals, ctx: AgentContext[Fulfilled]) -> Any:
+    async def propose(self, call: CallForProposals, ctx: AgentContext) -> Any:
         await asyncio.sleep(self.thinks)
         return Propose(self.cost) if self.cost > 0 else Refuse("no time")
 
-    async def perform(self, accept: AcceptProposal, ctx: AgentContext[Fulfilled]) -> str:
+    async def perform(self, accept: AcceptProposal, ctx: AgentContext) -> str:
         try:
             await asyncio.sleep(self.works)
         except asyncio.CancelledError:
@@ -60,7 +59,7 @@ class Builder(Contractor):
         return f"{accept.task} by {self.id}"
 
     @handles
-    async def on_reject(self, reject: RejectProposal, ctx: AgentContext[Fulfilled]) -> None:
+    async def on_reject(self, reject: RejectProposal, ctx: AgentContext) -> None:
         self.rejected += 1
 
 
@@ -130,6 +129,9 @@ class Rubbish(Agent):
         Propose(math.nan),
         Propose(-math.inf),
         Propose(-1.0),
+        Propose("cheap"),  # type: ignore[arg-type]
+        Propose(None),  # type: ignore[arg-type]
+        Refuse(5),  # type: ignore[arg-type]
         [1, 2],
     ],
     ids=str,
@@ -149,7 +151,7 @@ async def test_plain_maps_are_proposals_too() -> None:
 
 async def test_terms_are_changed_from_call_to_call() -> None:
     class Haggler(Builder):
-        def propose(self, call: CallForProposals, ctx: AgentContext[Fulfilled]) -> Propose:  # type: ignore[override]
+        def propose(self, call: CallForProposals, ctx: AgentContext) -> Propose:  # type: ignore[override]
             return Propose(call.task["offer"] if call.task["offer"] >= self.cost else self.cost * 2)
 
     def revise(task: Any, proposals: dict[str, Propose]) -> Any:
@@ -165,6 +167,82 @@ async def test_the_score_decides() -> None:
     tender = Tender(score=lambda name, proposal: proposal.cost / trusted[name])
 
     assert (await award(1, Builder("b", 3), Builder("a", 5), tender=tender)).contractor == "a"
+
+
+@pytest.mark.parametrize("score", [lambda terms: terms["quality"], lambda terms: math.nan, lambda terms: "good"])
+async def test_a_proposal_that_cannot_be_scored_harms_nobody_but_its_sender(score: Any) -> None:
+    tender = Tender(score=lambda name, proposal: score(proposal.terms) if name == "odd" else proposal.cost)
+
+    found = await award(1, Builder("dear", 5), Builder("odd", 2), Builder("cheap", 1), tender=tender)
+
+    assert found.contractor == "cheap"
+
+
+async def test_terms_are_not_revised_when_nobody_has_proposed() -> None:
+    tender = Tender(rounds=3, revise=lambda task, proposals: min(one.cost for one in proposals.values()))
+
+    with pytest.raises(TurnError, match="nobody fulfils"):
+        await award(1, Builder("a", 0), tender=tender)
+
+
+async def test_contracts_that_one_message_brings_about_are_different_ones() -> None:
+    results: list[str] = []
+
+    class Listening(Agent):
+        topics = ("spring",)
+
+        @handles
+        async def on_go(self, message: Go, ctx: AgentContext) -> None:
+            house = await contract_net(ctx, f"a house for {self.id}", "a")
+            bridge = await contract_net(ctx, f"a bridge for {self.id}", "a")
+            results.extend((house.result, bridge.result))
+
+    async with AgentManager() as manager:
+        for agent in (Builder("a", 1), Listening("x"), Listening("y")):
+            await manager.register(agent)
+        await manager.publish("spring", Go())
+        await manager.settle()
+
+    assert sorted(results) == sorted(f"{what} for {who} by a" for what in ("a house", "a bridge") for who in "xy")
+
+
+async def test_a_contractor_proposes_while_it_works_and_works_on_one_thing_at_a_time() -> None:
+    async with AgentManager() as manager:
+        builder = Builder("a", 1, works=30)
+        await manager.register(builder)
+        await manager.register(ContractInitiator("initiator", ["a"], Tender(timeout=500)))
+        asks = []
+        for number in range(4):
+            asks.append(asyncio.ensure_future(manager.ask("initiator", Award(number), timeout=1000)))
+            await asyncio.sleep(1)
+
+        assert [one.result for one in await asyncio.gather(*asks)] == [f"{number} by a" for number in range(4)]
+        assert asyncio.get_running_loop().time() >= 120
+
+
+async def test_who_has_proposed_is_told_when_nothing_comes_of_it() -> None:
+    builders = [Builder("a", 1, works=100), Builder("b", 2), Builder("c", 3)]
+    with pytest.raises(AskTimeout):
+        await award(1, *builders, tender=Tender(timeout=200), timeout=50)
+    assert [builder.rejected for builder in builders] == [1, 1, 1]
+
+    failing = [Builder("a", 1, fails=True), Builder("b", 2, fails=True)]
+    with pytest.raises(TurnError):
+        await award(1, *failing)
+    assert all(builder.rejected for builder in failing)
+
+
+async def test_a_contractor_that_is_about_to_start_is_waited_for() -> None:
+    async with AgentManager() as manager:
+        await manager.register(Builder("a", 1, works=5))
+        await manager.register(ContractInitiator("initiator", ["a"], Tender(deadline=2)))
+        asking = asyncio.ensure_future(manager.ask("initiator", Award("a wall"), timeout=100))
+        await asyncio.sleep(1)
+        await manager.unregister("a")
+        await asyncio.sleep(1)
+        await manager.register(Builder("a", 1))
+
+        assert (await asking).result == "a wall by a"
 
 
 async def test_a_contract_given_again_is_answered_as_before() -> None:
@@ -222,7 +300,9 @@ class Go(Payload):
     pass
 
 
-@pytest.mark.parametrize("wrong", [{"deadline": 0}, {"timeout": -1}, {"rounds": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"deadline": 0}, {"deadline": math.inf}, {"timeout": -1}, {"patience": -1}, {"rounds": 0}]
+)
 def test_a_tender_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="above 0 s"):
+    with pytest.raises(ValueError, match=r"above 0 s|1 round"):
         Tender(**wrong)

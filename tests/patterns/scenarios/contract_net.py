@@ -19,7 +19,6 @@ from moot.patterns.contract_net import (
     CallForProposals,
     ContractInitiator,
     Contractor,
-    Fulfilled,
     Propose,
     Refuse,
     Tender,
@@ -32,7 +31,7 @@ TASKS = 3
 class Builder(Contractor):
     capabilities = ("building",)
 
-    async def propose(self, call: CallForProposals, ctx: AgentContext[Fulfilled]) -> Any:
+    async def propose(self, call: CallForProposals, ctx: AgentContext) -> Any:
         mood = ctx.random.random()
         if mood < 0.15:
             return Refuse("no time")
@@ -40,7 +39,7 @@ class Builder(Contractor):
             await asyncio.sleep(1000)
         return Propose(ctx.random.randint(1, 20))
 
-    async def perform(self, accept: AcceptProposal, ctx: AgentContext[Fulfilled]) -> Any:
+    async def perform(self, accept: AcceptProposal, ctx: AgentContext) -> Any:
         mood = ctx.random.random()
         if mood < 0.2:
             raise ValueError("it fell down")

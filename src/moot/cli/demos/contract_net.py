@@ -14,7 +14,6 @@ from moot.patterns.contract_net import (
     CallForProposals,
     ContractInitiator,
     Contractor,
-    Fulfilled,
     Inform,
     Propose,
     Refuse,
@@ -36,7 +35,7 @@ class Workshop(Contractor):
         self.fails = fails
         self.said = said
 
-    async def propose(self, call: CallForProposals, ctx: AgentContext[Fulfilled]) -> Any:
+    async def propose(self, call: CallForProposals, ctx: AgentContext) -> Any:
         mood = ctx.random.random()
         if mood < 0.15:
             self.said[call.task, self.id] = "refused"
@@ -48,7 +47,7 @@ class Workshop(Contractor):
         self.said.setdefault((call.task, self.id), str(cost))
         return Propose(cost)
 
-    async def perform(self, accept: AcceptProposal, ctx: AgentContext[Fulfilled]) -> str:
+    async def perform(self, accept: AcceptProposal, ctx: AgentContext) -> str:
         await asyncio.sleep(3)
         if ctx.random.random() < self.fails:
             raise ValueError("the saw broke")

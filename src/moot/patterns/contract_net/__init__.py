@@ -6,7 +6,7 @@ whose terms are changed (SC00030H). Proposals and results are answers to asks, s
 a `CallForProposals` and, if it is chosen, an `AcceptProposal`.
 """
 
-from moot.patterns.contract_net.agents import Award, ContractInitiator, Contractor, Fulfilled
+from moot.patterns.contract_net.agents import Award, ContractInitiator, Contractor
 from moot.patterns.contract_net.messages import AcceptProposal, CallForProposals, Propose, Refuse, RejectProposal
 from moot.patterns.contract_net.tender import Inform, NoContractor, Tender, contract_net
 
@@ -16,7 +16,6 @@ __all__ = [
     "CallForProposals",
     "ContractInitiator",
     "Contractor",
-    "Fulfilled",
     "Inform",
     "NoContractor",
     "Propose",

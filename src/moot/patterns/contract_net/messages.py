@@ -41,6 +41,6 @@ class AcceptProposal(Request[Any]):
 
 
 class RejectProposal(Payload):
-    """Another has done it."""
+    """The contract is not yours, or no longer: another has done it, or nobody is to."""
 
     contract: str

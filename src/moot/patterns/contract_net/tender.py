@@ -7,6 +7,7 @@ one that has failed, or not answered in time, is followed by another.
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from moot import AgentContext, MootError
+from moot import AgentContext, AgentStopped, MailboxFull, MootError, UnknownAgent
 from moot.patterns.contract_net.messages import AcceptProposal, CallForProposals, Propose, Refuse, RejectProposal
 
 __all__ = ["Inform", "NoContractor", "Tender", "contract_net"]
@@ -48,29 +49,41 @@ class NoContractor(MootError):
 class Tender(msgspec.Struct, frozen=True):
     """How a contract is given.
 
-    ``deadline``: seconds for proposals; ``timeout``: seconds for the work. ``score`` of a contractor and its proposal:
-    the lowest wins, by default the cost; of equal ones, who was asked first. ``revise`` is given the task and the
-    proposals of a round and returns the task of the next call, or None when it will choose; after ``rounds`` calls it
-    must.
+    ``deadline``: seconds for proposals; ``timeout``: seconds for the work; ``patience``: seconds in which a contractor
+    that is not there, or has no room, is tried again before it counts as failed. ``score`` of a contractor and its
+    proposal: the lowest wins, by default the cost; of equal ones, who was asked first. ``revise`` is given the task and
+    the proposals of a round and returns the task of the next call, or None when it will choose; after ``rounds`` calls,
+    or without proposals, it is not asked.
     """
 
     deadline: float = 10.0
     timeout: float = 60.0
+    patience: float = 5.0
     score: Callable[[str, Propose], float] = lambda contractor, proposal: proposal.cost
     rounds: int = 1
     revise: Callable[[Any, dict[str, Propose]], Any] = lambda task, proposals: None
 
     def __post_init__(self) -> None:
-        if not (self.deadline > 0 and self.timeout > 0 and self.rounds >= 1):
-            raise ValueError("deadline and timeout are above 0 s, and there is 1 round or more")
+        if not (0 < self.deadline < math.inf and 0 < self.timeout < math.inf and self.patience >= 0):
+            raise ValueError("deadline and timeout are above 0 s and have an end, and patience is 0 s or more")
+        if self.rounds < 1:
+            raise ValueError(f"there is 1 round or more, not {self.rounds}")
+
+
+class _Called(msgspec.Struct, frozen=True):
+    """Who is called, for which contract."""
+
+    contract: str
+    contractors: list[str]
 
 
 class _Round(msgspec.Struct, frozen=True):
-    """What was decided after a call: the next task, or the proposals, best first; and who is out, and why."""
+    """What was decided after a call: the next task, or the proposals, best first; who proposed; who is out, and why."""
 
     again: bool
     task: Any
     ranking: list[tuple[str, Propose]]
+    proposed: list[str]
     reasons: dict[str, str]
 
 
@@ -91,48 +104,112 @@ async def contract_net(
 ) -> Inform:
     """Have ``task`` done by the best of ``contractors``: agents, or all who can if that is ``capability:NAME``.
 
-    ``contract`` is its id, by default that of the message that is handled; two in one turn need two. Proposals that
-    were not accepted are rejected when the turn commits.
+    ``contract`` is its id, by default one of its own. Whoever has proposed and is not the one that has done it is sent
+    a `RejectProposal`.
 
     Raises:
         NoContractor: nobody does it.
     """
-    tender = tender if tender is not None else Tender()
-    contract = contract if contract is not None else ctx.message.id
-    found = await ctx.effect(f"contractors of {contract}", lambda key: _found(ctx, contractors), type=list[str])
-    for number in range(1, tender.rounds + 1):
-        call = CallForProposals(contract, task, number)
-        asks = [ctx.ask(name, call, timeout=tender.deadline) for name in found]
-        told = await ctx.gather(asks, return_exceptions=True)
-        answers = dict(zip(found, told, strict=True))
-        decide = partial(_decide, tender, task, answers, number)
-        decided: _Round = await ctx.effect(f"round {number} of {contract}", decide, type=_Round)
-        if not decided.again:
-            return await _award(ctx, contract, tender, decided)
-        task = decided.task
-    raise AssertionError("the last round decides")
+    find = partial(_call, ctx, contractors, contract)
+    called: _Called = await ctx.effect("call for proposals", find, type=_Called)
+    return await _Net(ctx, called, tender if tender is not None else Tender()).run(task)
 
 
-def _found(ctx: AgentContext[Any], contractors: str | Sequence[str]) -> list[str]:
-    named = ctx.find(contractors.removeprefix(CAPABILITY)) if isinstance(contractors, str) else contractors
-    return list(dict.fromkeys(named))
+def _call(ctx: AgentContext[Any], contractors: str | Sequence[str], contract: str | None, key: str) -> _Called:
+    named = [contractors] if isinstance(contractors, str) else list(contractors)
+    if len(named) == 1 and named[0].startswith(CAPABILITY):
+        named = ctx.find(named[0].removeprefix(CAPABILITY))
+    return _Called(contract if contract is not None else key, list(dict.fromkeys(named)))
 
 
-def _decide(tender: Tender, task: Any, answers: dict[str, Any], number: int, _key: str) -> _Round:
-    proposals: dict[str, Propose] = {}
-    reasons: dict[str, str] = {}
-    for name, answer in answers.items():
-        proposal = _read(answer)
-        if isinstance(proposal, Propose):
-            proposals[name] = proposal
-        else:
-            reasons[name] = proposal
-    revised = None if number == tender.rounds else tender.revise(task, dict(proposals))
-    if revised is not None:
-        return _Round(True, revised, [], reasons)
-    scores = {name: tender.score(name, proposal) for name, proposal in proposals.items()}
-    ranking = sorted(proposals.items(), key=lambda one: scores[one[0]])
-    return _Round(False, task, ranking, reasons)
+class _Net:
+    """One contract under way."""
+
+    def __init__(self, ctx: AgentContext[Any], called: _Called, tender: Tender) -> None:
+        self.ctx = ctx
+        self.contract = called.contract
+        self.contractors = called.contractors
+        self.tender = tender
+        self.proposed: dict[str, None] = {}
+
+    async def run(self, task: Any) -> Inform:
+        try:
+            for number in range(1, self.tender.rounds + 1):
+                decide = partial(self._round, task, number)
+                decided: _Round = await self.ctx.effect(f"round {number} of {self.contract}", decide, type=_Round)
+                self.proposed |= dict.fromkeys(decided.proposed)
+                if not decided.again:
+                    break
+                task = decided.task
+            inform = await self._award(decided)
+        except (NoContractor, asyncio.CancelledError):  # the turn takes no effect, but who holds something is told
+            for name in self.proposed:
+                self.ctx.progress(name, RejectProposal(self.contract))
+            raise
+        for name in self.proposed:
+            if name != inform.contractor:
+                self.ctx.send(name, RejectProposal(self.contract))
+        return inform
+
+    async def _round(self, task: Any, number: int, key: str) -> _Round:
+        """Call for proposals, and decide on those that come."""
+        call = CallForProposals(self.contract, task, number)
+        asks = [self.ctx.ask(name, call, timeout=self.tender.deadline) for name in self.contractors]
+        told = await self.ctx.gather(asks, return_exceptions=True)
+        proposals: dict[str, Propose] = {}
+        reasons: dict[str, str] = {}
+        for name, answer in zip(self.contractors, told, strict=True):
+            proposal = _read(answer)
+            if isinstance(proposal, Propose):
+                proposals[name] = proposal
+            else:
+                reasons[name] = proposal
+        proposed = list(proposals)
+        if proposals and number < self.tender.rounds:
+            revised = self.tender.revise(task, dict(proposals))
+            if revised is not None:
+                return _Round(True, revised, [], proposed, reasons)
+        return _Round(False, task, self._ranked(proposals, reasons), proposed, reasons)
+
+    def _ranked(self, proposals: dict[str, Propose], reasons: dict[str, str]) -> list[tuple[str, Propose]]:
+        scores: dict[str, float] = {}
+        for name, proposal in proposals.items():
+            try:
+                score = self.tender.score(name, proposal)
+                if not math.isfinite(score):
+                    reasons[name] = f"its proposal was scored {score}"
+                else:
+                    scores[name] = score
+            except Exception as error:  # noqa: BLE001 - what it is given comes from a contractor, and harms only that one
+                reasons[name] = f"its proposal could not be scored: {type(error).__name__}: {error}"
+        return [(name, proposals[name]) for name in sorted(scores, key=scores.__getitem__)]
+
+    async def _award(self, decided: _Round) -> Inform:
+        reasons = dict(decided.reasons)
+        tried: list[str] = []
+        for name, proposal in decided.ranking:
+            perform = partial(self._perform, name, AcceptProposal(self.contract, decided.task, proposal))
+            ended: _Ended = await self.ctx.effect(f"{self.contract} with {name}", perform, type=_Ended)
+            if ended.error is None:
+                return Inform(self.contract, name, proposal, ended.result, tuple(tried))
+            self.ctx.progress(name, RejectProposal(self.contract))  # if it still works at it, it is to stop
+            tried.append(name)
+            reasons[name] = ended.error
+        raise NoContractor(self.contract, reasons)
+
+    async def _perform(self, name: str, accept: AcceptProposal, key: str) -> _Ended:
+        """Have one contractor do it. One that is not there is waited for: it may be about to start again."""
+        waited, pause = 0.0, 0.05
+        while True:
+            try:
+                return _Ended(None, await self.ctx.ask(name, accept, timeout=self.tender.timeout))
+            except (UnknownAgent, AgentStopped, MailboxFull) as error:
+                if waited >= self.tender.patience:
+                    return _Ended(f"it failed: {error}")
+                await asyncio.sleep(pause)
+                waited, pause = waited + pause, min(1.0, pause * 2)
+            except MootError as error:
+                return _Ended(f"it failed: {error}")
 
 
 def _read(answer: Any) -> Propose | str:
@@ -142,33 +219,9 @@ def _read(answer: Any) -> Propose | str:
             raise answer
         return str(answer)
     try:
-        read: Propose | Refuse = msgspec.convert(answer, Propose | Refuse)
-    except msgspec.ValidationError as error:
+        read: Propose | Refuse = msgspec.convert(msgspec.to_builtins(answer), Propose | Refuse)
+    except (msgspec.ValidationError, TypeError, ValueError, RecursionError) as error:
         return f"it answered with neither a proposal nor a refusal: {error}"
     if isinstance(read, Refuse):
         return f"it refused: {read.reason}" if read.reason else "it refused"
     return read if 0 <= read.cost < math.inf else f"its cost of {read.cost} is no cost"
-
-
-async def _award(ctx: AgentContext[Any], contract: str, tender: Tender, decided: _Round) -> Inform:
-    reasons = dict(decided.reasons)
-    tried: list[str] = []
-    for name, proposal in decided.ranking:
-        accept = AcceptProposal(contract, decided.task, proposal)
-        perform = partial(_perform, ctx, name, accept, tender.timeout)
-        ended: _Ended = await ctx.effect(f"{contract} with {name}", perform, type=_Ended)
-        if ended.error is None:
-            for other, _ in decided.ranking:
-                if other != name and other not in tried:
-                    ctx.send(other, RejectProposal(contract))
-            return Inform(contract, name, proposal, ended.result, tuple(tried))
-        tried.append(name)
-        reasons[name] = ended.error
-    raise NoContractor(contract, reasons)
-
-
-async def _perform(ctx: AgentContext[Any], name: str, accept: AcceptProposal, timeout: float, _key: str) -> _Ended:
-    try:
-        return _Ended(None, await ctx.ask(name, accept, timeout=timeout))
-    except MootError as error:
-        return _Ended(f"it failed: {error}")
