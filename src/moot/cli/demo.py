@@ -14,6 +14,7 @@ __all__ = ["DEMOS", "app"]
 
 DEMOS = {
     "pipeline": Command("moot.cli.demos.pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
+    "saga": Command("moot.cli.demos.saga", "saga", "A trip is booked step by step, and undone where it fails."),
 }
 
 

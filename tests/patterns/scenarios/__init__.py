@@ -1,3 +1,3 @@
 """The scenarios that the suite of patterns runs, a module each; see `tests.patterns.suite`."""
 
-NAMES = ["hierarchy", "pipeline", "scatter_gather"]
+NAMES = ["hierarchy", "pipeline", "saga", "scatter_gather"]
