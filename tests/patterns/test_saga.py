@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moot import Agent, AgentContext, AgentManager, AskTimeout, Backoff, Payload, Request, RetryPolicy, handles
+from moot import (
+    Agent,
+    AgentContext,
+    AgentManager,
+    AskTimeout,
+    Backoff,
+    Payload,
+    Request,
+    RetryPolicy,
+    TimeoutPolicy,
+    handles,
+)
 from moot.patterns.saga import Abort, RunSaga, SagaAborted, SagaAgent, SagaPolicy, SagaResult, SagaStepEnded, Step, saga
 from moot.testing import FakeContext, SimulatedBackend, run
 
@@ -19,6 +30,10 @@ Mood = Literal["ok", "raise", "late", "hang", "rubbish"]
 QUICK = SagaPolicy(undo_attempts=3, forward_attempts=3, backoff=Backoff(0.01, 0.1), undo_timeout=1.0, patience=0.5)
 
 STEADY = msgspec.structs.replace(QUICK, undo_attempts=12)
+
+
+class Go(Payload):
+    pass
 
 
 class Do(Request[int]):
@@ -167,6 +182,34 @@ async def test_an_asker_that_gives_up_while_steps_go_well_leaves_all_of_them_don
     assert waiter.done == ["a", "b", "c"]
 
 
+class Interrupted(Agent):
+    """Runs a saga in a turn that is cut off again and again, and run again."""
+
+    retry = RetryPolicy(100, Backoff(0, 0))
+    timeouts = TimeoutPolicy(run_timeout=0.5)
+    outcome: Abort | None = None
+
+    @handles
+    async def go(self, message: Go, ctx: AgentContext) -> None:
+        try:
+            await saga(ctx, trip("a"), QUICK)
+        except SagaAborted as error:
+            self.outcome = error.abort
+
+
+async def test_a_step_that_an_earlier_run_had_asked_for_is_undone_though_it_is_refused_now() -> None:
+    ledger, runner = Ledger("ledger", {"do a": ["late", "raise"]}), Interrupted("runner")
+    async with AgentManager() as manager:
+        await manager.register(ledger)
+        await manager.register(runner)
+        await manager.tell("runner", Go())
+        await manager.settle()
+
+    assert ledger.notes == ["do a", "undo a"]
+    assert runner.outcome is not None
+    assert runner.outcome.undone == ("a",)
+
+
 class Wait(Request[bool]):
     step: str
 
@@ -270,10 +313,6 @@ def test_an_agent_that_could_be_stopped_in_the_middle_is_refused() -> None:
 
     with pytest.raises(TypeError, match="stopped in the middle"):
         Hasty("saga", trip("a"))
-
-
-class Go(Payload):
-    pass
 
 
 class Runner(Agent):

@@ -1,14 +1,15 @@
 """Running a saga: forward while it goes, then, if it must be, backward.
 
 Each step is one recorded effect, whose value says what came of it; so is each compensation. A run again finds what
-was recorded and never looks at the other way: a saga that has begun to undo does not go forward any more.
+was recorded and never looks at the other way: a saga that has begun to undo does not go forward any more. A step that
+an earlier run may have asked for, without recording what came of it, may have happened whatever is answered now.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -89,8 +90,11 @@ class _Run:
         self.how = how
         self.results = dict(results)
         self.ended = ended
+        self.may_be_asked = False
+        """Whether an earlier run may have asked for what comes next: it recorded what came before."""
 
     async def forward(self, steps: Sequence[Step]) -> dict[str, Any]:
+        await self._recorded("saga begins", _nothing)
         done: list[Step] = []
         is_past_pivot = False
         for step in steps:
@@ -133,23 +137,35 @@ class _Run:
         to = (step.undo_to or step.to) if is_undo else step.to
         timeout = self.how.undo_timeout if is_undo else step.timeout
 
-        async def attempt(_: str) -> Fate:
+        async def attempt() -> Fate:
             try:
                 request = self._made(asked)
             except Exception as error:  # noqa: BLE001 - a step whose request cannot be made has failed, as any other
                 return Fate(error=_text(error), happened=False)
             return await self._tried(step, to, request, timeout, attempts)
 
-        fate = await self.ctx.effect(f"saga {what} {step.id}", attempt, type=Fate)
+        fate = await self._recorded(f"saga {what} {step.id}", attempt)
         if fate.error is None and not is_undo:
             return msgspec.structs.replace(fate, answer=answer_of(self._made(asked), fate.answer))
+        return fate
+
+    async def _recorded(self, name: str, make: Callable[[], Awaitable[Fate]]) -> Fate:
+        is_made = False
+
+        async def once(_: str) -> Fate:
+            nonlocal is_made
+            is_made = True
+            return await make()
+
+        fate = await self.ctx.effect(name, once, type=Fate)
+        self.may_be_asked = not is_made
         return fate
 
     def _made(self, asked: Asked) -> Request[Any]:
         return asked(dict(self.results)) if callable(asked) else asked
 
     async def _tried(self, step: Step, to: str, request: Request[Any], timeout: float, attempts: int) -> Fate:
-        waited, happened, tries = 0.0, False, 0
+        waited, happened, tries = 0.0, self.may_be_asked, 0
         for pause in _pauses(self.how.backoff):
             try:
                 answer = answer_of(request, await self.ctx.ask(to, request, timeout=timeout))
@@ -164,6 +180,10 @@ class _Run:
                     return Fate(error=_text(error), happened=happened)
             await asyncio.sleep(pause)
         raise AssertionError("pauses have no end")
+
+
+async def _nothing() -> Fate:
+    return Fate()
 
 
 def _pauses(backoff: Backoff) -> itertools.chain[float]:
