@@ -1,3 +1,3 @@
 """The scenarios that the suite of patterns runs, a module each; see `tests.patterns.suite`."""
 
-NAMES = ["hierarchy", "pipeline", "saga", "scatter_gather"]
+NAMES = ["blackboard", "hierarchy", "pipeline", "saga", "scatter_gather"]
