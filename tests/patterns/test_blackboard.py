@@ -122,6 +122,7 @@ async def test_if_nobody_else_can_the_board_ends_and_says_what_was_abandoned() -
 
     assert solution.reason is StopReason.EXHAUSTED
     assert [entry.level for entry in solution.entries] == ["letter", "letter"]
+    assert sorted(solution.abandoned) == ["speller: a", "speller: b"]
 
 
 async def test_a_source_that_stops_while_it_has_a_claim_loses_it_at_once() -> None:

@@ -13,6 +13,9 @@ from moot.cli.app import Command, LazyGroup
 __all__ = ["DEMOS", "app"]
 
 DEMOS = {
+    "blackboard": Command(
+        "moot.cli.demos.blackboard", "blackboard", "Misheard syllables become a sentence on a board."
+    ),
     "pipeline": Command("moot.cli.demos.pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
     "saga": Command("moot.cli.demos.saga", "saga", "A trip is booked step by step, and undone where it fails."),
 }

@@ -11,7 +11,7 @@ from moot.patterns.blackboard import BlackboardAgent, Entry, Hypothesis, Interes
 from tests.patterns.suite import CLIENT, Begin
 
 NUMBERS = (1, 2, 3, 4)
-LIMITS = Limits(parallel=3, lease=1.0, attempts=30, quiet=4.0)
+LIMITS = Limits(parallel=3, lease=2.0, attempts=80, failures=8, quiet=8.0)
 
 
 class Squarer(KnowledgeSource):
@@ -20,7 +20,7 @@ class Squarer(KnowledgeSource):
     timeouts = TimeoutPolicy(run_timeout=3.0)
 
     def __init__(self, agent_id: str, mood: str) -> None:
-        super().__init__(agent_id, "board", announce_every=0.5)
+        super().__init__(agent_id, "board", announce_every=2.0)
         self.mood = mood
 
     async def contribute(self, entry: Entry, ctx: AgentContext) -> Any:
@@ -31,7 +31,7 @@ class Squarer(KnowledgeSource):
         if self.mood == "rubbish":
             return [Hypothesis("square", entry.key, 0, float("nan")), "rubbish"]
         if self.mood == "lies late":
-            await asyncio.sleep(1.2)
+            await asyncio.sleep(2.2)
             return [Hypothesis("square", f"square of {entry.key}", -1, 1.0)]
         return [Hypothesis("square", f"square of {entry.key}", entry.content**2, 0.9)]
 
@@ -49,7 +49,7 @@ class Client(Agent):
     @handles
     async def begin(self, message: Begin, ctx: AgentContext) -> None:
         numbers = tuple(Hypothesis("number", str(number), number) for number in NUMBERS)
-        solution = await ctx.ask("board", Solve("squares", numbers, budget=500, seconds=100), timeout=120)
+        solution = await ctx.ask("board", Solve("squares", numbers, budget=500, seconds=400), timeout=500)
         await ctx.shared_state.set("outcome", solution)
 
 
@@ -58,7 +58,7 @@ def agents() -> Sequence[Agent[Any]]:
     return [
         BlackboardAgent("board", ["number", "square", "sum"], limits=LIMITS),
         *(Squarer(f"squarer_{number}", mood) for number, mood in enumerate(moods)),
-        *(Adder(f"adder_{number}", "board", announce_every=0.5) for number in range(2)),
+        *(Adder(f"adder_{number}", "board", announce_every=2.0) for number in range(2)),
         Client(CLIENT),
     ]
 
@@ -67,4 +67,4 @@ def judge(state: dict[str, Any]) -> list[str]:
     outcome = state["outcome"]
     reason, goal = (outcome["reason"], outcome["goal"]) if isinstance(outcome, dict) else (outcome.reason, outcome.goal)
     found = goal["content"] if isinstance(goal, dict) else getattr(goal, "content", None)
-    return [] if (reason, found) == ("solved", 30) else [f"{reason} with {found}"]
+    return [] if (reason, found) == ("solved", 30) else [f"{reason} with {found}: {outcome}"]

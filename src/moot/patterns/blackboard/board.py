@@ -37,21 +37,25 @@ class Limits(msgspec.Struct, frozen=True):
     """The bounds of a board.
 
     ``parallel``: claims at once; ``lease``: seconds that a claim holds; ``attempts``: how often a trigger is given to a
-    source; ``quiet``: seconds in which nobody could be given anything, after which it is exhausted (longer than the
-    time between two announcements of a source); ``entries``, ``sources``, ``post``: the most that are held, and taken
-    in one post.
+    source, and ``failures``: how often one source may fail at it; ``quiet``: seconds in which nobody could be given
+    anything, after which it is exhausted (longer than the time between two announcements of a source); ``entries``,
+    ``sources``, ``post``: the most that are held, and taken in one post.
     """
 
     parallel: int = 4
     lease: float = 10.0
     attempts: int = 3
+    failures: int = 2
     quiet: float = 5.0
     entries: int = 1000
     sources: int = 256
     post: int = 100
 
     def __post_init__(self) -> None:
-        if min(self.parallel, self.attempts, self.entries, self.sources, self.post) < 1 or self.quiet < 0:
+        if (
+            min(self.parallel, self.attempts, self.failures, self.entries, self.sources, self.post) < 1
+            or self.quiet < 0
+        ):
             raise ValueError("the limits of a board are 1 or more, and quiet is 0 s or more")
         if not 0 < self.lease < float("inf"):
             raise ValueError(f"a lease is above 0 s and finite, not {self.lease:g}")
@@ -67,6 +71,8 @@ class Trigger(msgspec.Struct, frozen=True):
     number: int
     had: tuple[str, ...] = ()
     """The sources that it was given to so far."""
+    failed: tuple[str, ...] = ()
+    """Those that gave it back."""
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -178,7 +184,7 @@ class Board(msgspec.Struct, frozen=True):
         """Without a source that is gone, or was not heard of for a lease; what it had is to be given to another."""
         board = self
         if (claim := self.claims.get(source_id)) is not None:
-            board = self.given_back(claim.token, source_id, limits)
+            board = self.given_back(claim.token, source_id, limits, failed=False)
         return replace(board, sources=_without(board.sources, source_id), done=_without(board.done, source_id))
 
     # claims
@@ -196,7 +202,7 @@ class Board(msgspec.Struct, frozen=True):
         done = {**self.done, claim.owner: claim.token}
         return replace(self, claims=_without(self.claims, claim.owner), done=done)
 
-    def given_back(self, token: int, owner: str, limits: Limits) -> Board:
+    def given_back(self, token: int, owner: str, limits: Limits, *, failed: bool = True) -> Board:
         """Without a claim whose owner has not: its trigger is to be given out again, unless that was tried enough."""
         claim = self.claims.get(owner)
         if claim is None or claim.token != token:
@@ -207,7 +213,8 @@ class Board(msgspec.Struct, frozen=True):
             return board  # a newer version has triggered the kind meanwhile
         if len(claim.trigger.had) >= limits.attempts:
             return replace(board, abandoned=(*board.abandoned, name))
-        return replace(board, triggers={**board.triggers, name: claim.trigger})
+        trigger = replace(claim.trigger, failed=(*claim.trigger.failed, owner)) if failed else claim.trigger
+        return replace(board, triggers={**board.triggers, name: trigger})
 
     def lapsed(self, now: float, limits: Limits) -> Board:
         """Without the claims whose time is over, and without their owners until these are heard of again."""
@@ -222,7 +229,7 @@ class Board(msgspec.Struct, frozen=True):
         """With what can be given out given out, the best first; and the new claims."""
         board, claims = self, []
         while len(board.claims) < limits.parallel and len(board.history) < board.budget:
-            able = board.able()
+            able = board.able(limits)
             if not able:
                 break
             best = max(able, key=partial(_rate, board, control))
@@ -239,7 +246,7 @@ class Board(msgspec.Struct, frozen=True):
             )
         return board, claims
 
-    def able(self) -> dict[str, list[str]]:
+    def able(self, limits: Limits) -> dict[str, list[str]]:
         """For each trigger that can be given out now, the sources that it may go to.
 
         Those are of its kind and are idle, and had it as seldom as any other that could be given it: whoever has failed
@@ -251,7 +258,11 @@ class Board(msgspec.Struct, frozen=True):
         able = {}
         for name, trigger in self.triggers.items():
             entry = self.entries[trigger.entry]
-            met = [one for one in of_kind[trigger.kind] if _interest(self.sources[one], entry) is not None]
+            met = [
+                one
+                for one in of_kind[trigger.kind]
+                if trigger.failed.count(one) < limits.failures and _interest(self.sources[one], entry) is not None
+            ]
             fewest = min(map(trigger.had.count, met), default=0)
             if idle := [one for one in met if one not in self.claims and trigger.had.count(one) == fewest]:
                 able[name] = idle
@@ -273,7 +284,9 @@ class Board(msgspec.Struct, frozen=True):
         return self._over(StopReason.EXHAUSTED) if now - self.busy >= limits.quiet else self
 
     def _over(self, reason: StopReason, goal: Entry | None = None) -> Board:
-        left = tuple(f"{claim.trigger.kind}: {claim.trigger.entry}" for claim in self.claims.values())
+        left = [f"{claim.trigger.kind}: {claim.trigger.entry}" for claim in self.claims.values()]
+        if reason is StopReason.EXHAUSTED:
+            left += self.triggers
         return replace(self, reason=reason, goal=goal, claims={}, abandoned=(*self.abandoned, *left))
 
 

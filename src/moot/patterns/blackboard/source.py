@@ -46,7 +46,7 @@ class KnowledgeSource(Agent):
 
     async def read(self, ctx: AgentContext, level: str = "") -> tuple[Entry, ...]:
         """The entries of a level of the board, or all, as they are now."""
-        return await ctx.ask(self.board, ReadBoard(level))
+        return await ctx.ask(self.board, ReadBoard(level), timeout=_left(ctx))
 
     def renew(self, ctx: AgentContext) -> None:
         """Tell the board that this turn still works, so that its claim does not lapse."""
@@ -71,8 +71,14 @@ class KnowledgeSource(Agent):
         except Exception as error:  # the turn fails, and the board need not wait for its lease to know
             ctx.progress(self.board, GiveBack(message.token, f"{type(error).__name__}: {error}"))
             raise
-        await ctx.ask(self.board, Post(message.token, tuple(hypotheses)))
+        await ctx.ask(self.board, Post(message.token, tuple(hypotheses)), timeout=_left(ctx))
 
     def _announce(self, ctx: AgentContext) -> None:
         kind = self.kind or type(self).__name__
         ctx.send(self.board, Subscribe(kind, self.interests))
+
+
+def _left(ctx: AgentContext) -> float:
+    """Seconds that the claim of this turn holds yet: later no answer is of use."""
+    content = ctx.message.content
+    return max(0.1, content.expires - ctx.now()) if isinstance(content, Activation) else 30.0
