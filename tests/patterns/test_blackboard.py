@@ -307,7 +307,7 @@ class BoardMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.board = Board().begun("p", 1e9, 1000, 0.0)
+        self.board = Board().begun("p", 1e9, 1000)
         self.now = 0.0
         self.table: dict[str, str] = {}
         self.versions: dict[str, int] = {}

@@ -11,16 +11,16 @@ from moot.patterns.blackboard import BlackboardAgent, Entry, Hypothesis, Interes
 from tests.patterns.suite import CLIENT, Begin
 
 NUMBERS = (1, 2, 3, 4)
-LIMITS = Limits(parallel=3, lease=2.0, attempts=80, failures=8, quiet=8.0)
+LIMITS = Limits(parallel=3, lease=3.0, attempts=80, failures=8, quiet=15.0)
 
 
 class Squarer(KnowledgeSource):
     kind = "squarer"
     interests = (Interest("number"),)
-    timeouts = TimeoutPolicy(run_timeout=3.0)
+    timeouts = TimeoutPolicy(run_timeout=4.0)
 
     def __init__(self, agent_id: str, mood: str) -> None:
-        super().__init__(agent_id, "board", announce_every=2.0)
+        super().__init__(agent_id, "board", announce_every=3.0)
         self.mood = mood
 
     async def contribute(self, entry: Entry, ctx: AgentContext) -> Any:
@@ -31,7 +31,7 @@ class Squarer(KnowledgeSource):
         if self.mood == "rubbish":
             return [Hypothesis("square", entry.key, 0, float("nan")), "rubbish"]
         if self.mood == "lies late":
-            await asyncio.sleep(2.2)
+            await asyncio.sleep(3.2)
             return [Hypothesis("square", f"square of {entry.key}", -1, 1.0)]
         return [Hypothesis("square", f"square of {entry.key}", entry.content**2, 0.9)]
 
@@ -58,7 +58,7 @@ def agents() -> Sequence[Agent[Any]]:
     return [
         BlackboardAgent("board", ["number", "square", "sum"], limits=LIMITS),
         *(Squarer(f"squarer_{number}", mood) for number, mood in enumerate(moods)),
-        *(Adder(f"adder_{number}", "board", announce_every=2.0) for number in range(2)),
+        *(Adder(f"adder_{number}", "board", announce_every=3.0) for number in range(2)),
         Client(CLIENT),
     ]
 

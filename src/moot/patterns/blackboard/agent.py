@@ -44,7 +44,9 @@ class BoardBusy(CoordinationError):
 
 
 class Tick(Payload):
-    """Time to look: something may have been lost, or be over."""
+    """Time to look: something may have been lost, or be over. ``waited`` seconds after the last, if it repeats."""
+
+    waited: float = 0.0
 
 
 class BlackboardAgent(Agent[Board]):
@@ -73,6 +75,7 @@ class BlackboardAgent(Agent[Board]):
         self.goal = goal or self._at_the_top
         self.control = control
         self.limits = limits or Limits()
+        self._every = max(0.05, min(self.limits.lease, self.limits.quiet or 1.0, 1.0))
 
     def _at_the_top(self, entries: Mapping[str, Entry]) -> Entry | None:
         top = (entry for entry in entries.values() if entry.level == self.levels[-1] and entry.confidence >= self.sure)
@@ -89,12 +92,11 @@ class BlackboardAgent(Agent[Board]):
             if board.is_open:
                 raise BoardBusy(self.id, board.problem)
             now = ctx.now()
-            board = board.begun(message.problem, now + message.seconds, message.budget, now)
+            board = board.begun(message.problem, now + message.seconds, message.budget)
             if (refusal := board.refusal(message.hypotheses, self.levels, self.limits)) is not None:
                 raise ValueError(f"the hypotheses of {message.problem!r} are refused: {refusal}")
             board = board.with_entries(message.hypotheses, ctx.sender)
-            every = max(0.05, min(self.limits.lease, self.limits.quiet or 1.0, 1.0))
-            ctx.schedule(every, Tick(), every=every, name="tick")
+            ctx.schedule(self._every, Tick(self._every), every=self._every, name="tick")
         if board.reason is not None:
             return board.solution
         if ctx.reply_to is not None:
@@ -155,11 +157,11 @@ class BlackboardAgent(Agent[Board]):
     @handles
     async def on_tick(self, message: Tick, ctx: AgentContext[Board]) -> None:
         if ctx.state.is_open:
-            self._go_on(ctx, ctx.state)
+            self._go_on(ctx, ctx.state, message.waited)
         else:
             ctx.unschedule("tick")
 
-    def _go_on(self, ctx: AgentContext[Board], board: Board) -> None:
+    def _go_on(self, ctx: AgentContext[Board], board: Board, waited: float = 0.0) -> None:
         """What follows from the board as it is now."""
         before, now = ctx.state, ctx.now()
         if board.is_open:
@@ -169,7 +171,7 @@ class BlackboardAgent(Agent[Board]):
             for claim in claims:
                 entry = board.entries[claim.trigger.entry]
                 ctx.send(claim.owner, Activation(entry, claim.token, claim.expires, board.problem))
-            board = board.exhausted(now, self.limits)
+            board = board.exhausted(self.limits, waited)
         for owner, claim in board.claims.items():
             if before.claims.get(owner) != claim:
                 ctx.schedule(max(0.0, claim.expires - now), Tick(), name=f"lease of {owner}")

@@ -103,8 +103,8 @@ class Board(msgspec.Struct, frozen=True):
     goal: Entry | None = None
     ends: float = 0.0
     budget: int = 0
-    busy: float = 0.0
-    """When somebody was last known to work, or something to be given out."""
+    quiet: float = 0.0
+    """For how long nobody has worked, by its own timer: by the clock it would not hear who waits in its mail."""
     entries: dict[str, Entry] = {}
     triggers: dict[str, Trigger] = {}
     claims: dict[str, Claim] = {}
@@ -131,11 +131,9 @@ class Board(msgspec.Struct, frozen=True):
         return Solution(self.problem, reason, tuple(self.entries.values()), self.goal, self.history, self.abandoned)
 
     # entries and triggers
-    def begun(self, problem: str, ends: float, budget: int, now: float) -> Board:
+    def begun(self, problem: str, ends: float, budget: int) -> Board:
         """An empty board for a problem; the sources stay, and tokens go on rising."""
-        return Board(
-            problem, ends=ends, budget=budget, busy=now, token=self.token, sources=self.sources, done=self.done
-        )
+        return Board(problem, ends=ends, budget=budget, token=self.token, sources=self.sources, done=self.done)
 
     def refusal(self, hypotheses: Sequence[Any], levels: tuple[str, ...], limits: Limits) -> Refusal | None:
         """Why these cannot be put on the board, if they cannot."""
@@ -275,13 +273,17 @@ class Board(msgspec.Struct, frozen=True):
             return self._over(StopReason.SOLVED, found)
         return self._over(StopReason.DEADLINE) if now >= self.ends else self
 
-    def exhausted(self, now: float, limits: Limits) -> Board:
-        """As it is, or ended because nobody works and nothing can be given out. To be looked at after `granted`."""
+    def exhausted(self, limits: Limits, waited: float = 0.0) -> Board:
+        """As it is, or ended because nobody works and nothing can be given out. To be looked at after `granted`.
+
+        ``waited``: seconds since it was looked at so by the board's timer.
+        """
         if self.claims:
-            return self if self.busy == now else replace(self, busy=now)
+            return replace(self, quiet=0.0) if self.quiet else self
         if len(self.history) >= self.budget and self.triggers:
             return self._over(StopReason.BUDGET)
-        return self._over(StopReason.EXHAUSTED) if now - self.busy >= limits.quiet else self
+        board = replace(self, quiet=self.quiet + waited) if waited else self
+        return board._over(StopReason.EXHAUSTED) if board.quiet >= limits.quiet else board  # noqa: SLF001 - its own
 
     def _over(self, reason: StopReason, goal: Entry | None = None) -> Board:
         left = [f"{claim.trigger.kind}: {claim.trigger.entry}" for claim in self.claims.values()]
