@@ -197,3 +197,34 @@ async def test_a_key_outside_is_that_of_the_given_id() -> None:
 
 async def _result(ask: Any) -> Any:
     return (await asyncio.gather(ask, return_exceptions=True))[0]
+
+
+class Count(Request[int]):
+    pass
+
+
+class CountThrice(Request[list[int]]):
+    pass
+
+
+async def test_an_effect_that_asks_is_found_and_what_is_asked_after_it_is_asked_for_all_that() -> None:
+    counted: list[int] = []
+
+    async def counter(message: Count, ctx: AgentContext) -> int:
+        counted.append(len(counted) + 1)
+        return len(counted)
+
+    async def client(message: CountThrice, ctx: AgentContext) -> list[int]:
+        async def ask(key: str) -> int:
+            return await ctx.ask("counter", Count())
+
+        first = await ctx.effect("first", ask)
+        if ctx.attempt == 1:
+            raise TimeoutError("after the first")
+        return [first, await ctx.effect("second", ask), await ctx.ask("counter", Count())]
+
+    async with AgentManager() as manager:
+        await manager.register(counter)
+        await manager.register(client)
+
+        assert await manager.ask("client", CountThrice()) == [1, 2, 3]

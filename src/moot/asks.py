@@ -96,6 +96,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     """The id that makes asking again no repetition: a caller from outside gave it, or a durable backend."""
     name: str | None = None
     """What the answer finds it by in another life of the process; see `moot.kept_asks`."""
+    within: str = ""
+    """The effect of its turn that it is part of."""
     _answer: Any = None
     _waiter: asyncio.Future[None] | None = None
     _callbacks: tuple[Callable[[Ask[Any]], None], ...] = ()
@@ -164,7 +166,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         self._answer = answer
         self.error = error
         if error is None and self.records is not None:
-            self.records.made += ("ask", self.to, self.content, answer)
+            self.records.made += ("ask", self.to + self.within, self.content, answer)
         guard = self.guard
         if guard is not None and (error is not None or guard.alert):
             guard.settled(self, error)

@@ -239,8 +239,10 @@ class AgentContext(CollectingContext[S]):
         records = self.records
         if records is None:
             records = self.records = Records()
-        elif records.is_rerun:
-            known, answer = records.find("ask", ask.to, ask.content)
+        else:
+            ask.within = records.within()
+        if records.is_rerun:
+            known, answer = records.find("ask", ask.to + ask.within, ask.content)
             if known:
                 records.pinned(ask.to)  # it went to somebody in an earlier run, and counts
                 ask.resolve(answer)

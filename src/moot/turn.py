@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -33,6 +34,8 @@ __all__ = ["NOTHING", "Effects", "Records", "Timer", "digest"]
 
 NOTHING: Any = object()
 """Stands for "no value", where None is one."""
+_WITHIN: ContextVar[tuple[Records, str] | None] = ContextVar("moot_within", default=None)
+"""The effect that the present task is in, and whose: tasks that it starts inherit this, and may run other turns."""
 
 _Key = tuple[str, str, bytes, int]
 
@@ -123,6 +126,7 @@ class Records:
             if not under_way.cancelled():
                 return under_way.result()
         future = self._under_way[target] = asyncio.get_running_loop().create_future()
+        outer = _WITHIN.set((self, f"{self.within()}\n{kind} {target}"))
         try:
             await self.settled()
             result = await call()
@@ -135,9 +139,19 @@ class Records:
             future.exception()  # nobody else may want to know
             raise
         finally:
+            _WITHIN.reset(outer)
             del self._under_way[target]
         future.set_result(result)
         return result
+
+    def within(self) -> str:
+        """The effect of this turn that the present task is in; nothing outside of one.
+
+        What is asked there is told apart from what is asked elsewhere: a run again that finds the effect does not ask
+        it, and would count the others wrong.
+        """
+        inner = _WITHIN.get()
+        return inner[1] if inner is not None and inner[0] is self else ""
 
     def pinned(self, address: str) -> str | None:
         """Whom an earlier run asked at this occurrence of a capability address. Each call is the next occurrence."""

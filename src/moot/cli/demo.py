@@ -22,6 +22,8 @@ DEMOS = {
         ("voting", "voting", "A hundred ballots, counted by five methods."),
         ("debate", "debate", "Seven guesses converge, round by round."),
         ("group_chat", "group_chat", "A help desk hands questions on, and each chat ends."),
+        ("blackboard", "blackboard", "Three kinds of sources solve a puzzle that none can solve alone."),
+        ("saga", "saga", "A trip is booked, or what was booked is cancelled."),
         ("scatter_gather", "scatter", "Ten sensors are asked; six answers are enough, or all that come."),
         ("pipeline", "pipeline", "Texts pass through three stages, all at work at once."),
         ("map_reduce", "map_reduce", "Words counted by workers who crash and hang."),
