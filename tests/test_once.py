@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from moot import Agent, AgentContext, AgentManager, Backoff, Request, Retry, RetryPolicy, TurnError, handles
-from moot.testing import FakeContext
+from moot.engine.base import ChatMessage, EngineRequest
+from moot.testing import FakeContext, ScriptedEngine
 
 AT_ONCE = Backoff(first=0, limit=0)
 
@@ -228,3 +229,21 @@ async def test_an_effect_that_asks_is_found_and_what_is_asked_after_it_is_asked_
         await manager.register(client)
 
         assert await manager.ask("client", CountThrice()) == [1, 2, 3]
+
+
+async def test_what_an_effect_asks_the_engine_is_not_taken_for_what_is_asked_after_it() -> None:
+    request = EngineRequest(messages=(ChatMessage("user", "a word?"),))
+
+    async def client(message: CountThrice, ctx: AgentContext) -> list[str]:
+        async def ask(key: str) -> str:
+            return (await ctx.engine.generate(request)).text
+
+        first = await ctx.effect("first", ask)
+        if ctx.attempt == 1:
+            raise TimeoutError("after the first")
+        return [first, (await ctx.engine.generate(request)).text]
+
+    async with AgentManager(engine=ScriptedEngine(["one", "two"])) as manager:
+        await manager.register(client)
+
+        assert await manager.ask("client", {}, message_type="count_thrice") == ["one", "two"]

@@ -55,11 +55,12 @@ class TurnEngine:
         if ctx.records is None:
             ctx.records = Records()
         records = ctx.records
-        known, completion = records.find("engine", self._engine.name, request, Completion)
+        target = self._engine.name + records.within()
+        known, completion = records.find("engine", target, request, Completion)
         if not known:
             key = records.last
             completion = await self._engine.generate(self._of_this_turn(request))
-            await records.keep(key, "engine", self._engine.name, request, completion)
+            await records.keep(key, "engine", target, request, completion)
         answer: Completion = completion
         return answer
 
