@@ -18,7 +18,7 @@ class Joiner(KnowledgeSource):
     interests = (Interest("fragment"), Interest("candidate", priority=1))
 
     async def contribute(self, entry: Entry, ctx: AgentContext) -> list[Hypothesis]:
-        found = []
+        found: list[Hypothesis] = []
         for one in await self.read(ctx, "fragment"):
             of = entry.of or (entry.key,)
             text = entry.content + one.content
