@@ -239,7 +239,7 @@ class AgentContext(CollectingContext[S]):
         records = self.records
         if records is None:
             records = self.records = Records()
-        else:
+        elif records.effects:
             ask.within = records.within()
         if records.is_rerun:
             known, answer = records.find("ask", ask.to + ask.within, ask.content)

@@ -95,11 +95,12 @@ class Records:
     addresses were pinned to, and how often it lost a race for shared state.
     """
 
-    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "is_rerun", "last", "made")
+    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "effects", "is_rerun", "last", "made")
 
     def __init__(self) -> None:
         self.is_rerun = False
         self.conflicts = 0
+        self.effects = 0  # how many are under way
         self.last = b""  # the key of what `find` looked for last, where records have one
         self._pins: dict[str, list[str]] = {}
         self.made: list[Any] = []  # flat, four items a record: the collector need not look at each
@@ -127,6 +128,7 @@ class Records:
                 return under_way.result()
         future = self._under_way[target] = asyncio.get_running_loop().create_future()
         outer = _WITHIN.set((self, f"{self.within()}\n{kind} {target}"))
+        self.effects += 1
         try:
             await self.settled()
             result = await call()
@@ -140,6 +142,7 @@ class Records:
             raise
         finally:
             _WITHIN.reset(outer)
+            self.effects -= 1
             del self._under_way[target]
         future.set_result(result)
         return result
