@@ -22,8 +22,10 @@ from moot.patterns.market import (
     AuctioneerAgent,
     AuctionResult,
     AwaitResult,
+    Bid,
     BidderAgent,
     CloseAuction,
+    Commit,
     CommitBid,
     ConfirmAward,
     Dutch,
@@ -35,7 +37,9 @@ from moot.patterns.market import (
     OpenAuction,
     PlaceBid,
     Receipt,
+    Recording,
     RevealBid,
+    Tick,
     Vickrey,
     WithdrawBid,
     registered,
@@ -44,8 +48,9 @@ from moot.patterns.market import (
     verify,
 )
 from moot.patterns.market.auction import AnyRules
+from moot.patterns.market.book import Book
 from moot.patterns.market.messages import Due
-from moot.testing import SimulatedBackend
+from moot.testing import FakeContext, SimulatedBackend
 from tests.patterns.market.bidding import SALT
 from tests.patterns.market.rogues import Silent
 
@@ -373,6 +378,24 @@ async def test_who_no_longer_waits_for_a_result_is_forgotten() -> None:
                 await manager.ask("auctioneer", AwaitResult("lot"), timeout=1)
 
         assert (await manager.ask("auctioneer", AwaitResult("lot"), timeout=100)).winner is None
+
+
+@pytest.mark.parametrize("stage", ["revealing", "confirming"])
+async def test_a_timer_that_is_early_by_a_rounding_error_comes_again(stage: str) -> None:
+    now = 1_700_000_000.0  # (of the context, and just before the deadline)
+    sealed = stage == "revealing"
+    recording = Recording.of(Vickrey("lot", lasts=5, reveal_within=9.0 if sealed else None, confirm_within=9), now - 14)
+    event = Commit("ann", seal("lot", "ann", 5, SALT)) if sealed else Bid("ann", 5)
+    for each, at in ((event, now - 13), (Tick(), now - 9 + 1e-6)):
+        recording, refused = recording.take(each, at)
+        assert refused is None
+    assert (recording.auction.stage, recording.auction.is_due(now)) == (stage, False)
+    context = FakeContext.of(message=Due("lot"), sender="a", agent_id="a", state=Book({"lot": recording}))
+
+    await context.handle(AuctioneerAgent("a"))
+
+    ((delay, content),) = context.scheduled
+    assert (0 < delay < 1e-5, content) == (True, Due("lot"))
 
 
 class Kept(Agent):

@@ -138,8 +138,9 @@ class AuctioneerAgent(Agent[Book]):
         """The time of an auction goes on; only its own timer says so."""
         if ctx.sender == self.id and message.auction in ctx.state.recordings:
             auction = self._brought_up(message.auction, ctx).auction
-            if auction.stage == "bidding":  # a clock has moved on
+            if auction.stage != "closed":  # (a timer may be early, by the rounding of a time, and comes again)
                 self._wait(auction, ctx)
+            if auction.stage == "bidding":  # a clock has moved on
                 self._tell(auction, ctx)
 
     def _open(self, rules: AnyRules, ctx: Context) -> AuctionNews:
