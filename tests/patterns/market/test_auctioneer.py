@@ -271,6 +271,9 @@ async def test_rules_that_could_not_be_kept_are_not_opened() -> None:
 
         with pytest.raises(InvalidPayload, match="Expected `object`"):
             await do(manager, "sue", OpenAuction(English("lot", lasts=60, bidders=odd)))
+        for unwritable in (English("lot", lasts=60, lot="\ud800"), English("lot", lasts=60, seed=2**64), odd):
+            with pytest.raises(InvalidPayload):
+                await do(manager, "sue", OpenAuction(unwritable))
         assert (await do(manager, "sue", OpenAuction(English("lot", lasts=60)))).stage == "bidding"
 
 

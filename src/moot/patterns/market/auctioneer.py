@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from moot import Agent, AgentContext, Payload, handles
+from moot import Agent, AgentContext, InvalidPayload, Payload, handles
 from moot.patterns.market.auction import AnyRules, Auction
 from moot.patterns.market.book import Book, news_of, parties, result_of
 from moot.patterns.market.events import Bid, Close, Commit, Confirm, Event, Reveal, Tick, Withdraw
@@ -84,6 +84,8 @@ class AuctioneerAgent(Agent[Book]):
     async def open_auction(self, message: OpenAuction, ctx: Context) -> AuctionNews:
         """Opens an auction; a second time, tells how it stands."""
         rules = message.rules
+        if not isinstance(rules, AnyRules):
+            raise InvalidPayload("open_auction", f"the rules of an auction are not {rules!r:.80}")
         if rules.seller not in ("", ctx.sender) and ctx.sender != OUTSIDE:
             raise WrongName(rules.id, ctx.sender, f"it cannot sell for {rules.seller!r}; leave the seller out")
         return self._open(rules if rules.seller else msgspec.structs.replace(rules, seller=ctx.sender), ctx)
