@@ -15,6 +15,7 @@ from moot import (
     AskTimeout,
     InvalidPayload,
     Payload,
+    Supervision,
     TurnError,
     handles,
 )
@@ -287,6 +288,30 @@ async def test_only_so_many_closed_auctions_are_kept() -> None:
         assert (await manager.ask("auctioneer", GetAuction("lot 3"))).stage == "closed"
         with pytest.raises(TurnError, match="closed long since"):
             await manager.ask("auctioneer", GetAuction("lot 1"))
+
+
+class Falling(AuctioneerAgent):
+    """Fails when it is told to."""
+
+    @handles
+    async def fall(self, message: Do, ctx: AgentContext) -> None:
+        raise LookupError("the auctioneer has fallen")
+
+
+async def test_a_lot_is_not_put_up_again_by_an_auctioneer_that_is_made_anew() -> None:
+    restarting = Supervision(directives=((LookupError, "restart"),))
+    async with AgentManager(supervision=restarting) as manager:
+        ann = Doer("ann")
+        await manager.register(ann)
+        await manager.register(Falling("auctioneer", RISING, most_closed=0))
+        await do(manager, "ann", PlaceBid(100))
+        await asyncio.sleep(61)
+
+        await manager.tell("auctioneer", Do(None))
+        await asyncio.sleep(61)
+
+        assert (await do(manager, "ann", PlaceBid(100, auction="lot"))).refused == "unknown_auction"
+        assert [result.winner for result in ann.results] == ["ann"]
 
 
 async def test_what_is_sealed_is_told_to_nobody_before_the_close() -> None:

@@ -75,10 +75,12 @@ class AuctioneerAgent(Agent[Book]):
         self.most_closed = most_closed
 
     async def on_start(self, ctx: Context) -> None:
-        """Opens what it was constructed with, in the first life of the system."""
+        """Opens what it was constructed with, in the first life of the system; what is closed is not opened again."""
         for rules in self.rules:
-            if rules.id not in ctx.state.recordings:
+            if rules.id not in ctx.state.recordings and rules.id not in ctx.state.begun:
                 self._open(rules if rules.seller else msgspec.structs.replace(rules, seller=OUTSIDE), ctx)
+        begun = dict.fromkeys((*ctx.state.begun, *(rules.id for rules in self.rules)))
+        ctx.state = msgspec.structs.replace(ctx.state, begun=tuple(begun))
 
     @handles
     async def open_auction(self, message: OpenAuction, ctx: Context) -> AuctionNews:
