@@ -28,6 +28,7 @@ from moot.patterns.swarm import (
     swarm_of,
 )
 from moot.patterns.swarm.agents import Overdue, SwarmState
+from moot.patterns.swarm.boid import moved
 from moot.patterns.swarm.roster import is_news, joined, missing, silent
 from moot.patterns.swarm.rules import Rules
 from moot.testing import FakeContext
@@ -177,6 +178,15 @@ async def test_what_no_boid_can_say_is_not_seen_and_stops_nobody(lie: str) -> No
         assert report.tick == 30
         assert report.silent == ("swarm_2",)
         assert np.abs(await positions(manager, 2) - alone.positions).max() < 1e-9
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_one_that_comes_closer_than_can_be_told_apart_takes_nobody_out_of_the_numbers(dim: int) -> None:
+    here, heading, beside = (0.0,) * dim, (*EAST, 0.0)[:dim], (1e-160, *(0.0,) * (dim - 1))
+
+    _, velocity = moved(RULES, Box.cube(4.0, dim), here, heading, [PositionUpdate(1, beside, heading)], None)
+
+    assert math.hypot(*velocity) == pytest.approx(RULES.speed)
 
 
 async def test_nobody_else_moves_a_boid_or_speaks_for_one() -> None:
