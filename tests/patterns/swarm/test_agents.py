@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moot import Agent, AgentContext, AgentManager, Payload, handles
+from moot import Agent, AgentContext, AgentManager, Payload, TurnError, handles
 from moot.patterns.swarm import (
     Boids,
     Box,
@@ -27,7 +27,7 @@ from moot.patterns.swarm import (
     Vicsek,
     swarm_of,
 )
-from moot.patterns.swarm.agents import Overdue, SwarmState
+from moot.patterns.swarm.agents import MAX_TICKS, Overdue, SwarmState
 from moot.patterns.swarm.boid import moved
 from moot.patterns.swarm.roster import is_news, joined, missing, silent
 from moot.patterns.swarm.rules import Rules
@@ -90,6 +90,16 @@ async def test_to_ask_again_for_a_tick_that_is_past_or_under_way_adds_none() -> 
 
     assert [report.tick for report in reports] == [10, 10, 7, 20]
     assert again.tick == 20
+
+
+async def test_nobody_sends_a_swarm_off_for_ever() -> None:
+    async with AgentManager() as manager:
+        await manager.register(swarm(1))
+        await manager.register(boid(0, 1.0))
+
+        with pytest.raises(TurnError, match=f"up to {MAX_TICKS} ticks"):
+            await manager.ask("swarm", Fly(10**18))
+        assert (await manager.ask("swarm", Fly(3))).tick == 3
 
 
 class Unwell(SwarmAgent):
