@@ -15,6 +15,7 @@ from moot import (
     AskTimeout,
     InvalidPayload,
     Payload,
+    Supervision,
     TurnError,
     handles,
 )
@@ -22,8 +23,10 @@ from moot.patterns.market import (
     AuctioneerAgent,
     AuctionResult,
     AwaitResult,
+    Bid,
     BidderAgent,
     CloseAuction,
+    Commit,
     CommitBid,
     ConfirmAward,
     Dutch,
@@ -35,7 +38,9 @@ from moot.patterns.market import (
     OpenAuction,
     PlaceBid,
     Receipt,
+    Recording,
     RevealBid,
+    Tick,
     Vickrey,
     WithdrawBid,
     registered,
@@ -44,8 +49,9 @@ from moot.patterns.market import (
     verify,
 )
 from moot.patterns.market.auction import AnyRules
+from moot.patterns.market.book import Book
 from moot.patterns.market.messages import Due
-from moot.testing import SimulatedBackend
+from moot.testing import FakeContext, SimulatedBackend
 from tests.patterns.market.bidding import SALT
 from tests.patterns.market.rogues import Silent
 
@@ -266,6 +272,9 @@ async def test_rules_that_could_not_be_kept_are_not_opened() -> None:
 
         with pytest.raises(InvalidPayload, match="Expected `object`"):
             await do(manager, "sue", OpenAuction(English("lot", lasts=60, bidders=odd)))
+        for unwritable in (English("lot", lasts=60, lot="\ud800"), English("lot", lasts=60, seed=2**64), odd):
+            with pytest.raises(InvalidPayload):
+                await do(manager, "sue", OpenAuction(unwritable))
         assert (await do(manager, "sue", OpenAuction(English("lot", lasts=60)))).stage == "bidding"
 
 
@@ -279,6 +288,30 @@ async def test_only_so_many_closed_auctions_are_kept() -> None:
         assert (await manager.ask("auctioneer", GetAuction("lot 3"))).stage == "closed"
         with pytest.raises(TurnError, match="closed long since"):
             await manager.ask("auctioneer", GetAuction("lot 1"))
+
+
+class Falling(AuctioneerAgent):
+    """Fails when it is told to."""
+
+    @handles
+    async def fall(self, message: Do, ctx: AgentContext) -> None:
+        raise LookupError("the auctioneer has fallen")
+
+
+async def test_a_lot_is_not_put_up_again_by_an_auctioneer_that_is_made_anew() -> None:
+    restarting = Supervision(directives=((LookupError, "restart"),))
+    async with AgentManager(supervision=restarting) as manager:
+        ann = Doer("ann")
+        await manager.register(ann)
+        await manager.register(Falling("auctioneer", RISING, most_closed=0))
+        await do(manager, "ann", PlaceBid(100))
+        await asyncio.sleep(61)
+
+        await manager.tell("auctioneer", Do(None))
+        await asyncio.sleep(5)
+
+        assert (await do(manager, "ann", PlaceBid(100, auction="lot"))).refused == "unknown_auction"
+        assert [result.winner for result in ann.results] == ["ann"]
 
 
 async def test_what_is_sealed_is_told_to_nobody_before_the_close() -> None:
@@ -373,6 +406,24 @@ async def test_who_no_longer_waits_for_a_result_is_forgotten() -> None:
                 await manager.ask("auctioneer", AwaitResult("lot"), timeout=1)
 
         assert (await manager.ask("auctioneer", AwaitResult("lot"), timeout=100)).winner is None
+
+
+@pytest.mark.parametrize("stage", ["revealing", "confirming"])
+async def test_a_timer_that_is_early_by_a_rounding_error_comes_again(stage: str) -> None:
+    now = 1_700_000_000.0  # (of the context, and just before the deadline)
+    sealed = stage == "revealing"
+    recording = Recording.of(Vickrey("lot", lasts=5, reveal_within=9.0 if sealed else None, confirm_within=9), now - 14)
+    event = Commit("ann", seal("lot", "ann", 5, SALT)) if sealed else Bid("ann", 5)
+    for each, at in ((event, now - 13), (Tick(), now - 9 + 1e-6)):
+        recording, refused = recording.take(each, at)
+        assert refused is None
+    assert (recording.auction.stage, recording.auction.is_due(now)) == (stage, False)
+    context = FakeContext.of(message=Due("lot"), sender="a", agent_id="a", state=Book({"lot": recording}))
+
+    await context.handle(AuctioneerAgent("a"))
+
+    ((delay, content),) = context.scheduled
+    assert (0 < delay < 1e-5, content) == (True, Due("lot"))
 
 
 class Kept(Agent):

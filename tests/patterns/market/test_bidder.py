@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from moot import AgentContext, AgentManager, handles
 from moot.cli.demos.market import market
 from moot.patterns.market import (
+    AuctioneerAgent,
     AuctionNews,
     AuctionResult,
+    AwaitResult,
     AwardOffered,
     BidderAgent,
     CommitBid,
     ConfirmAward,
+    Dutch,
     PlaceBid,
     RevealBid,
     RevealCalled,
+    registered,
     seal,
     shaded,
 )
@@ -85,6 +91,32 @@ async def test_it_keeps_what_it_has_won() -> None:
     _, lost = await told(AuctionResult("lot", "", "bob", 70))
 
     assert (won.won, lost.won) == ({"lot": 70}, {})
+
+
+async def test_a_bid_is_forgotten_with_its_result() -> None:
+    _, kept = await told(AuctionResult("lot", "", "bob", 70), Purse({"lot": Made(50), "other": Made(9)}, {"old": 1}))
+
+    assert kept == Purse({"other": Made(9)}, {"old": 1})
+
+
+class Hanging(BidderAgent):
+    """Never ends its first turn."""
+
+    @handles
+    async def news(self, message: AuctionNews, ctx: AgentContext[Purse]) -> None:
+        await asyncio.sleep(1e6)
+
+
+async def test_no_auctioneer_waits_for_a_bidder_that_hangs() -> None:
+    clock = Dutch("lot", start=2000, step=1, every=0.1, bidders=registered(["ann", "hanging"]))
+    async with AgentManager() as manager:
+        await manager.register(BidderAgent("ann", 500))
+        await manager.register(Hanging("hanging", 900))
+        await manager.register(AuctioneerAgent("auctioneer", clock))
+
+        result = await manager.ask("auctioneer", AwaitResult("lot"), timeout=1000)
+
+    assert (result.winner, result.price) == ("ann", 500)
 
 
 def test_nobody_shades_among_none() -> None:

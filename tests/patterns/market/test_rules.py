@@ -158,6 +158,16 @@ def test_steps_of_a_tenth_of_a_second_are_not_lost_to_rounding() -> None:
             assert rules.shown(opened_at, opened_at + step * 0.1) == 100 - step
 
 
+@pytest.mark.parametrize("opened_at", [0.0, 1.7e9, 1e12, 1e300])
+def test_a_clock_of_any_step_says_when_it_moves(opened_at: float) -> None:
+    rules = Dutch("lot", start=100, step=1, every=0.001)
+    auction = open_auction(rules, opened_at)
+
+    for at in (opened_at, opened_at * 1.5, 1e300):
+        assert rules.changes_at(auction, at) >= at
+        assert rules.asking(auction, at) <= 100
+
+
 def test_who_does_not_reveal_is_a_no_show_and_loses_its_deposit() -> None:
     auction = fold(
         open_auction(COMMITTED),
@@ -266,6 +276,7 @@ def test_a_weighted_dutch_clock_shows_a_score() -> None:
         (English, {"deposit": 10**16}),
         (Vickrey, {"reveal_within": 0}),
         (Dutch, {"start": 5, "step": 0, "every": 1}),
+        (Dutch, {"start": 5, "step": 1, "every": 1e-300}),
         (Dutch, {"start": 5, "step": 1, "every": 1, "reserve": 6}),
         (Dutch, {"start": 5, "step": 1, "every": 1, "withdrawable": 1}),
     ],

@@ -180,6 +180,12 @@ def test_it_says_where_it_was_changed() -> None:
     assert (wrong.value.number, wrong.value.auction) == (2, "lot")
 
 
+@pytest.mark.parametrize("opened_at", [-1.0, float("inf"), float("nan")])
+def test_an_auction_that_opened_at_no_time_is_no_auction(opened_at: float) -> None:
+    with pytest.raises(TranscriptInvalid, match="opens at a time"):
+        verify(Transcript(English("lot", lasts=60), opened_at, (), Outcome("lot")))
+
+
 def test_an_auctioneer_that_breaks_the_rules_is_found_out_by_the_replay() -> None:
     """It has the key and writes a sound chain, but takes a bid that it had to refuse, or awards to another."""
     fair, _ = Recording.of(english(), 0).take(Bid("ann", 50), 1)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moot import Agent, AgentContext, AgentManager, Payload, handles
+from moot import Agent, AgentContext, AgentManager, Payload, TurnError, handles
 from moot.patterns.swarm import (
     Boids,
     Box,
@@ -27,7 +27,8 @@ from moot.patterns.swarm import (
     Vicsek,
     swarm_of,
 )
-from moot.patterns.swarm.agents import Overdue, SwarmState
+from moot.patterns.swarm.agents import MAX_TICKS, Overdue, SwarmState
+from moot.patterns.swarm.boid import moved
 from moot.patterns.swarm.roster import is_news, joined, missing, silent
 from moot.patterns.swarm.rules import Rules
 from moot.testing import FakeContext
@@ -89,6 +90,16 @@ async def test_to_ask_again_for_a_tick_that_is_past_or_under_way_adds_none() -> 
 
     assert [report.tick for report in reports] == [10, 10, 7, 20]
     assert again.tick == 20
+
+
+async def test_nobody_sends_a_swarm_off_for_ever() -> None:
+    async with AgentManager() as manager:
+        await manager.register(swarm(1))
+        await manager.register(boid(0, 1.0))
+
+        with pytest.raises(TurnError, match=f"up to {MAX_TICKS} ticks"):
+            await manager.ask("swarm", Fly(10**18))
+        assert (await manager.ask("swarm", Fly(3))).tick == 3
 
 
 class Unwell(SwarmAgent):
@@ -177,6 +188,15 @@ async def test_what_no_boid_can_say_is_not_seen_and_stops_nobody(lie: str) -> No
         assert report.tick == 30
         assert report.silent == ("swarm_2",)
         assert np.abs(await positions(manager, 2) - alone.positions).max() < 1e-9
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_one_that_comes_closer_than_can_be_told_apart_takes_nobody_out_of_the_numbers(dim: int) -> None:
+    here, heading, beside = (0.0,) * dim, (*EAST, 0.0)[:dim], (1e-160, *(0.0,) * (dim - 1))
+
+    _, velocity = moved(RULES, Box.cube(4.0, dim), here, heading, [PositionUpdate(1, beside, heading)], None)
+
+    assert math.hypot(*velocity) == pytest.approx(RULES.speed)
 
 
 async def test_nobody_else_moves_a_boid_or_speaks_for_one() -> None:

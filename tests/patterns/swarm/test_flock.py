@@ -193,6 +193,16 @@ def test_boids_in_one_place_do_not_end_in_what_is_no_number() -> None:
     assert np.isfinite(flock.velocities).all()
 
 
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered:RuntimeWarning")
+@pytest.mark.parametrize("engine", ["numpy", *ENGINES])
+@pytest.mark.parametrize("rules", [Boids(separation=1e308), Boids(alignment=1e308), Boids(r=1e-200, separation=1e308)])
+def test_weights_that_leave_the_numbers_turn_nobody(rules: Boids, engine: EngineName) -> None:
+    flock = Flock(30, rules, box=Box.cube(4.0), engine=engine).step(20)
+
+    assert np.isfinite(flock.positions).all()
+    assert np.allclose(np.linalg.norm(flock.velocities, axis=1), rules.speed)
+
+
 def test_clusters_are_those_who_see_each_other_through_others() -> None:
     places = [[0.5, 5], [9.8, 5], [9.0, 5], [4, 1], [4, 1.5], [7, 9]]
 
@@ -230,6 +240,7 @@ def test_arrays_of_a_flock_are_read_only() -> None:
         (lambda: Box.cube(math.inf), "side 1 is above 0 and finite"),
         (lambda: Boids(r=0), "r is above 0"),
         (lambda: Boids(cohesion=-1), "cohesion is 0 or more"),
+        (lambda: Boids(avoidance=math.inf), "avoidance is 0 or more"),
         (lambda: Vicsek(noise=math.nan), "noise is 0 or more"),
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from moot import Agent, AgentContext, Payload, handles
+from moot import Agent, AgentContext, InvalidPayload, Payload, handles
 from moot.patterns.market.auction import AnyRules, Auction
 from moot.patterns.market.book import Book, news_of, parties, result_of
 from moot.patterns.market.events import Bid, Close, Commit, Confirm, Event, Reveal, Tick, Withdraw
@@ -75,15 +75,19 @@ class AuctioneerAgent(Agent[Book]):
         self.most_closed = most_closed
 
     async def on_start(self, ctx: Context) -> None:
-        """Opens what it was constructed with, in the first life of the system."""
+        """Opens what it was constructed with, in the first life of the system; what is closed is not opened again."""
         for rules in self.rules:
-            if rules.id not in ctx.state.recordings:
+            if rules.id not in ctx.state.recordings and rules.id not in ctx.state.begun:
                 self._open(rules if rules.seller else msgspec.structs.replace(rules, seller=OUTSIDE), ctx)
+        begun = dict.fromkeys((*ctx.state.begun, *(rules.id for rules in self.rules)))
+        ctx.state = msgspec.structs.replace(ctx.state, begun=tuple(begun))
 
     @handles
     async def open_auction(self, message: OpenAuction, ctx: Context) -> AuctionNews:
         """Opens an auction; a second time, tells how it stands."""
         rules = message.rules
+        if not isinstance(rules, AnyRules):
+            raise InvalidPayload("open_auction", f"the rules of an auction are not {rules!r:.80}")
         if rules.seller not in ("", ctx.sender) and ctx.sender != OUTSIDE:
             raise WrongName(rules.id, ctx.sender, f"it cannot sell for {rules.seller!r}; leave the seller out")
         return self._open(rules if rules.seller else msgspec.structs.replace(rules, seller=ctx.sender), ctx)
@@ -138,8 +142,9 @@ class AuctioneerAgent(Agent[Book]):
         """The time of an auction goes on; only its own timer says so."""
         if ctx.sender == self.id and message.auction in ctx.state.recordings:
             auction = self._brought_up(message.auction, ctx).auction
-            if auction.stage == "bidding":  # a clock has moved on
+            if auction.stage != "closed":  # (a timer may be early, by the rounding of a time, and comes again)
                 self._wait(auction, ctx)
+            if auction.stage == "bidding":  # a clock has moved on
                 self._tell(auction, ctx)
 
     def _open(self, rules: AnyRules, ctx: Context) -> AuctionNews:

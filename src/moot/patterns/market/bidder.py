@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from moot import Agent, AgentContext, handles
+from moot import Agent, AgentContext, MailboxPolicy, handles
 from moot.patterns.market.events import seal
 from moot.patterns.market.messages import (
     AuctionNews,
@@ -53,7 +53,7 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Purse(msgspec.Struct, frozen=True):
-    """What a bidder has bid where one bids once, and what it has won, at which price; by auction."""
+    """What a bidder has bid where one bids once, until the result, and what it has won, at which price; by auction."""
 
     made: dict[str, Made] = {}
     won: dict[str, int] = {}
@@ -63,10 +63,11 @@ class BidderAgent(Agent[Purse]):
     """Bids at the auctions of one auctioneer; ``worth`` is what a lot is worth to it: any, or each by its auction.
 
     The salts of its commitments are drawn from ``ctx.random``: nobody else can guess them unless the manager was given
-    a seed that is known.
+    a seed that is known. Of what waits for it the newest counts, so no auctioneer waits for a bidder that hangs.
     """
 
     topics = ("auctions",)
+    mailbox = MailboxPolicy(overflow="drop_oldest")
 
     def __init__(
         self,
@@ -123,8 +124,11 @@ class BidderAgent(Agent[Purse]):
 
     @handles
     async def result(self, message: AuctionResult, ctx: AgentContext[Purse]) -> None:
-        if ctx.sender == self.auctioneer and message.winner == self.id:
-            ctx.state = msgspec.structs.replace(ctx.state, won={**ctx.state.won, message.auction: message.price})
+        if ctx.sender != self.auctioneer:
+            return
+        made = {auction: bid for auction, bid in ctx.state.made.items() if auction != message.auction}
+        won = {**ctx.state.won, message.auction: message.price} if message.winner == self.id else ctx.state.won
+        ctx.state = Purse(made, won)
 
     def bid(self, auction: str, amount: int, ctx: AgentContext[Purse]) -> None:
         """Send a bid. Override it to bid otherwise."""

@@ -16,10 +16,14 @@ __all__ = ["Book", "news_of", "parties", "result_of"]
 
 
 class Book(msgspec.Struct, frozen=True):
-    """Auctions by id, the closed ones in the order in which they closed, and who waits for the result of which."""
+    """Auctions by id, the closed ones in the order in which they closed, and who waits for the result of which.
+
+    ``begun`` are the ids of those that the auctioneer was constructed with, also when they are forgotten otherwise.
+    """
 
     recordings: dict[str, Recording] = {}
     waiting: dict[str, tuple[ReplyTo, ...]] = {}
+    begun: tuple[str, ...] = ()
 
     def find(self, auction: str, asker: str) -> Recording:
         """The auction of that id; without one, the only one that is not closed.

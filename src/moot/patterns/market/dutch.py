@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Dutch"]
 
+FASTEST = 0.001
+"""The shortest step of a clock, in seconds: times since 1970 are not told apart much finer."""
+
 
 class Dutch(Rules, frozen=True, kw_only=True, tag="dutch"):
     """Descending: the clock begins at ``start`` and falls by ``step`` every ``every`` seconds, down to the reserve.
@@ -36,6 +39,8 @@ class Dutch(Rules, frozen=True, kw_only=True, tag="dutch"):
         check_amount("start", self.start)
         check_amount("a step", self.step)
         check_span("every", self.every)
+        if self.every < FASTEST:
+            raise ValueError(f"a clock falls every {FASTEST:g} s or less often, not every {self.every:g} s")
         if self.withdrawable is not None:
             raise ValueError("who takes the lot in a Dutch auction has it; leave withdrawable out")
         if not self.step or self.start < self.reserve:
@@ -80,8 +85,8 @@ class Dutch(Rules, frozen=True, kw_only=True, tag="dutch"):
 
     def _step_at(self, opened_at: float, at: float) -> int:
         step = math.floor((at - opened_at) / self.every)
-        while opened_at + step * self.every > at:  # (the quotient may have been rounded, either way)
+        if opened_at + step * self.every > at:  # (the quotient may have been rounded, either way)
             step -= 1
-        while opened_at + (step + 1) * self.every <= at:
+        elif opened_at + (step + 1) * self.every <= at:
             step += 1
         return max(0, step)

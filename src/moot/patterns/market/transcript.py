@@ -75,11 +75,12 @@ class Recording(msgspec.Struct, frozen=True):
         """An auction that opens now, with the rules as they come back from every codec: 60 seconds are 60.0.
 
         Raises:
-            InvalidPayload: they do not come back, for something in them is not of its type.
+            InvalidPayload: they do not come back, for something in them is not of its type, or cannot be written.
         """
         try:
             plain = msgspec.convert(msgspec.to_builtins(rules), AnyRules)
-        except (TypeError, ValueError, msgspec.MsgspecError) as error:
+            msgspec.msgpack.encode(plain)
+        except (TypeError, ValueError, OverflowError, msgspec.MsgspecError) as error:
             raise InvalidPayload("open_auction", str(error)) from error
         return cls(open_auction(plain, float(at)))
 
@@ -139,7 +140,10 @@ def replay(transcript: Transcript) -> Auction:
         TranscriptInvalid: an event is refused that was taken, or taken that was refused, or has another outcome.
     """
     rules = transcript.rules
-    auction = open_auction(rules, transcript.opened_at)
+    try:
+        auction = open_auction(rules, transcript.opened_at)
+    except ValueError as error:
+        raise TranscriptInvalid(rules.id, None, str(error)) from error
     for entry in transcript.entries:
         refused = ""
         try:

@@ -28,10 +28,12 @@ from moot.patterns.swarm.roster import is_news, joined, missing, silent
 from moot.patterns.swarm.rules import Box, Rules, Vector
 from moot.patterns.swarm.sums import Floats
 
-__all__ = ["MAX_BOIDS", "Swarm", "SwarmAgent", "SwarmState", "swarm_of"]
+__all__ = ["MAX_BOIDS", "MAX_TICKS", "Swarm", "SwarmAgent", "SwarmState", "swarm_of"]
 
 MAX_BOIDS = 1_000
 """Boids that are agents; a `Flock` in a `FlockAgent` holds more."""
+MAX_TICKS = 100_000
+"""How far ahead a swarm may be asked to fly; nobody can call it back."""
 _MAX_WAITING = 100
 
 
@@ -121,6 +123,8 @@ class Swarm(Agent[SwarmState]):
         state = ctx.state
         if message.until <= state.tick:
             return self.report(state)
+        if not message.until - state.tick <= MAX_TICKS:
+            raise ValueError(f"a swarm flies up to {MAX_TICKS} ticks on, not from {state.tick} to {message.until}")
         is_flying = state.until > state.tick
         waiting = state.waiting
         if ctx.reply_to is not None:

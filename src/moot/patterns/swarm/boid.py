@@ -126,9 +126,9 @@ def _drawn(heading: Vector, noise: float, random: Random) -> Sequence[float]:
 
 
 def _scaled(vector: Sequence[float], length: float, otherwise: Vector) -> Vector:
-    """A vector of that length; in the direction of ``otherwise`` if the vector has cancelled out."""
+    """A vector of that length; in the direction of ``otherwise`` if it has cancelled out, or is no number."""
     there = math.hypot(*vector)
-    if there <= _NOTHING * length:
+    if not _NOTHING * length < there < math.inf:
         vector, there = otherwise, math.hypot(*otherwise)
     factor = length / there
     return tuple([factor * x for x in vector])

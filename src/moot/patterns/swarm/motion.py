@@ -57,11 +57,12 @@ def moved(positions: Floats, velocities: Floats, box: Box) -> tuple[Floats, Floa
 
 
 def normed(vectors: Floats, otherwise: Floats) -> Floats:
-    """Each scaled to length 1; one of no length is replaced by that of ``otherwise``."""
+    """Each scaled to length 1; one of no length, or of none that is a number, is replaced by that of ``otherwise``."""
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
     scaled: Floats
-    if lengths.min(initial=1.0) > _NOTHING:
+    if lengths.min(initial=1.0) > _NOTHING and lengths.max(initial=1.0) < np.inf:
         scaled = vectors / lengths
     else:
-        scaled = np.where(lengths > _NOTHING, vectors / np.maximum(lengths, _NOTHING), otherwise)
+        has_length = (lengths > _NOTHING) & (lengths < np.inf)
+        scaled = np.where(has_length, vectors, otherwise) / np.where(has_length, lengths, 1.0)
     return scaled

@@ -43,7 +43,8 @@ class Boids(msgspec.Struct, frozen=True, tag=True):
 
     def __post_init__(self) -> None:
         _check_positive(r=self.r, speed=self.speed)
-        _check_weights(separation=self.separation, alignment=self.alignment, cohesion=self.cohesion, noise=self.noise)
+        _check_weights(separation=self.separation, alignment=self.alignment, cohesion=self.cohesion)
+        _check_weights(avoidance=self.avoidance, noise=self.noise)
 
 
 class Vicsek(msgspec.Struct, frozen=True, tag=True):
