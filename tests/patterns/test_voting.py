@@ -77,10 +77,11 @@ async def test_weights_are_the_callers_and_no_voters() -> None:
         (["a", "capability:voting"], 1),
         ({"topic:x": 1}, 1),
         ({"a": 0}, 1),
+        ({"a": 2**63}, 1),
     ],
 )
 async def test_whom_it_cannot_ask_it_refuses(voters: str | list[str] | dict[str, int], quorum: int) -> None:
-    with pytest.raises(ValueError, match=r"quorum of|is no voter|weighs 1"):
+    with pytest.raises(ValueError, match=r"quorum of|is no voter|weighs a whole|weigh more"):
         await vote(asked({"a": ["sea"]}), voters, PAPER, quorum=quorum)
 
 
@@ -249,6 +250,9 @@ async def test_nobody_closes_an_election_but_its_timer_and_nobody_votes_from_out
         {"candidates": ()},
         {"candidates": tuple(map(str, range(101)))},
         {"electorate": {"a": -5, "b": 1}},
+        {"electorate": {"a": float("nan"), "b": 1}},
+        {"electorate": {"a": 2**62, "b": 2**62}},
+        {"electorate": {f"voter {n}": 1 for n in range(MAX_BALLOTS + 1)}},
         {"quorum": 4},
     ],
 )
@@ -268,6 +272,19 @@ async def test_a_name_is_taken_once() -> None:
             await manager.ask("office", msgspec.structs.replace(TERMS, question="How?"))
         with pytest.raises(TurnError, match="no election named"):
             await manager.ask("office", AwaitPoll("holidays"))
+
+
+async def test_a_ballot_for_the_empty_name_is_refused_and_the_election_closes() -> None:
+    async with AgentManager() as manager:
+        await office(manager)
+        terms = msgspec.structs.replace(TERMS, method="plurality", quorum=1)
+        outcome = asyncio.ensure_future(manager.ask("office", terms, timeout=100))
+        await asyncio.sleep(1)
+        refused = await manager.ask("a", Cast([""]))
+        await manager.ask("b", Cast(["sea"]))
+        poll = await outcome
+
+    assert (refused.is_accepted, poll.elected, list(poll.invalid)) == (False, "sea", ["a"])
 
 
 def test_an_election_that_is_open_to_anybody_has_room_for_so_many_and_they_can_still_change_their_votes() -> None:

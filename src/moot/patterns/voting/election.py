@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from moot import Agent, AgentContext, Payload, ReplyTo, Request, handles
-from moot.patterns.voting.ballots import Ballot, ballot_of, flaw
+from moot.patterns.voting.ballots import Ballot, ballot_of, check_weights, flaw
 from moot.patterns.voting.methods import METHODS
 from moot.patterns.voting.poll import Poll, poll_of
 
@@ -29,7 +29,7 @@ MAX_KEPT = 100
 MAX_CANDIDATES = 50
 """Comparing all pairs of them on a thousand ballots takes about a second, in which nobody else has a turn."""
 MAX_BALLOTS = 1_000
-"""Voters in an election that is open to anybody. The agent's state is written with each ballot."""
+"""Voters in an election. The agent's state is written with each ballot."""
 MAX_SECONDS = 366 * 86400.0
 MAX_WAITING = 100
 """Asks that may wait for one election."""
@@ -203,8 +203,9 @@ def _check(terms: OpenElection) -> None:
     if len(terms.candidates) > MAX_CANDIDATES:
         raise ValueError(f"an election has up to {MAX_CANDIDATES} candidates, not {len(terms.candidates)}")
     METHODS[terms.method].tally((), terms.candidates)
-    if any(weight < 1 for weight in terms.electorate.values()):
-        raise ValueError("the ballots of an electorate weigh 1 or more each")
+    if len(terms.electorate) > MAX_BALLOTS:
+        raise ValueError(f"an electorate has up to {MAX_BALLOTS} voters, not {len(terms.electorate)}")
+    check_weights(terms.electorate.values())
 
 
 def _with(value: V, **changes: Any) -> V:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from moot import AgentContext, Request
-from moot.patterns.voting.ballots import Ballot, Tally, ballot_of
+from moot.patterns.voting.ballots import Ballot, Tally, ballot_of, check_weights
 from moot.patterns.voting.methods import Method, Schulze
 
 __all__ = ["BallotPaper", "Poll", "poll_of", "vote"]
@@ -116,6 +116,5 @@ async def _electorate(ctx: AgentContext[Any], voters: str | Sequence[str] | Mapp
     if group := next((voter for voter in voters if voter.startswith(GROUPS)), None):
         raise ValueError(f"{group!r} is no voter, and could have several ballots; pass it alone, or ids")
     weights = dict(voters) if isinstance(voters, Mapping) else dict.fromkeys(voters, 1)
-    if min(weights.values(), default=1) < 1:
-        raise ValueError(f"a ballot weighs 1 or more, not {min(weights.values())}; leave out who is not to vote")
+    check_weights(weights.values())
     return weights
