@@ -9,7 +9,7 @@ import pytest
 
 from moot import Agent, AgentContext, AgentManager, BatchPolicy, MailboxPolicy, Payload, Request, handles
 from moot.backends.sqlite import SqliteBackend
-from moot.errors import MailboxFull, UnknownAgent
+from moot.errors import MailboxFull, TurnError, UnknownAgent
 from moot.testing import simulated_backend
 from moot.testing.simulated_backend import SimulatedBackend
 
@@ -334,3 +334,21 @@ async def test_a_kept_answer_of_another_type_than_declared_fails_its_ask_and_no_
 
     assert found == [["str", "int"], ["InvalidPayload", "int"]]
     assert not list(manager.dead_letters)
+
+
+class Question(Request[str]):
+    pass
+
+
+async def test_an_error_whose_text_cannot_be_kept_ends_its_turn_and_nothing_else() -> None:
+    class Odd(Agent):
+        @handles
+        async def ask(self, message: Question) -> str:
+            raise ValueError("\ud800")
+
+    async with AgentManager(SimulatedBackend()) as manager:
+        await manager.register(Odd("odd"))
+        for _ in range(2):
+            with pytest.raises(TurnError, match=r"\\ud800"):
+                await manager.ask("odd", Question(), timeout=5)
+        assert [letter.error for letter in manager.dead_letters.list()] == [r"ValueError: \ud800"] * 2
