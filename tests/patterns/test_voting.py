@@ -85,6 +85,13 @@ async def test_whom_it_cannot_ask_it_refuses(voters: str | list[str] | dict[str,
         await vote(asked({"a": ["sea"]}), voters, PAPER, quorum=quorum)
 
 
+async def test_a_plain_text_is_the_id_of_one_voter() -> None:
+    context = FakeContext.of(answers={"voting": ["sea"], "a": ["hills"]}, able={"voting": ["a"]})
+
+    assert (await vote(context, "voting", PAPER)).elected == "sea"
+    assert (await vote(context, "capability:voting", PAPER)).elected == "hills"
+
+
 async def test_what_nobody_can_vote_on_nobody_is_asked() -> None:
     def ask(_paper: BallotPaper) -> None:
         raise AssertionError("it was asked")

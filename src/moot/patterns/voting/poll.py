@@ -63,8 +63,8 @@ async def vote(
 ) -> Poll:
     """Ask each voter for a ballot and count those that come within ``timeout`` seconds, by `Schulze` unless told.
 
-    ``voters`` are ids, a mapping of ids to the weights of their ballots, or ``capability:NAME``: all who have it now.
-    Each has one ballot. Fewer than ``quorum`` valid ones elect nobody. A turn that polls several times does so one
+    ``voters`` are ids, a mapping of ids to the weights of their ballots, or ``capability:NAME``: all who have it now;
+    any other text is the id of one voter. Each has one ballot. Fewer than ``quorum`` valid ones elect nobody. A turn that polls several times does so one
     after the other.
 
     Raises:
@@ -110,9 +110,10 @@ def poll_of(
 
 async def _electorate(ctx: AgentContext[Any], voters: str | Sequence[str] | Mapping[str, int]) -> dict[str, int]:
     """The voters and their weights, each voter once."""
-    if isinstance(voters, str):
+    if isinstance(voters, str) and voters.startswith(CAPABILITY):
         found = await ctx.effect("voters", lambda key: ctx.find(voters.removeprefix(CAPABILITY)), type=list[str])
         return dict.fromkeys(found, 1)
+    voters = [voters] if isinstance(voters, str) else voters
     if group := next((voter for voter in voters if voter.startswith(GROUPS)), None):
         raise ValueError(f"{group!r} is no voter, and could have several ballots; pass it alone, or ids")
     weights = dict(voters) if isinstance(voters, Mapping) else dict.fromkeys(voters, 1)
