@@ -221,7 +221,7 @@ async def test_who_opens_it_without_asking_is_told_and_others_can_ask() -> None:
 
     assert poll == again == same
     assert (poll.elected, poll.absent) == (None, {"a": "cast no ballot", "c": "cast no ballot"})
-    assert member.told == []  # somebody asked, and was answered
+    assert [message.poll for message in member.told] == [poll]  # whoever else asked
 
 
 async def test_an_opener_that_nobody_waits_for_is_told() -> None:
@@ -322,6 +322,26 @@ async def test_only_so_many_elections_are_open_and_so_many_wait_for_one() -> Non
         polls = await asyncio.gather(*waiting)
 
     assert polls == [polls[0]] * MAX_WAITING
+
+
+@pytest.mark.parametrize("backend", ["memory://", None])
+async def test_who_asks_again_and_again_until_it_closes_takes_one_place_only(backend: str | None) -> None:
+    class Impatient(Agent):
+        @handles
+        async def wait(self, message: AwaitPoll, ctx: AgentContext) -> Poll:
+            while True:
+                try:
+                    return await ctx.ask("office", message, timeout=0.5)
+                except AskTimeout:
+                    continue
+
+    async with AgentManager(backend or SimulatedBackend()) as manager:
+        await office(manager)
+        await manager.register(Impatient("impatient"))
+        await manager.tell("a", msgspec.structs.replace(TERMS, seconds=MAX_WAITING + 10.0))
+        poll = await manager.ask("impatient", AwaitPoll("trip"), timeout=1000)
+
+    assert poll.elected is None
 
 
 async def test_an_election_outlives_the_process_with_its_ballots() -> None:
