@@ -88,6 +88,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     message: AgentMessage | None = None
     lane: Lane | None = None
     records: Records | None = None
+    scope: str = ""
+    """The effect of the turn that it is part of; see `moot.turn.Records`."""
     guard: Guard | None = None
     siblings: dict[Ask[Any], None] | None = None
     """The asks of the same turn that are not done; a done one takes itself out."""
@@ -96,8 +98,6 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     """The id that makes asking again no repetition: a caller from outside gave it, or a durable backend."""
     name: str | None = None
     """What the answer finds it by in another life of the process; see `moot.kept_asks`."""
-    within: str = ""
-    """The effect of its turn that it is part of."""
     _answer: Any = None
     _waiter: asyncio.Future[None] | None = None
     _callbacks: tuple[Callable[[Ask[Any]], None], ...] = ()
@@ -166,7 +166,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         self._answer = answer
         self.error = error
         if error is None and self.records is not None:
-            self.records.made += ("ask", self.to + self.within, self.content, answer)
+            self.records.made += ("ask" + self.scope, self.to, self.content, answer)
         guard = self.guard
         if guard is not None and (error is not None or guard.alert):
             guard.settled(self, error)

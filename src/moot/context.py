@@ -199,6 +199,7 @@ class AgentContext(CollectingContext[S]):
         records = self.records
         if records is None:
             records = self.records = Records()
+        name = records.scope + name
         target = f"{name}#{records.occurrence('effect', name)}"
         known, result = records.find("effect", target, None, Any if type is None else type)
         if known:
@@ -207,7 +208,10 @@ class AgentContext(CollectingContext[S]):
         return await records.once(
             "effect",
             target,
-            lambda: retried(lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}")),
+            lambda: records.inside(
+                target,
+                lambda: retried(lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}")),
+            ),
         )
 
     async def run_sync(self, fn: Callable[..., T], /, *args: Any) -> T:
@@ -239,15 +243,15 @@ class AgentContext(CollectingContext[S]):
         records = self.records
         if records is None:
             records = self.records = Records()
-        elif records.effects:
-            ask.within = records.within()
-        if records.is_rerun:
-            known, answer = records.find("ask", ask.to + ask.within, ask.content)
+        elif records.is_rerun:
+            known, answer = records.find("ask", ask.to, ask.content)
             if known:
                 records.pinned(ask.to)  # it went to somebody in an earlier run, and counts
                 ask.resolve(answer)
                 return
         ask.records = records
+        if records.has_effects:
+            ask.scope = records.scope
         self.runtime.post(self, ask)
 
     def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:

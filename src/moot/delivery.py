@@ -207,6 +207,7 @@ class Delivery:
         if receiver is not None and message.to.startswith(TOPIC):
             message = msgspec.structs.replace(message, to=receiver.id)
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"
+        text = text.encode(errors="backslashreplace").decode()
         agent_id = receiver.id if receiver is not None else None
         self.dead_letters.add(message, reason, text, at=self._clock.now(), attempts=attempts, agent_id=agent_id)
 

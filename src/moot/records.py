@@ -70,9 +70,9 @@ class DurableRecords(Records):
 
     def find(self, kind: str, target: str, request: object, type: Any = Any) -> tuple[bool, Any]:
         content = digest(request)
-        key = (kind, target, content)
+        key = (kind + self.scope, target, content)
         occurrence = self._next_occurrence(key)
-        name = msgspec.msgpack.encode((self.turn, kind, target, content, occurrence))
+        name = msgspec.msgpack.encode((self.turn, *key, occurrence))
         self.last = hashlib.blake2b(name, digest_size=16).digest()
         answer = self._answers.get((*key, occurrence), NOTHING)
         if answer is not NOTHING:
@@ -96,6 +96,7 @@ class DurableRecords(Records):
         await self._journal.synced()
 
     def pinned(self, address: str) -> str | None:
+        address = self.scope + address
         key = self._pin(address, self._next_occurrence(("pin", address, b"")))
         chosen = self._chosen.get(key) or self._stored.get(key)
         if chosen is None:
@@ -105,6 +106,7 @@ class DurableRecords(Records):
 
     def pin(self, address: str, agent_id: str) -> None:
         """As in a process, and in the next: whoever was asked has records of its own, which nobody else finds."""
+        address = self.scope + address
         key = self._pin(address, self._asked["pin", address, b""] - 1)
         chosen = self._chosen[key] = msgspec.msgpack.encode(agent_id)
         self._journal.put_record(self.turn, key, chosen)

@@ -180,8 +180,9 @@ def _turn_error(cell: Cell, ctx: AgentContext[Any], error: BaseException) -> Tur
 
 
 def _text(error: BaseException) -> str:
+    """The text of an error; half a surrogate pair, as of a file's name, is written out: no backend could keep it."""
     try:
-        return str(error)
+        return str(error).encode(errors="backslashreplace").decode()
     except Exception as second:
         return f"(its text cannot be had: {type(second).__name__})"
 

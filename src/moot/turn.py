@@ -9,6 +9,8 @@ have done their work. So answers are recorded by their content: kind, target, a
 digest of the request, and its occurrence. A re-run turn finds what it asks for
 again, in whatever order, and asks anew for what differs. Only successes are
 recorded. The first run, which most turns never repeat, pays no digest for it.
+What is asked for inside an effect is counted apart: a run that finds the effect
+recorded does not ask for it, and would mistake the same request after it for the first.
 """
 
 from __future__ import annotations
@@ -34,8 +36,6 @@ __all__ = ["NOTHING", "Effects", "Records", "Timer", "digest"]
 
 NOTHING: Any = object()
 """Stands for "no value", where None is one."""
-_WITHIN: ContextVar[tuple[Records, str] | None] = ContextVar("moot_within", default=None)
-"""The effect that the present task is in, and whose: tasks that it starts inherit this, and may run other turns."""
 
 _Key = tuple[str, str, bytes, int]
 
@@ -88,6 +88,19 @@ class Effects(msgspec.Struct, eq=False):
         return NOTHING if self.is_deferred else returned
 
 
+class _Inside:
+    """The effect that a task is in, and whose."""
+
+    __slots__ = ("effect", "records")
+
+    def __init__(self, records: Records, effect: str) -> None:
+        self.records: Records | None = records  # (tasks begun meanwhile, also those of others, copy the context)
+        self.effect = effect
+
+
+_inside: ContextVar[_Inside | None] = ContextVar("moot_inside", default=None)
+
+
 class Records:
     """What a turn keeps over all its runs.
 
@@ -95,12 +108,12 @@ class Records:
     addresses were pinned to, and how often it lost a race for shared state.
     """
 
-    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "effects", "is_rerun", "last", "made")
+    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "has_effects", "is_rerun", "last", "made")
 
     def __init__(self) -> None:
         self.is_rerun = False
+        self.has_effects = False
         self.conflicts = 0
-        self.effects = 0  # how many are under way
         self.last = b""  # the key of what `find` looked for last, where records have one
         self._pins: dict[str, list[str]] = {}
         self.made: list[Any] = []  # flat, four items a record: the collector need not look at each
@@ -110,7 +123,24 @@ class Records:
 
     def note(self, kind: str, target: str, request: object, answer: Any) -> None:
         """Keep a successful answer."""
-        self.made += (kind, target, request, answer)
+        self.made += (kind + self.scope, target, request, answer)
+
+    @property
+    def scope(self) -> str:
+        """The effect of this turn that the present task is in, with a slash; nothing outside of any."""
+        inside = _inside.get() if self.has_effects else None
+        return inside.effect if inside is not None and inside.records is self else ""
+
+    async def inside(self, effect: str, call: Callable[[], Awaitable[Any]]) -> Any:
+        """The result of ``call()``; what that asks for is recorded as part of ``effect``."""
+        self.has_effects = True
+        own = _Inside(self, f"{effect}/")
+        outer = _inside.set(own)
+        try:
+            return await call()
+        finally:
+            own.records = None
+            _inside.reset(outer)
 
     async def keep(self, key: bytes, kind: str, target: str, request: object, answer: Any) -> None:
         """As `note`; returns when it outlives whatever these records outlive. ``key`` is the `last` of its `find`."""
@@ -127,8 +157,6 @@ class Records:
             if not under_way.cancelled():
                 return under_way.result()
         future = self._under_way[target] = asyncio.get_running_loop().create_future()
-        outer = _WITHIN.set((self, f"{self.within()}\n{kind} {target}"))
-        self.effects += 1
         try:
             await self.settled()
             result = await call()
@@ -141,29 +169,20 @@ class Records:
             future.exception()  # nobody else may want to know
             raise
         finally:
-            _WITHIN.reset(outer)
-            self.effects -= 1
             del self._under_way[target]
         future.set_result(result)
         return result
 
-    def within(self) -> str:
-        """The effect of this turn that the present task is in; nothing outside of one.
-
-        What is asked there is told apart from what is asked elsewhere: a run again that finds the effect does not ask
-        it, and would count the others wrong.
-        """
-        inner = _WITHIN.get()
-        return inner[1] if inner is not None and inner[0] is self else ""
-
     def pinned(self, address: str) -> str | None:
         """Whom an earlier run asked at this occurrence of a capability address. Each call is the next occurrence."""
+        address = self.scope + address
         occurrence = self._next_occurrence(("pin", address, b""))
         chosen = self._pins.get(address, ())
         return chosen[occurrence] if occurrence < len(chosen) else None
 
     def pin(self, address: str, agent_id: str) -> None:
         """Keep whom the present occurrence of a capability address went to."""
+        address = self.scope + address
         occurrence = self._asked["pin", address, b""] - 1
         self._pins.setdefault(address, [])[occurrence : occurrence + 1] = [agent_id]
 
@@ -188,7 +207,7 @@ class Records:
         """Whether the answer to this occurrence of the request is known, and the answer, which is a ``type``."""
         if not self._answers:
             return False, None
-        key = (kind, target, digest(request))
+        key = (kind + self.scope, target, digest(request))
         answer = self._answers.get((*key, self._next_occurrence(key)), NOTHING)
         return (False, None) if answer is NOTHING else (True, answer)
 

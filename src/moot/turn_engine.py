@@ -55,12 +55,11 @@ class TurnEngine:
         if ctx.records is None:
             ctx.records = Records()
         records = ctx.records
-        target = self._engine.name + records.within()
-        known, completion = records.find("engine", target, request, Completion)
+        known, completion = records.find("engine", self._engine.name, request, Completion)
         if not known:
             key = records.last
             completion = await self._engine.generate(self._of_this_turn(request))
-            await records.keep(key, "engine", target, request, completion)
+            await records.keep(key, "engine", self._engine.name, request, completion)
         answer: Completion = completion
         return answer
 

@@ -9,7 +9,7 @@ import pytest
 
 from moot import Agent, AgentContext, AgentManager, BatchPolicy, MailboxPolicy, Payload, Request, handles
 from moot.backends.sqlite import SqliteBackend
-from moot.errors import MailboxFull, UnknownAgent
+from moot.errors import MailboxFull, Retry, TurnError, UnknownAgent
 from moot.testing import simulated_backend
 from moot.testing.simulated_backend import SimulatedBackend
 
@@ -334,3 +334,90 @@ async def test_a_kept_answer_of_another_type_than_declared_fails_its_ask_and_no_
 
     assert found == [["str", "int"], ["InvalidPayload", "int"]]
     assert not list(manager.dead_letters)
+
+
+class Question(Request[str]):
+    pass
+
+
+async def test_an_error_whose_text_cannot_be_kept_ends_its_turn_and_nothing_else() -> None:
+    class Odd(Agent):
+        @handles
+        async def ask(self, message: Question) -> str:
+            raise ValueError("\ud800")
+
+    async with AgentManager(SimulatedBackend()) as manager:
+        await manager.register(Odd("odd"))
+        for _ in range(2):
+            with pytest.raises(TurnError, match=r"\\ud800"):
+                await manager.ask("odd", Question(), timeout=5)
+        assert [letter.error for letter in manager.dead_letters.list()] == [r"ValueError: \ud800"] * 2
+
+
+@pytest.mark.parametrize("address", ["counter_0", "capability:counting"])
+async def test_what_an_effect_asked_for_is_not_taken_for_the_same_question_after_it(address: str) -> None:
+    answered: list[tuple[str, int]] = []
+    found: list[list[int]] = []
+    disk = SimulatedBackend()
+
+    class Counter(Agent):
+        capabilities = ("counting",)
+
+        @handles
+        async def count(self, message: Charge) -> int:
+            answered.append((self.id, len(answered)))
+            return answered[-1][1]
+
+    class Gatherer(Agent):
+        @handles
+        async def start(self, message: Start, ctx: AgentContext) -> None:
+            async def inside(_key: str) -> int:
+                return await ctx.ask(address, Charge()) + await ctx.effect("number", lambda _key: 100)
+
+            first = await ctx.effect("sum", inside)
+            second = await ctx.effect("number", lambda _key: 200)
+            third = await ctx.ask(address, Charge())
+            found.append([first, second, third])
+            if len(found) == 1:
+                disk.fail()
+                await asyncio.Event().wait()
+
+    for life in range(2):
+        manager = AgentManager(disk)
+        for agent in (Counter("counter_0"), Counter("counter_1"), Gatherer("gatherer")):
+            await manager.register(agent)
+        await manager.start()
+        if not life:
+            await manager.tell("gatherer", Start())
+            await asyncio.sleep(1)
+        await manager.stop(drain=bool(life))
+
+    assert found[0] == [100, 200, 1]
+    assert found[1][:2] == found[0][:2]
+    assert found[1][2] == 1 + (len(answered) - 2), "the answer of the second question, or a newer one"
+
+
+async def test_a_run_again_in_the_same_life_asks_what_comes_after_an_effect() -> None:
+    class Counter(Agent):
+        count = 0
+
+        @handles
+        async def counted(self, message: Charge) -> int:
+            self.count += 1
+            return self.count
+
+    class Gatherer(Agent):
+        @handles
+        async def gather(self, message: Question, ctx: AgentContext) -> str:
+            async def inside(_key: str) -> int:
+                return await ctx.ask("counter", Charge())
+
+            first = await ctx.effect("one", inside)
+            if ctx.attempt == 1:
+                raise Retry("once more")
+            return f"{first} {await ctx.ask('counter', Charge())}"
+
+    async with AgentManager() as manager:
+        await manager.register(Counter("counter"))
+        await manager.register(Gatherer("gatherer"))
+        assert await manager.ask("gatherer", Question()) == "1 2"

@@ -243,7 +243,7 @@ def test_answers_that_differ_in_nothing_that_matters_are_equal(one: str, other: 
     assert normalised(one) == normalised(other)
 
 
-@pytest.mark.parametrize(("one", "other"), [("-4", "4"), (".5", "5"), ("3.1", "31"), ("a b", "ab")])
+@pytest.mark.parametrize(("one", "other"), [("-4", "4"), (".5", "5"), ("3.1", "31"), ("a b", "ab"), ("?", "!!")])
 def test_answers_that_differ_stay_different(one: str, other: str) -> None:
     assert normalised(one) != normalised(other)
 

@@ -341,7 +341,15 @@ async def test_nobody_to_speak_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"turns": 0}, {"handoffs": -1}, {"ends": "never"}, {"timeout": 0}, {"deadline": float("nan")}]
+    "wrong",
+    [
+        {"turns": 0},
+        {"handoffs": -1},
+        {"ends": "never"},
+        {"timeout": 0},
+        {"deadline": float("nan")},
+        {"timeout": float("inf"), "deadline": float("inf")},
+    ],
 )
 def test_rules_that_end_no_chat_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"bounds|ends is|timeout and deadline"):

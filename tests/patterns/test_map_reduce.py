@@ -95,6 +95,14 @@ async def test_a_combiner_reduces_before_the_shuffle() -> None:
     assert sorted(message.key + str(message.values) for message in workers[1].asked) == ["x[2, 1]", "y[1]"]
 
 
+async def test_values_that_cannot_be_combined_are_an_attempt_in_vain() -> None:
+    workers = [Worker("bad", lambda message: [("x", "one")]), Worker("good")]
+
+    found = await do(workers, ["x x y"], Job("capability:working", add, combine=add))
+
+    assert (found.values, found.work, found.retried) == ({"x": 2, "y": 1}, {"good": 1}, 1)
+
+
 async def test_values_are_reduced_in_the_order_of_the_parts_whoever_is_first() -> None:
     workers = [Worker("slow", lambda m: {"k": m.number}, 3.0), Worker("fast", lambda m: {"k": m.number}, 0.1)]
     job = Job("capability:working", lambda key, values: values)

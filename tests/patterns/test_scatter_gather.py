@@ -80,6 +80,13 @@ async def test_a_quorum_that_cannot_be_had_fails() -> None:
         await scatter_gather(context, ["a", "b"], Price("tea"), quorum=2)
 
 
+async def test_a_plain_text_is_the_id_of_one_agent() -> None:
+    context = FakeContext.of(answers={"selling": 1, "a": 2}, able={"selling": ["a"]})
+
+    assert (await scatter_gather(context, "selling", Price("tea"))).answers == {"selling": 1}
+    assert (await scatter_gather(context, "capability:selling", Price("tea"))).answers == {"a": 2}
+
+
 @pytest.mark.parametrize(("to", "quorum"), [([], None), (["a"], 2), (["a"], 0), ("capability:flying", None)])
 async def test_what_cannot_be_asked_is_refused(to: str | list[str], quorum: int | None) -> None:
     with pytest.raises(ValueError, match="answers cannot be had"):

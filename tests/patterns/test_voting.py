@@ -77,11 +77,19 @@ async def test_weights_are_the_callers_and_no_voters() -> None:
         (["a", "capability:voting"], 1),
         ({"topic:x": 1}, 1),
         ({"a": 0}, 1),
+        ({"a": 2**63}, 1),
     ],
 )
 async def test_whom_it_cannot_ask_it_refuses(voters: str | list[str] | dict[str, int], quorum: int) -> None:
-    with pytest.raises(ValueError, match=r"quorum of|is no voter|weighs 1"):
+    with pytest.raises(ValueError, match=r"quorum of|is no voter|weighs a whole|weigh more"):
         await vote(asked({"a": ["sea"]}), voters, PAPER, quorum=quorum)
+
+
+async def test_a_plain_text_is_the_id_of_one_voter() -> None:
+    context = FakeContext.of(answers={"voting": ["sea"], "a": ["hills"]}, able={"voting": ["a"]})
+
+    assert (await vote(context, "voting", PAPER)).elected == "sea"
+    assert (await vote(context, "capability:voting", PAPER)).elected == "hills"
 
 
 async def test_what_nobody_can_vote_on_nobody_is_asked() -> None:
@@ -213,7 +221,7 @@ async def test_who_opens_it_without_asking_is_told_and_others_can_ask() -> None:
 
     assert poll == again == same
     assert (poll.elected, poll.absent) == (None, {"a": "cast no ballot", "c": "cast no ballot"})
-    assert member.told == []  # somebody asked, and was answered
+    assert [message.poll for message in member.told] == [poll]  # whoever else asked
 
 
 async def test_an_opener_that_nobody_waits_for_is_told() -> None:
@@ -249,6 +257,9 @@ async def test_nobody_closes_an_election_but_its_timer_and_nobody_votes_from_out
         {"candidates": ()},
         {"candidates": tuple(map(str, range(101)))},
         {"electorate": {"a": -5, "b": 1}},
+        {"electorate": {"a": float("nan"), "b": 1}},
+        {"electorate": {"a": 2**62, "b": 2**62}},
+        {"electorate": {f"voter {n}": 1 for n in range(MAX_BALLOTS + 1)}},
         {"quorum": 4},
     ],
 )
@@ -268,6 +279,19 @@ async def test_a_name_is_taken_once() -> None:
             await manager.ask("office", msgspec.structs.replace(TERMS, question="How?"))
         with pytest.raises(TurnError, match="no election named"):
             await manager.ask("office", AwaitPoll("holidays"))
+
+
+async def test_a_ballot_for_the_empty_name_is_refused_and_the_election_closes() -> None:
+    async with AgentManager() as manager:
+        await office(manager)
+        terms = msgspec.structs.replace(TERMS, method="plurality", quorum=1)
+        outcome = asyncio.ensure_future(manager.ask("office", terms, timeout=100))
+        await asyncio.sleep(1)
+        refused = await manager.ask("a", Cast([""]))
+        await manager.ask("b", Cast(["sea"]))
+        poll = await outcome
+
+    assert (refused.is_accepted, poll.elected, list(poll.invalid)) == (False, "sea", ["a"])
 
 
 def test_an_election_that_is_open_to_anybody_has_room_for_so_many_and_they_can_still_change_their_votes() -> None:
@@ -298,6 +322,26 @@ async def test_only_so_many_elections_are_open_and_so_many_wait_for_one() -> Non
         polls = await asyncio.gather(*waiting)
 
     assert polls == [polls[0]] * MAX_WAITING
+
+
+@pytest.mark.parametrize("backend", ["memory://", None])
+async def test_who_asks_again_and_again_until_it_closes_takes_one_place_only(backend: str | None) -> None:
+    class Impatient(Agent):
+        @handles
+        async def wait(self, message: AwaitPoll, ctx: AgentContext) -> Poll:
+            while True:
+                try:
+                    return await ctx.ask("office", message, timeout=0.5)
+                except AskTimeout:
+                    continue
+
+    async with AgentManager(backend or SimulatedBackend()) as manager:
+        await office(manager)
+        await manager.register(Impatient("impatient"))
+        await manager.tell("a", msgspec.structs.replace(TERMS, seconds=MAX_WAITING + 10.0))
+        poll = await manager.ask("impatient", AwaitPoll("trip"), timeout=1000)
+
+    assert poll.elected is None
 
 
 async def test_an_election_outlives_the_process_with_its_ballots() -> None:

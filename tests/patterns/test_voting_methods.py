@@ -376,5 +376,32 @@ def test_rubbish_is_no_ballot(answer: Any) -> None:
 
 @pytest.mark.parametrize(("candidates", "weights"), [("", ()), ("AA", ()), ("AB", (1, 2)), ("AB", (0,)), ("AB", (-1,))])
 def test_an_election_that_cannot_be_held_is_refused(candidates: str, weights: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"election needs candidates|as many weights"):
+    with pytest.raises(ValueError, match=r"election needs candidates|as many weights|weighs a whole number"):
         Schulze().tally([Ballot.ranked("A")], candidates, weights=weights)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("weights", [(float("nan"), 1), (1.5, 1), (2**63 - 1, 1), (10**400, 1)])
+def test_weights_that_cannot_be_added_up_are_refused(method: Method, weights: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="weigh"):
+        method.tally([Ballot.ranked("A"), Ballot.ranked("B")], "AB", weights=weights)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_of_large_weights_the_larger_wins(method: Method) -> None:
+    assert method.tally([Ballot.ranked("A"), Ballot.ranked("B")], "AB", weights=(2**53, 2**53 + 1)).winners == ("B",)
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+@pytest.mark.parametrize("name", ["", "\ud800"])
+def test_a_name_without_a_readable_letter_is_no_candidate_either_and_harms_no_count(method: Method, name: str) -> None:
+    stray, blank, good = Ballot.ranked(name), Ballot.ranked("A", approves=[name]), Ballot.ranked("A")
+
+    tally = method.tally([stray, blank, good], "AB")
+
+    assert [(flawed.index, "no candidate" in flawed.reason) for flawed in tally.invalid] == [(0, True), (1, True)]
+    assert tally.elected == "A"
+
+
+def test_a_lot_can_be_drawn_among_any_names() -> None:
+    assert Approval().tally([Ballot.approving()], ["A", "\ud800"]).elected in ("A", "\ud800")

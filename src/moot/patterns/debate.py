@@ -106,7 +106,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 def normalised(answer: str) -> str:
     """An answer without what does not tell answers apart: case, spaces, quotes around it, a mark at its end."""
-    return " ".join(answer.casefold().split()).strip("\"'“”„ ").rstrip(".!? ")
+    words = " ".join(answer.casefold().split())
+    return words.strip("\"'“”„ ").rstrip(".!? ") or words
 
 
 def unanimous(positions: Positions, debaters: int) -> str | None:

@@ -36,7 +36,8 @@ async def scatter_gather(
     quorum: int | None = None,
     timeout: float = 30.0,
 ) -> Gathered[R]:
-    """Ask several agents ``request``: those in ``to``, or all who can do it if that is ``capability:NAME``.
+    """Ask several agents ``request``: those in ``to``, or all who can do it if that is ``capability:NAME``; any
+    other text is the id of one agent.
 
     With ``quorum`` it returns as soon as so many have answered; without, when all have answered or failed, at the
     latest after ``timeout`` seconds.
@@ -44,7 +45,10 @@ async def scatter_gather(
     Raises:
         QuorumFailed: too many failed. ValueError: nobody is to be asked, or fewer than the quorum.
     """
-    asked = ctx.find(to.removeprefix(CAPABILITY)) if isinstance(to, str) else list(dict.fromkeys(to))
+    if isinstance(to, str):
+        asked = ctx.find(to.removeprefix(CAPABILITY)) if to.startswith(CAPABILITY) else [to]
+    else:
+        asked = list(dict.fromkeys(to))
     if not asked or not 1 <= (quorum if quorum is not None else 1) <= len(asked):
         raise ValueError(f"{quorum or 1} answers cannot be had from {len(asked)} agents; check whom {to!r} names")
     asks = {agent: ctx.ask(agent, request, timeout=timeout) for agent in asked}

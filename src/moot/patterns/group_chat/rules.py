@@ -6,6 +6,7 @@ turn counts, also one in which nothing was said, and there are only so many.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
@@ -93,8 +94,10 @@ class ChatRules(msgspec.Struct, frozen=True):
             raise ValueError(f"the bounds of a chat are 1 or more (handoffs: 0 or more); these are {counts}")
         if self.ends not in ("anyone", "everyone"):
             raise ValueError(f"ends is 'anyone' or 'everyone', not {self.ends!r}")
-        if not (self.timeout > 0 and self.deadline > 0):
-            raise ValueError(f"timeout and deadline are above 0 s, not {self.timeout:g} and {self.deadline:g}")
+        if not (self.timeout > 0 and self.deadline > 0 and min(self.timeout, self.deadline) < math.inf):
+            raise ValueError(
+                f"timeout and deadline are above 0 s, and one has an end, not {self.timeout:g} and {self.deadline:g}"
+            )
 
 
 class Transcript(msgspec.Struct, frozen=True):

@@ -217,7 +217,7 @@ async def _attempts(ctx: AgentContext[Any], job: Job, pool: Pool, task: _Task, _
             return Done(result, worker, attempt)
         except MootError as error:
             reason = str(error)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:  # a combiner, too, may raise it of values that are rubbish
             reason = f"{worker!r} answered rubbish: {error}"
         finally:
             pool.release(worker, failed=failed)

@@ -7,18 +7,20 @@ silently repaired. A tie is told as one; the lot that breaks it is drawn from a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
-__all__ = ["Ballot", "Candidates", "Invalid", "Ranking", "Tally", "ballot_of", "by_lot", "flaw"]
+__all__ = ["Ballot", "Candidates", "Invalid", "Ranking", "Tally", "ballot_of", "by_lot", "check_weights", "flaw"]
 
 Candidates = tuple[str, ...]
 Ranking = tuple[tuple[str, ...], ...]
 """Groups of candidates, the best first; those of one group are level."""
 MAX_SHOWN = 40
 """Characters of an unknown candidate's name that a reason repeats."""
+MAX_VOTES = 2**63 - 1
+"""All ballots together weigh no more: a larger number of votes cannot be kept."""
 
 
 class Ballot(msgspec.Struct, frozen=True):
@@ -97,7 +99,8 @@ def flaw(ballot: Ballot, candidates: Sequence[str]) -> str | None:
     """Why no method can count ``ballot``; None if there is no reason."""
     named = [name for place in ballot.ranking for name in place]
     for names in (named, ballot.approves or ()):
-        if unknown := next((name for name in names if name not in candidates), None):
+        unknown = next((name for name in names if name not in candidates), None)
+        if unknown is not None:
             return f"it names {unknown[:MAX_SHOWN]!r}, who is no candidate"
         if len(set(names)) < len(names):
             return f"it names {next(name for name in names if names.count(name) > 1)!r} more than once"
@@ -111,4 +114,21 @@ def by_lot(candidates: Iterable[str], seed: int) -> list[str]:
 
     It depends on the names and the seed alone, and so is the same in every process and for every order of candidates.
     """
-    return sorted(candidates, key=lambda name: hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=16).digest())
+
+    def drawn(name: str) -> bytes:
+        return hashlib.blake2b(f"{seed}/{name}".encode(errors="surrogatepass"), digest_size=16).digest()
+
+    return sorted(candidates, key=drawn)
+
+
+def check_weights(weights: Collection[Any]) -> None:
+    """Refuse weights that ballots cannot have.
+
+    Raises:
+        ValueError: one is no whole number of 1 or more, or they add up to too many votes.
+    """
+    for weight in weights:
+        if not isinstance(weight, int) or weight < 1:
+            raise ValueError(f"a ballot weighs a whole number, 1 or more, not {weight!r}; leave out who is not to vote")
+    if sum(weights) > MAX_VOTES:
+        raise ValueError("the ballots weigh more than 2**63 - 1 together; divide their weights")

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from moot import Agent, AgentContext, Payload, ReplyTo, Request, handles
-from moot.patterns.voting.ballots import Ballot, ballot_of, flaw
+from moot.patterns.voting.ballots import Ballot, ballot_of, check_weights, flaw
 from moot.patterns.voting.methods import METHODS
 from moot.patterns.voting.poll import Poll, poll_of
 
@@ -29,7 +29,7 @@ MAX_KEPT = 100
 MAX_CANDIDATES = 50
 """Comparing all pairs of them on a thousand ballots takes about a second, in which nobody else has a turn."""
 MAX_BALLOTS = 1_000
-"""Voters in an election that is open to anybody. The agent's state is written with each ballot."""
+"""Voters in an election. The agent's state is written with each ballot."""
 MAX_SECONDS = 366 * 86400.0
 MAX_WAITING = 100
 """Asks that may wait for one election."""
@@ -84,15 +84,25 @@ class ElectionClosed(Payload):
     poll: Poll
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """An ask that waits for the outcome, and until when."""
+
+    reply_to: ReplyTo
+    until: float | None = None
+
+
 class Election(msgspec.Struct, frozen=True):
-    """An open election: its terms, the ballots so far, who cast an invalid one and none since, and who waits."""
+    """An open election: its terms, the ballots so far, who cast an invalid one and none since, and who waits.
+
+    ``opener`` is who is to be told the outcome, because they did not ask for it; if they did, nobody is.
+    """
 
     terms: OpenElection
     opener: str
     seed: int
     ballots: dict[str, Ballot] = {}
     invalid: dict[str, str] = {}
-    waiting: tuple[ReplyTo, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
 
     def cast(self, voter: str, answer: Any) -> tuple[Election, Receipt]:
         """The election after ``voter`` has cast this, and what they are told."""
@@ -145,7 +155,8 @@ class ElectionAgent(Agent[Elections]):
         if election is None:
             if len(state.open) >= MAX_OPEN:
                 raise ValueError(f"{MAX_OPEN} elections are open; wait until one closes")
-            election = Election(message, ctx.sender, ctx.random.getrandbits(63))
+            opener = ctx.sender if ctx.reply_to is None else OUTSIDE
+            election = Election(message, opener, ctx.random.getrandbits(63))
             ctx.schedule(message.seconds, CloseElection(message.name), name=f"close {message.name}")
         self._wait(election, ctx)
         return None
@@ -177,19 +188,25 @@ class ElectionAgent(Agent[Elections]):
         closed = {**ctx.state.closed, name: (election.terms, poll)}
         kept = dict(list(closed.items())[-MAX_KEPT:])
         ctx.state = Elections({other: it for other, it in ctx.state.open.items() if other != name}, kept)
-        for reply_to in election.waiting:
-            ctx.send(reply_to, poll)
-        if not election.waiting and election.opener != OUTSIDE:
+        for one in election.waiting:
+            ctx.send(one.reply_to, poll)
+        if election.opener != OUTSIDE:
             ctx.send(election.opener, ElectionClosed(name, poll))
 
     def _wait(self, election: Election, ctx: AgentContext[Elections]) -> None:
         """Whoever asked is answered when it closes."""
         if ctx.reply_to is not None:
-            if len(election.waiting) >= MAX_WAITING:
+            now, own = ctx.now(), Waiting(ctx.defer(), ctx.deadline)
+            waiting = [one for one in election.waiting if one.reply_to != own.reply_to and not _is_over(one, now)]
+            if len(waiting) >= MAX_WAITING:
                 raise ValueError(f"{MAX_WAITING} wait for this election; ask again when it has closed")
-            waiting = dict.fromkeys((*election.waiting, ctx.defer()))
-            election = _with(election, waiting=tuple(waiting))
+            election = _with(election, waiting=(*waiting, own))
         ctx.state = _with(ctx.state, open={**ctx.state.open, election.terms.name: election})
+
+
+def _is_over(one: Waiting, now: float) -> bool:
+    """Whether nobody waits for the answer any more."""
+    return one.until is not None and one.until <= now
 
 
 def _check(terms: OpenElection) -> None:
@@ -203,8 +220,9 @@ def _check(terms: OpenElection) -> None:
     if len(terms.candidates) > MAX_CANDIDATES:
         raise ValueError(f"an election has up to {MAX_CANDIDATES} candidates, not {len(terms.candidates)}")
     METHODS[terms.method].tally((), terms.candidates)
-    if any(weight < 1 for weight in terms.electorate.values()):
-        raise ValueError("the ballots of an electorate weigh 1 or more each")
+    if len(terms.electorate) > MAX_BALLOTS:
+        raise ValueError(f"an electorate has up to {MAX_BALLOTS} voters, not {len(terms.electorate)}")
+    check_weights(terms.electorate.values())
 
 
 def _with(value: V, **changes: Any) -> V:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import msgspec
 
-from moot.patterns.voting.ballots import Ballot, Invalid, Ranking, Tally, by_lot, flaw
+from moot.patterns.voting.ballots import Ballot, Invalid, Ranking, Tally, by_lot, check_weights, flaw
 from moot.patterns.voting.pairwise import beaten, layers, pairwise, strongest_paths
 from moot.patterns.voting.runoff import run_off
 
@@ -41,13 +41,14 @@ class Method(msgspec.Struct, frozen=True):
         """Count ``ballots``; the lots of ties are drawn from ``seed``. ``weights`` has one for each, 1 or more.
 
         Raises:
-            ValueError: there is no candidate or one twice; weights are missing or below 1.
+            ValueError: there is no candidate or one twice; weights are missing, or not as `check_weights` wants them.
         """
         names = tuple(candidates)
         if not names or len(set(names)) < len(names):
             raise ValueError(f"an election needs candidates, each named once, not {names!r}")
-        if weights and (len(weights) != len(ballots) or min(weights) < 1):
-            raise ValueError(f"{len(ballots)} ballots need as many weights, each 1 or more, not {list(weights)!r}")
+        if weights and len(weights) != len(ballots):
+            raise ValueError(f"{len(ballots)} ballots need as many weights, not {len(weights)}")
+        check_weights(weights)
         valid: list[tuple[Ballot, int]] = []
         invalid = []
         for index, ballot in enumerate(ballots):
@@ -103,9 +104,8 @@ class Borda(Method, frozen=True):
         return _unranked(ballot)
 
     def count(self, ballots: Weighed, candidates: Sequence[str], seed: int) -> Count:
-        return _by_score(
-            candidates, (point for ballot, weight in ballots for point in _points(ballot, weight, candidates))
-        )
+        halves = (half for ballot, weight in ballots for half in _halves(ballot, weight, candidates))
+        return _by_score(candidates, halves, unit=2)
 
 
 class Schulze(Method, frozen=True):
@@ -161,18 +161,21 @@ def _unranked(ballot: Ballot) -> str | None:
     return None if ballot.ranking else "it ranks nobody"
 
 
-def _points(ballot: Ballot, weight: int, candidates: Sequence[str]) -> Iterable[tuple[str, float]]:
+def _halves(ballot: Ballot, weight: int, candidates: Sequence[str]) -> Iterable[tuple[str, int]]:
+    """Half points."""
     ranked = {name for place in ballot.ranking for name in place}
     below = len(candidates)
     for place in (*ballot.ranking, tuple(name for name in candidates if name not in ranked)):
         below -= len(place)
         for name in place:
-            yield name, weight * (below + (len(place) - 1) / 2)
+            yield name, weight * (2 * below + len(place) - 1)
 
 
-def _by_score(candidates: Sequence[str], points: Iterable[tuple[str, float]]) -> Count:
-    scores = dict.fromkeys(candidates, 0.0)
+def _by_score(candidates: Sequence[str], points: Iterable[tuple[str, int]], unit: int = 1) -> Count:
+    """Counted in whole numbers, ``unit`` of them a point: fractions would make ties of large weights."""
+    scores = dict.fromkeys(candidates, 0)
     for name, more in points:
         scores[name] += more
     order = sorted(candidates, key=lambda name: -scores[name])
-    return Count(tuple(tuple(group) for _, group in groupby(order, key=scores.__getitem__)), scores)
+    ranking = tuple(tuple(group) for _, group in groupby(order, key=scores.__getitem__))
+    return Count(ranking, {name: score / unit for name, score in scores.items()})

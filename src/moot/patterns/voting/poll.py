@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from moot import AgentContext, Request
-from moot.patterns.voting.ballots import Ballot, Tally, ballot_of
+from moot.patterns.voting.ballots import Ballot, Tally, ballot_of, check_weights
 from moot.patterns.voting.methods import Method, Schulze
 
 __all__ = ["BallotPaper", "Poll", "poll_of", "vote"]
@@ -63,9 +63,9 @@ async def vote(
 ) -> Poll:
     """Ask each voter for a ballot and count those that come within ``timeout`` seconds, by `Schulze` unless told.
 
-    ``voters`` are ids, a mapping of ids to the weights of their ballots, or ``capability:NAME``: all who have it now.
-    Each has one ballot. Fewer than ``quorum`` valid ones elect nobody. A turn that polls several times does so one
-    after the other.
+    ``voters`` are ids, a mapping of ids to the weights of their ballots, or ``capability:NAME``: all who have it now;
+    any other text is the id of one voter. Each has one ballot. Fewer than ``quorum`` valid ones elect nobody. A turn
+    that polls several times does so one after the other.
 
     Raises:
         ValueError: there is no voter, fewer than the quorum, or a group among several; a weight is below 1; the
@@ -110,12 +110,13 @@ def poll_of(
 
 async def _electorate(ctx: AgentContext[Any], voters: str | Sequence[str] | Mapping[str, int]) -> dict[str, int]:
     """The voters and their weights, each voter once."""
-    if isinstance(voters, str):
-        found = await ctx.effect("voters", lambda key: ctx.find(voters.removeprefix(CAPABILITY)), type=list[str])
+    if isinstance(voters, str) and voters.startswith(CAPABILITY):
+        capability = voters.removeprefix(CAPABILITY)
+        found = await ctx.effect("voters", lambda key: ctx.find(capability), type=list[str])
         return dict.fromkeys(found, 1)
-    if group := next((voter for voter in voters if voter.startswith(GROUPS)), None):
+    ids = [voters] if isinstance(voters, str) else voters
+    if group := next((voter for voter in ids if voter.startswith(GROUPS)), None):
         raise ValueError(f"{group!r} is no voter, and could have several ballots; pass it alone, or ids")
-    weights = dict(voters) if isinstance(voters, Mapping) else dict.fromkeys(voters, 1)
-    if min(weights.values(), default=1) < 1:
-        raise ValueError(f"a ballot weighs 1 or more, not {min(weights.values())}; leave out who is not to vote")
+    weights = dict(ids) if isinstance(ids, Mapping) else dict.fromkeys(ids, 1)
+    check_weights(weights.values())
     return weights
