@@ -546,3 +546,9 @@ async def test_the_statistics_count_each_message_once() -> None:
 
 async def _await(ask: Any) -> Any:
     return await ask
+
+
+async def test_no_agent_has_the_name_of_those_who_are_none() -> None:
+    async with AgentManager() as manager:
+        with pytest.raises(ValueError, match="'outside' is no agent id"):
+            await manager.register(Agent("outside"))

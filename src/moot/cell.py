@@ -14,7 +14,7 @@ from typing import Any
 from moot.agent import Agent
 from moot.dedup import SeenIds
 from moot.flow import Station
-from moot.ids import CAPABILITY, TOPIC
+from moot.ids import CAPABILITY, OUTSIDE, TOPIC
 from moot.intake import intake_for
 from moot.mailbox import WatchedMailbox
 from moot.message import AgentMessage
@@ -130,9 +130,9 @@ class Cell(Station):
 def _checked_id(agent: Agent[Any]) -> str:
     """The agent's id, if it is one and no other kind of address."""
     agent_id = getattr(agent, "id", None)
-    if isinstance(agent_id, str) and agent_id and not agent_id.startswith((CAPABILITY, TOPIC)):
+    if isinstance(agent_id, str) and agent_id not in ("", OUTSIDE) and not agent_id.startswith((CAPABILITY, TOPIC)):
         return agent_id
     raise ValueError(
-        f"{agent_id!r} is no agent id: it is text, not empty, and begins with neither "
+        f"{agent_id!r} is no agent id: it is text, neither empty nor {OUTSIDE!r}, and begins with neither "
         f"{CAPABILITY!r} nor {TOPIC!r}; pass one to super().__init__ of {type(agent).__name__!r}"
     )

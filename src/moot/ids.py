@@ -13,13 +13,15 @@ import re
 from collections.abc import Callable
 from itertools import count
 
-__all__ = ["CAPABILITY", "TOPIC", "Ids", "is_text", "snake_case"]
+__all__ = ["CAPABILITY", "OUTSIDE", "TOPIC", "Ids", "is_text", "snake_case"]
 
 
 CAPABILITY = "capability:"
 """What the address of anyone who can do something begins with."""
 TOPIC = "topic:"
 """What the address of all who listen to something begins with."""
+OUTSIDE = "outside"
+"""The sender's name of callers that are not agents; no agent may have it."""
 
 _WORD_START = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 

@@ -17,7 +17,7 @@ from moot.asks import Ask
 from moot.dedup import SeenIds
 from moot.errors import AskTimeout, MailboxFull, ManagerStopped
 from moot.flow import Lane
-from moot.ids import TOPIC
+from moot.ids import OUTSIDE, TOPIC
 from moot.message import AgentMessage
 from moot.repeats import Repeats
 from moot.system import System
@@ -26,10 +26,7 @@ if TYPE_CHECKING:
     from moot.cell import Cell
     from moot.durability import Durability
 
-__all__ = ["OUTSIDE", "Outside"]
-
-OUTSIDE = "outside"
-"""The sender's name of callers that are not agents."""
+__all__ = ["Outside"]
 
 
 class Outside:

@@ -15,9 +15,9 @@ from moot.asks import Ask
 from moot.deadletters import DeadLetters
 from moot.errors import ManagerStopped
 from moot.gathering import gather
-from moot.ids import is_text
+from moot.ids import OUTSIDE, is_text
 from moot.message import AgentMessage, Request, message_type_of
-from moot.outside import OUTSIDE, Outside
+from moot.outside import Outside
 from moot.sender import MessageSender
 from moot.stream import Stream
 

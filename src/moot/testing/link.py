@@ -16,8 +16,8 @@ from moot.asks import Ask
 from moot.cell import Cell
 from moot.deadletters import Reason
 from moot.errors import AgentStopped, MailboxFull
+from moot.ids import OUTSIDE
 from moot.message import AgentMessage, ReplyTo
-from moot.outside import OUTSIDE
 from moot.testing.channels import Channels, Parcel
 from moot.testing.faults import STRUCK
 from moot.testing.turn_faults import FaultyTurns
