@@ -250,7 +250,7 @@ class AgentContext(CollectingContext[S]):
                 ask.resolve(answer)
                 return
         ask.records = records
-        if records.has_effects:
+        if records.effects:
             ask.scope = records.scope
         self.runtime.post(self, ask)
 

@@ -108,11 +108,11 @@ class Records:
     addresses were pinned to, and how often it lost a race for shared state.
     """
 
-    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "has_effects", "is_rerun", "last", "made")
+    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "effects", "is_rerun", "last", "made")
 
     def __init__(self) -> None:
         self.is_rerun = False
-        self.has_effects = False
+        self.effects = 0  # how many are under way
         self.conflicts = 0
         self.last = b""  # the key of what `find` looked for last, where records have one
         self._pins: dict[str, list[str]] = {}
@@ -128,17 +128,18 @@ class Records:
     @property
     def scope(self) -> str:
         """The effect of this turn that the present task is in, with a slash; nothing outside of any."""
-        inside = _inside.get() if self.has_effects else None
+        inside = _inside.get() if self.effects else None
         return inside.effect if inside is not None and inside.records is self else ""
 
     async def inside(self, effect: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """The result of ``call()``; what that asks for is recorded as part of ``effect``."""
-        self.has_effects = True
+        self.effects += 1
         own = _Inside(self, f"{effect}/")
         outer = _inside.set(own)
         try:
             return await call()
         finally:
+            self.effects -= 1
             own.records = None
             _inside.reset(outer)
 

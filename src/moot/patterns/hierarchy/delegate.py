@@ -206,8 +206,11 @@ class _Delegating:
                     group.add(self._ask(part, worker))
                 while len(results) < needed:
                     for ask in await group.ended():
-                        part = self.asked.pop(ask)
-                        following = await self._take(ask, part)
+                        part, following = self.asked.pop(ask), None
+                        if ask.error is None and ask.answer is not None and ask.answer.__class__ not in _REPORTED:
+                            self._done(part, ask.answer)  # nearly always
+                        else:
+                            following = await self._take(ask, part)
                         if following is None and part.number not in results:
                             spare -= 1
                             if spare < 0:
@@ -228,9 +231,6 @@ class _Delegating:
     async def _take(self, ask: Ask[Any], part: _Part) -> Ask[Any] | None:
         """Take the end of an ask in; what is asked for this part next, if anything."""
         worker, reports = part.tried[-1], self.work.reports
-        if ask.error is None and ask.answer is not None and ask.answer.__class__ not in _REPORTED:  # nearly always
-            self._done(part, ask.answer)
-            return None
         if ask.error is None and ask.answer is None and reports is not None:
             wanted = AwaitResult(worker, ask.content.id, self.plan.at)
             report: Ask[Any] = self.ctx.ask(reports, wanted, timeout=ask.timeout)
