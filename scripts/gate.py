@@ -150,14 +150,16 @@ def follow(process: subprocess.Popen[bytes], output: Path) -> bool:
     """Pass on what a run has written, up to its end; whether it is green."""
     with output.open(errors="replace") as file:
         while True:
-            is_over = process.poll() is not None
+            try:
+                is_over = process.wait(0.2) is not None
+            except subprocess.TimeoutExpired:
+                is_over = False
             for line in iter(file.readline, ""):
                 print(line, end="", flush=True)
                 if re.search(r"\d+ (passed|failed|error).* in [\d.]+s", line):
                     closing.append(line.rstrip())
             if is_over:
                 return process.returncode == 0
-            time.sleep(0.2)
 
 
 closing: list[str] = []
