@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from moot.asks import Ask
 from moot.collecting import CollectingContext
 from moot.gathering import gather
+from moot.ids import CAPABILITY
 from moot.message import AgentMessage, ReplyTo, Request, members_of, message_type_of
 from moot.retry import retried
 from moot.runtime import DONE
@@ -100,13 +101,17 @@ class AgentContext(CollectingContext[S]):
             effects.random = self.runtime.random_for(self.idempotency_key)
         return effects.random
 
-    def find(self, capability: str) -> list[str]:
-        """The ids of the agents that can do ``capability`` now, in order of registration.
+    def find(self, to: str | Sequence[str]) -> list[str]:
+        """The ids of the agents that ``to`` means: of ``capability:NAME`` all who can do it now, in order of
+        registration; of ids themselves, each once.
 
         A run again may find others; record what is decided on it with `effect`.
         """
         self._check_open()
-        return self.runtime.find(capability)
+        named = [to] if isinstance(to, str) else list(dict.fromkeys(to))
+        if len(named) == 1 and named[0].startswith(CAPABILITY):
+            return self.runtime.find(named[0].removeprefix(CAPABILITY))
+        return named
 
     # what happens at once
     @overload

@@ -18,8 +18,6 @@ __all__ = ["Gathered", "scatter_gather"]
 
 R = TypeVar("R")
 
-CAPABILITY = "capability:"
-
 
 class Gathered(msgspec.Struct, Generic[R], frozen=True):
     """Answers and, as texts, failures, by agent, in the order of the agents; for who is in neither nobody waited."""
@@ -45,10 +43,7 @@ async def scatter_gather(
     Raises:
         QuorumFailed: too many failed. ValueError: nobody is to be asked, or fewer than the quorum.
     """
-    if isinstance(to, str):
-        asked = ctx.find(to.removeprefix(CAPABILITY)) if to.startswith(CAPABILITY) else [to]
-    else:
-        asked = list(dict.fromkeys(to))
+    asked = ctx.find(to)
     if not asked or not 1 <= (quorum if quorum is not None else 1) <= len(asked):
         raise ValueError(f"{quorum or 1} answers cannot be had from {len(asked)} agents; check whom {to!r} names")
     asks = {agent: ctx.ask(agent, request, timeout=timeout) for agent in asked}

@@ -20,8 +20,6 @@ from moot.patterns.contract_net.messages import AcceptProposal, CallForProposals
 
 __all__ = ["Inform", "NoContractor", "Tender", "contract_net"]
 
-CAPABILITY = "capability:"
-
 
 class Inform(msgspec.Struct, frozen=True):
     """A contract that was fulfilled: by whom, for what, and the result. ``tried`` failed before, in order."""
@@ -116,10 +114,7 @@ async def contract_net(
 
 
 def _call(ctx: AgentContext[Any], contractors: str | Sequence[str], contract: str | None, key: str) -> _Called:
-    named = [contractors] if isinstance(contractors, str) else list(contractors)
-    if len(named) == 1 and named[0].startswith(CAPABILITY):
-        named = ctx.find(named[0].removeprefix(CAPABILITY))
-    return _Called(contract if contract is not None else key, list(dict.fromkeys(named)))
+    return _Called(contract if contract is not None else key, ctx.find(contractors))
 
 
 class _Net:

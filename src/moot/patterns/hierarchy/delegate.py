@@ -21,8 +21,6 @@ from moot.patterns.hierarchy.routing import LeastLoaded, Routing
 
 __all__ = ["Delegation", "Load", "NoWorkers", "PartFailed", "Work", "delegate"]
 
-CAPABILITY = "capability:"
-
 
 class Delegation(msgspec.Struct, frozen=True):
     """How a task is shared out.
@@ -159,9 +157,7 @@ class _Crew:
 
     def assign(self, parts: Sequence[Any], tried: Sequence[str] = ()) -> list[str]:
         """A worker for each part: one that has not been tried, if there is one."""
-        able = self.workers
-        if len(able) == 1 and able[0].startswith(CAPABILITY):
-            able = self.ctx.find(able[0].removeprefix(CAPABILITY))
+        able = self.ctx.find(self.workers)
         if not able:
             raise NoWorkers(", ".join(self.workers) or "no name")
         fresh = [worker for worker in able if worker not in tried] if tried else able

@@ -15,8 +15,6 @@ from moot import AgentContext
 
 __all__ = ["NobodyAble", "Pool"]
 
-CAPABILITY = "capability:"
-
 
 class NobodyAble(LookupError):
     """There is no worker at all."""
@@ -65,9 +63,7 @@ class Pool:
         self._freed.set()
 
     def _workers(self) -> list[str]:
-        if not self._address.startswith(CAPABILITY):
-            return [self._address]
-        found = self._ctx.find(self._address.removeprefix(CAPABILITY))
+        found = self._ctx.find(self._address)
         if not found:
             raise NobodyAble(f"nobody has {self._address!r}; register a worker")
         return found

@@ -111,8 +111,7 @@ def poll_of(
 async def _electorate(ctx: AgentContext[Any], voters: str | Sequence[str] | Mapping[str, int]) -> dict[str, int]:
     """The voters and their weights, each voter once."""
     if isinstance(voters, str) and voters.startswith(CAPABILITY):
-        capability = voters.removeprefix(CAPABILITY)
-        found = await ctx.effect("voters", lambda key: ctx.find(capability), type=list[str])
+        found = await ctx.effect("voters", lambda key: ctx.find(voters), type=list[str])
         return dict.fromkeys(found, 1)
     ids = [voters] if isinstance(voters, str) else voters
     if group := next((voter for voter in ids if voter.startswith(GROUPS)), None):
