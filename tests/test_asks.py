@@ -283,6 +283,18 @@ async def test_a_quorum_needs_no_more_than_its_number_and_fails_when_it_cannot_b
             await manager.gather(asks(), quorum=4)
 
 
+async def test_a_quorum_that_does_not_come_ends_at_the_deadlines_of_its_asks() -> None:
+    async with AgentManager() as manager:
+        await manager.register(Worker, count=3)
+        asks = [manager.ask(f"worker_{n}", Work(seconds=n * 10), timeout=15) for n in (1, 2, 3)]
+
+        with pytest.raises(QuorumFailed, match="2 of 3 asks failed") as caught:
+            await manager.gather(asks, quorum=2)
+
+        assert all(isinstance(error, AskTimeout) for error in caught.value.errors)
+        await manager.stop(drain=False)
+
+
 async def test_failures_can_be_gathered_in_the_place_of_answers() -> None:
     async with AgentManager() as manager:
         for name in ("a", "b", "c"):
@@ -390,6 +402,11 @@ async def test_a_stream_brings_pieces_and_then_the_answer() -> None:
             pass
         assert [(piece.content, piece.attempt) for piece in pieces] == [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)]
         assert await again.reply() == 99
+
+        late = manager.stream("teller", Work(), timeout=1.5)
+        assert [piece async for piece in late] == [0, 1]
+        with pytest.raises(AskTimeout):
+            await late.reply()
 
         async with manager.stream("teller", Work()) as left_early:
             assert await anext(left_early) == 0

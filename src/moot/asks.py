@@ -27,6 +27,8 @@ __all__ = ["Ask", "AskTable", "Asker", "Guard", "WaitWatch"]
 
 R = TypeVar("R")
 
+_NO_ANSWER: Any = None
+
 
 class Asker(Protocol):
     """Who sends an ask off: a turn, or the manager for a caller from outside."""
@@ -98,7 +100,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     """The id that makes asking again no repetition: a caller from outside gave it, or a durable backend."""
     name: str | None = None
     """What the answer finds it by in another life of the process; see `moot.kept_asks`."""
-    _answer: Any = None
+    answer: R = _NO_ANSWER
+    """The answer, once it is done without error."""
     _waiter: asyncio.Future[None] | None = None
     _callbacks: tuple[Callable[[Ask[Any]], None], ...] = ()
 
@@ -118,7 +121,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
                         yield from waiter
                     else:
                         waiter = self._waiter = asyncio.get_running_loop().create_future()
-                        self._watch()
+                        self.watch()
                         watch = self.table.waits if self.table is not None else None
                         wait = watch.begin((self,)) if watch is not None else None
                         try:
@@ -131,25 +134,23 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
                 raise
         if self.error is not None:
             raise self.error
-        answer: R = self._answer
-        return answer
-
-    @property
-    def answer(self) -> R:
-        """The answer, once it is done without error."""
-        answer: R = self._answer
-        return answer
+        return self.answer
 
     def start(self) -> None:
-        """Send the request. If it cannot be delivered, or the answer that was kept is not of the type that it declares,
-        the error is kept for whoever awaits the answer.
+        """Send the request; whoever then waits for longer than a pass of the loop calls `watch`. If it cannot be
+        delivered, or the answer that was kept is not of the type that it declares, the error is kept.
         """
         self.started = True
         try:
             self.asker.post(self)
         except (DeliveryError, InvalidPayload) as error:
             self.fail(error)
-        self._watch()
+
+    def watch(self) -> None:
+        """From now on the deadline counts."""
+        if self.table is not None and self.expiring is None and not self.done:
+            self.expiring = self.table.wheel.entries(self.deadline)
+            self.expiring[self] = None
 
     def when_done(self, callback: Callable[[Ask[Any]], None]) -> None:
         """Call ``callback`` when the ask is done; at once if it is."""
@@ -163,7 +164,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         if self.done:
             return
         self.done = True
-        self._answer = answer
+        self.answer = answer
         self.error = error
         if error is None and self.records is not None:
             self.records.made += ("ask" + self.scope, self.to, self.content, answer)
@@ -197,12 +198,6 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         if not self.done:
             self.asker.withdraw(self, expired=True)
             self.fail(AskTimeout(self.to, self.message_type, self.timeout))
-
-    def _watch(self) -> None:
-        """From now on the deadline counts."""
-        if self.table is not None and self.expiring is None and not self.done:
-            self.expiring = self.table.wheel.entries(self.deadline)
-            self.expiring[self] = None
 
 
 class AskTable:

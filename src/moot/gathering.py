@@ -33,6 +33,7 @@ class AskGroup(Generic[R]):
 
     def __init__(self) -> None:
         self._under_way: dict[Ask[R], None] = {}
+        self._fresh: list[Ask[R]] = []
         self._ended: deque[Ask[R]] = deque()
         self._waiter: asyncio.Future[None] | None = None
 
@@ -43,6 +44,7 @@ class AskGroup(Generic[R]):
     def add(self, ask: Ask[R]) -> None:
         """Send the request of an ask, and tell when it ends."""
         self._under_way[ask] = None
+        self._fresh.append(ask)
         if not ask.started:
             ask.start()
         ask.when_done(self._done)
@@ -77,7 +79,10 @@ class AskGroup(Generic[R]):
     async def _any(self) -> None:
         """Return when one has ended, or none is under way."""
         if not self._ended and self._under_way:
-            await asyncio.sleep(0)  # most answers come within one pass of the loop
+            await asyncio.sleep(0)  # most answers come within one pass of the loop, before a deadline need be watched
+            for ask in self._fresh:
+                ask.watch()
+            self._fresh.clear()
         while not self._ended and self._under_way:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
@@ -132,7 +137,7 @@ async def gather(
                 ask.start()
             ask.when_done(done)
         if needed and not finished.done():
-            await _all_done(asks, finished) if needed == len(asks) else await finished
+            await _wait(asks, finished, for_all=needed == len(asks))
     finally:
         for ask in asks:
             if not ask.done:
@@ -152,12 +157,16 @@ def _check_gathered(asks: Sequence[Ask[Any]], quorum: int | None, *, return_exce
         raise ValueError("an ask is gathered more than once; make one for each answer that is wanted")
 
 
-async def _all_done(asks: Sequence[Ask[Any]], finished: asyncio.Future[None]) -> None:
-    """Wait for all asks, and say so if that takes longer than a pass of the loop."""
+async def _wait(asks: Sequence[Ask[Any]], finished: asyncio.Future[None], *, for_all: bool) -> None:
+    """Wait until ``finished``; if that takes longer than a pass of the loop, deadlines count, and if it is for all of
+    them, the deadlock detector is told.
+    """
     await asyncio.sleep(0)
     if finished.done():
         return
-    table = next((ask.table for ask in asks if ask.table is not None), None)
+    for ask in asks:
+        ask.watch()
+    table = next((ask.table for ask in asks if ask.table is not None), None) if for_all else None
     watch = table.waits if table is not None else None
     wait = watch.begin(asks) if watch is not None else None
     try:

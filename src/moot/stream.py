@@ -43,6 +43,7 @@ class Stream(Generic[R]):
         ask.on_progress = self._arrived
         ask.when_done(lambda done: self._changed.set())
         ask.start()
+        ask.watch()
 
     def __aiter__(self) -> Self:
         return self

@@ -172,8 +172,8 @@ class _Part(msgspec.Struct, eq=False):
     number: int
     content: Any
     left: int | None
-    tried: list[str] = []
-    errors: list[str] = []
+    tried: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
 
 
 class _Delegating:
@@ -237,7 +237,7 @@ class _Delegating:
             self._done(part, result)
             return None
         self.crew.load.remove(worker)
-        part.errors.append(f"{worker}: {error}")
+        part.errors += (f"{worker}: {error}",)
         if part.left is not None and not isinstance(ask.error, (UnknownAgent, MailboxFull)):
             part.left -= _allotment(part.left, self.crew.how.attempts - len(part.tried) + 1)
         if len(part.tried) >= self.crew.how.attempts:
@@ -252,7 +252,7 @@ class _Delegating:
                 f"again {part.number}/{len(part.tried)}", lambda key: assign([part.content], part.tried), type=list[str]
             )
         except NoWorkers as nobody:
-            part.errors.append(str(nobody))
+            part.errors += (str(nobody),)
             return None
         return self._ask(part, another)
 
@@ -263,7 +263,7 @@ class _Delegating:
             f"{self.work.id}/{number}", part.content, number, len(self.parts), attempt, budget, self.work.progress
         )
         ask: Ask[Any] = self.ctx.ask(worker, task, timeout=how.timeout)
-        part.tried.append(worker)
+        part.tried += (worker,)
         self.crew.load.add(worker)
         self.asked[ask] = part
         return ask

@@ -39,6 +39,8 @@ class LeastLoaded(msgspec.Struct, frozen=True):
     """The worker that has the fewest parts under way; of several, each in its turn."""
 
     def assign(self, parts: Sequence[Any], workers: Sequence[str], load: Mapping[str, int], turn: int) -> list[str]:
+        if not load:
+            return RoundRobin().assign(parts, workers, load, turn)  # what follows comes to the same, only later
         count = len(workers)
         heap = [(load.get(workers[(turn + n) % count], 0), n) for n in range(count)]
         heapq.heapify(heap)
