@@ -105,6 +105,17 @@ async def test_any_error_of_a_handler_ends_its_turn_and_nothing_else(error: Base
         assert manager.dead_letters.counts == {Reason.FAILED: 1}
 
 
+async def test_the_text_of_an_error_is_told_up_to_a_length_that_can_be_read_and_kept() -> None:
+    async with AgentManager() as manager:
+        await manager.register(Doing("doing", raising(ValueError("x" * 3_000_000))))
+
+        with pytest.raises(TurnError, match=r"x… \(3,000,000 characters\)") as caught:
+            await manager.ask("doing", Ping())
+
+        assert len(str(caught.value)) < 11_000
+        assert all(len(letter.error) < 11_000 for letter in manager.dead_letters)
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("error", [GeneratorExit(), BaseExceptionGroup("several", [GeneratorExit()])])
 async def test_an_error_that_is_no_exception_ends_its_runner_and_the_agent_goes_on(error: BaseException) -> None:

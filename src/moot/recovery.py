@@ -43,6 +43,7 @@ __all__ = ["Recovery", "Verdict"]
 
 Verdict = Literal["retried", "failed", "cancelled"]
 
+_LONGEST = 10_000
 _MOST_CONFLICTS = 100
 
 _log = logging.getLogger("moot.recovery")
@@ -180,9 +181,14 @@ def _turn_error(cell: Cell, ctx: AgentContext[Any], error: BaseException) -> Tur
 
 
 def _text(error: BaseException) -> str:
-    """The text of an error; half a surrogate pair, as of a file's name, is written out: no backend could keep it."""
+    """The text of an error, the first 10,000 characters; half a surrogate pair, as of a file's name, is written out:
+    no backend could keep it.
+    """
     try:
-        return str(error).encode(errors="backslashreplace").decode()
+        text = str(error)
+        if len(text) > _LONGEST:
+            text = f"{text[:_LONGEST]}… ({len(text):,} characters)"
+        return text.encode(errors="backslashreplace").decode()
     except Exception as second:
         return f"(its text cannot be had: {type(second).__name__})"
 

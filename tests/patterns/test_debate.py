@@ -226,6 +226,18 @@ async def test_a_debate_that_cannot_be_held_is_refused(debaters: list[str], judg
             await manager.ask("hall", OpenDebate("?"))
 
 
+async def test_debaters_are_found_by_what_they_can_do() -> None:
+    class Able(Debater):
+        capabilities = ("arguing",)
+
+    async with AgentManager() as manager:
+        for name in ("a", "b"):
+            await manager.register(Able(name, holds("4")))
+        await manager.register(DebateAgent("hall", "capability:arguing"))
+
+        assert set((await manager.ask("hall", OpenDebate("how many?"))).held) == {"a", "b"}
+
+
 @pytest.mark.parametrize("wrong", [{"rounds": 0}, {"timeout": 0}, {"longest": 0}])
 def test_rules_that_allow_no_debate_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="a debate needs"):

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from moot import Agent, AgentContext, AgentManager, Payload, ReplyTo, handles
+from moot import Agent, AgentContext, AgentManager, Payload, ReplyTo, TurnError, handles
 from moot.patterns.group_chat import (
     Chat,
     ChatRules,
@@ -84,6 +84,22 @@ async def test_turns_go_round_until_somebody_is_done() -> None:
 
     assert (speakers_of(found), found.stop) == ("abcab", StopReason.DONE)
     assert found.lines[1] == Line("b", "line 1")
+
+
+async def test_speakers_are_found_by_what_they_can_do_and_a_text_is_one_name() -> None:
+    class Able(Speaker):
+        capabilities = ("talking",)
+
+    async with AgentManager() as manager:
+        for name in ("a", "bob"):
+            await manager.register(Able(name, numbered(name)))
+        for chair, speakers in {"all": "capability:talking", "one": "bob", "nobody": "capability:singing"}.items():
+            await manager.register(GroupChatAgent(chair, speakers, rules=ChatRules(turns=2)))
+
+        assert speakers_of(await manager.ask("all", Discuss("tea"))) == "abob"
+        assert speakers_of(await manager.ask("one", Discuss("tea"))) == "bobbob"
+        with pytest.raises(TurnError, match="check whom 'capability:singing' names"):
+            await manager.ask("nobody", Discuss("tea"))
 
 
 async def test_a_chat_that_never_agrees_ends_with_its_turns() -> None:

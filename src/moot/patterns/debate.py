@@ -162,21 +162,21 @@ class RoundHeld(Payload):
 async def debate(
     ctx: AgentContext[Any],
     question: str,
-    debaters: Sequence[str],
+    debaters: str | Sequence[str],
     *,
     judge: str | None = None,
     rules: DebateRules | None = None,
 ) -> Outcome:
     """Have ``debaters`` argue until they agree or the rounds are over; then ``judge`` decides, if there is one.
 
-    Whoever answers `Argue` (and `Judge`) can take part, with a `Position` or a text. A handler that holds several
-    debates does so one after the other.
+    ``debaters`` are ids, or ``capability:NAME`` for all who can. Whoever answers `Argue` (and `Judge`) can take part,
+    with a `Position` or a text. A handler that holds several debates does so one after the other.
 
     Raises:
         ValueError: there are fewer than two debaters, or the judge is one.
     """
     rules = rules or DebateRules()
-    names = tuple(dict.fromkeys(debaters))
+    names = tuple(await ctx.effect("debaters", lambda _: ctx.find(debaters), type=list[str]))
     if len(names) < 2 or judge in names:
         raise ValueError(f"a debate needs two debaters or more and another judge, not {names!r} and {judge!r}")
     rounds: tuple[Round, ...] = ()
@@ -205,10 +205,10 @@ class DebateAgent(Agent):
     cancel_with_asker = True
 
     def __init__(
-        self, agent_id: str, debaters: Sequence[str], judge: str | None = None, rules: DebateRules | None = None
+        self, agent_id: str, debaters: str | Sequence[str], judge: str | None = None, rules: DebateRules | None = None
     ) -> None:
         super().__init__(agent_id)
-        self.debaters = tuple(debaters)
+        self.debaters = debaters if isinstance(debaters, str) else tuple(debaters)
         self.judge = judge
         self.rules = rules
 

@@ -112,23 +112,25 @@ class Selector(msgspec.Struct, frozen=True):
 async def group_chat(
     ctx: AgentContext[Any],
     topic: str,
-    speakers: Sequence[str],
+    speakers: str | Sequence[str],
     *,
     taking: Taking | None = None,
     rules: ChatRules | None = None,
 ) -> Transcript:
     """Have ``speakers`` talk about ``topic`` until a rule ends it; turns are taken in order unless ``taking`` says how.
 
-    Whoever answers `Speak` can take part: what they answer is a text, or an `Utterance`. Who fails, is late or answers
-    neither loses the turn. A handler that holds several chats does so one after the other.
+    ``speakers`` are ids, or ``capability:NAME`` for all who can. Whoever answers `Speak` can take part: what they
+    answer is a text, or an `Utterance`. Who fails, is late or answers neither loses the turn. A handler that holds
+    several chats does so one after the other.
 
     Raises:
         ValueError: nobody is to speak.
     """
     taking = taking or RoundRobin()
-    chat = Chat(tuple(dict.fromkeys(speakers)), rules or ChatRules(), taking.hands_off)
-    if not chat.speakers:
-        raise ValueError("a chat needs a speaker or more; pass speakers=[…]")
+    found = await ctx.effect("speakers", lambda _: ctx.find(speakers), type=list[str])
+    chat = Chat(tuple(found), rules or ChatRules(), taking.hands_off)
+    if not found:
+        raise ValueError(f"a chat needs a speaker or more; check whom {speakers!r} names")
     while (stop := chat.stop) is None:
         turn = await ctx.effect("a turn in a chat", partial(_turn, ctx, topic, chat, taking), type=Turn)
         chat = chat.after(turn)
@@ -144,10 +146,10 @@ class GroupChatAgent(Agent):
     cancel_with_asker = True
 
     def __init__(
-        self, agent_id: str, speakers: Sequence[str], taking: Taking | None = None, rules: ChatRules | None = None
+        self, agent_id: str, speakers: str | Sequence[str], taking: Taking | None = None, rules: ChatRules | None = None
     ) -> None:
         super().__init__(agent_id)
-        self.speakers = tuple(speakers)
+        self.speakers = speakers if isinstance(speakers, str) else tuple(speakers)
         self.taking = taking
         self.rules = rules
 

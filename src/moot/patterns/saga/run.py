@@ -169,10 +169,11 @@ class _Run:
         for pause in _pauses(self.how.backoff):
             try:
                 answer = answer_of(request, await self.ctx.ask(to, request, timeout=timeout))
+                msgspec.msgpack.encode(answer)  # what no record can hold would fail the turn after the step is done
                 return Fate(answer)
             except ManagerStopped:
                 raise
-            except (MootError, msgspec.ValidationError, RuntimeError, TypeError) as error:
+            except (MootError, msgspec.ValidationError, RuntimeError, TypeError, ValueError, OverflowError) as error:
                 happened = happened or may_have_happened(step, error)
                 if not_there(error) and waited < self.how.patience:
                     waited += pause
