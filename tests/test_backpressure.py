@@ -6,11 +6,14 @@ a frozen system fails at once: everyone waits and no timer is set.
 
 from __future__ import annotations
 
+import asyncio
+import math
 import random
 
 import pytest
 
-from moot import Agent, AgentContext, AgentManager, MailboxFull, MailboxPolicy, Payload, handles
+from moot import Agent, AgentContext, AgentManager, MailboxFull, MailboxPolicy, Payload, TimeoutPolicy, handles
+from moot.clock import LoopClock
 from moot.testing import run
 
 AGENTS = 20
@@ -103,7 +106,13 @@ def test_a_slow_receiver_slows_its_senders_and_loses_nothing() -> None:
     run(main())
 
 
-def test_what_stays_undelivered_for_half_a_minute_becomes_a_dead_letter() -> None:
+@pytest.mark.parametrize(
+    ("timeouts", "waits"),
+    [(TimeoutPolicy(), 30.0), (TimeoutPolicy(send_timeout=5.0), 5.0), (TimeoutPolicy(send_timeout=0), 0.0)],
+)
+def test_what_stays_undelivered_for_its_send_timeout_becomes_a_dead_letter(
+    timeouts: TimeoutPolicy, waits: float
+) -> None:
     class Source(Agent):
         @handles
         async def token(self, message: Token, ctx: AgentContext) -> None:
@@ -124,15 +133,24 @@ def test_what_stays_undelivered_for_half_a_minute_becomes_a_dead_letter() -> Non
         async with AgentManager() as manager:
             await manager.register(Stuck("sink"))
             await manager.register(nobody_answers)
-            await manager.register(Source("source"))
+            await manager.register(Source("source"), timeouts=timeouts)
+            began = LoopClock(asyncio.get_running_loop()).now()
             await manager.tell("source", Token(hops=0))
 
             await manager.settle()
 
-            overflow = [letter.message.content.hops for letter in manager.dead_letters if letter.reason == "overflow"]
-            assert overflow == [2, 3]  # the first was taken, the second waited in the mailbox
+            overflow = [letter for letter in manager.dead_letters if letter.reason == "overflow"]
+            # the first was taken if anybody waited, and the one after it stood in the mailbox
+            assert [letter.message.content.hops for letter in overflow] == ([2, 3] if waits else [1, 2, 3])
+            assert all(letter.at - began == pytest.approx(waits, abs=0.1) for letter in overflow)
 
     run(main())
+
+
+@pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
+def test_a_send_timeout_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(ValueError, match="send_timeout is 0 s or more and finite"):
+        TimeoutPolicy(send_timeout=seconds)
 
 
 def test_an_outside_caller_waits_for_room_or_is_told() -> None:

@@ -92,6 +92,11 @@ class Cell(Station):
         self.renewed: asyncio.Future[None] | None = None
         self.started: asyncio.Future[None] | None = None
 
+    @property
+    def patience(self) -> float:
+        """As its policy says."""
+        return self.timeouts.send_timeout
+
     def is_repeat(self, message: AgentMessage) -> bool:
         """Whether the agent has been given this message before; if not, it has been now."""
         if self.seen is None:

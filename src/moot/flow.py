@@ -12,7 +12,7 @@ station becomes blocked, and broken by growing the smallest mailbox on it
 capacity; when none can grow, the message that waits longest for the smallest
 mailbox becomes a dead letter. (Reserving room at commit instead was tried: it
 froze most random systems with small mailboxes.) Whatever the reason, output that
-is not delivered within ``patience`` seconds becomes a dead letter too.
+is not delivered within the sender's ``patience`` becomes a dead letter too.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ class Station:
         self.queue: deque[Lane] | None = None
         self._mark = 0.0
 
+    @property
+    def patience(self) -> float:
+        """How many seconds its output may wait for room."""
+        return 30.0
+
     def full(self, now: float) -> MailboxFull:
         """The error for a message that finds no room; its estimate is the time since the last such error."""
         since, self._mark = now - self._mark, now
@@ -94,13 +99,10 @@ class Flow:
     ``blocked(station)`` when one has got lanes that are on no circle of lanes.
     """
 
-    def __init__(
-        self, wheel: DeadlineWheel, clock: Clock, dead_letters: DeadLetters, *, patience: float = 30.0
-    ) -> None:
+    def __init__(self, wheel: DeadlineWheel, clock: Clock, dead_letters: DeadLetters) -> None:
         self._wheel = wheel
         self._clock = clock
         self._dead_letters = dead_letters
-        self._patience = patience
         self.arrived: Callable[[Any], None] = lambda station: None
         self.unblocked: Callable[[Any], None] = lambda station: None
         self.lost: Callable[[Station, AgentMessage], None] = lambda target, message: None
@@ -115,9 +117,11 @@ class Flow:
             return
         elif target.fails_when_full:
             self._bury(target, message, f"mailbox of {target.id!r} is full and set to fail")
+        elif source.patience == 0:
+            self._bury(target, message, f"mailbox of {target.id!r} is full, and {source.id!r} does not wait")
         else:
             lane = self._queue(source, target, message)
-            lane.expiring = self._wheel.entries(self._clock.now() + self._patience)
+            lane.expiring = self._wheel.entries(self._clock.now() + source.patience)
             lane.expiring[lane] = None
             if source.lanes is None:
                 source.lanes = {}

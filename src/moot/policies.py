@@ -109,17 +109,21 @@ class TimeoutPolicy(msgspec.Struct, frozen=True):
     """How long may pass without progress, in seconds; None is for ever.
 
     A turn still running after ``run_timeout`` is cancelled, rolled back and has failed with `TurnTimeout`. An agent
-    that has mail and ends no turn for ``idle_timeout`` is reported.
+    that has mail and ends no turn for ``idle_timeout`` is reported. What it sent to a full mailbox waits for room for
+    ``send_timeout``, and the agent begins no turn meanwhile; after that, with 0 at once, it is a dead letter.
     """
 
     run_timeout: float | None = None
     idle_timeout: float | None = 60.0
+    send_timeout: float = 30.0
 
     def __post_init__(self) -> None:
         for name in ("run_timeout", "idle_timeout"):
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds < math.inf:
                 raise ValueError(f"{name} is above 0 s and finite, or None for no limit, not {seconds:g}")
+        if not 0 <= self.send_timeout < math.inf:
+            raise ValueError(f"send_timeout is 0 s or more and finite, not {self.send_timeout:g}")
 
 
 class RateLimit(msgspec.Struct, frozen=True):

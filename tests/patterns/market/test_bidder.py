@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from moot import AgentContext, AgentManager, handles
+from moot import AgentContext, AgentManager, MailboxPolicy, handles
 from moot.cli.demos.market import market
 from moot.patterns.market import (
     AuctioneerAgent,
@@ -107,16 +107,19 @@ class Hanging(BidderAgent):
         await asyncio.sleep(1e6)
 
 
-async def test_no_auctioneer_waits_for_a_bidder_that_hangs() -> None:
+@pytest.mark.parametrize("mailbox", [Hanging.mailbox, MailboxPolicy(4)], ids=lambda policy: policy.overflow)
+async def test_no_auctioneer_waits_for_a_bidder_that_hangs(mailbox: MailboxPolicy) -> None:
     clock = Dutch("lot", start=2000, step=1, every=0.1, bidders=registered(["ann", "hanging"]))
     async with AgentManager() as manager:
         await manager.register(BidderAgent("ann", 500))
-        await manager.register(Hanging("hanging", 900))
+        await manager.register(Hanging("hanging", 900), mailbox=mailbox)
         await manager.register(AuctioneerAgent("auctioneer", clock))
+        began = asyncio.get_running_loop().time()
 
         result = await manager.ask("auctioneer", AwaitResult("lot"), timeout=1000)
 
-    assert (result.winner, result.price) == ("ann", 500)
+        assert (result.winner, result.price) == ("ann", 500)
+        assert asyncio.get_running_loop().time() - began == pytest.approx(150, abs=1)
 
 
 def test_nobody_shades_among_none() -> None:

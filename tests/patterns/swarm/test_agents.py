@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moot import Agent, AgentContext, AgentManager, Payload, TurnError, handles
+from moot import Agent, AgentContext, AgentManager, MailboxPolicy, Payload, TurnError, handles
 from moot.patterns.swarm import (
     Boids,
     Box,
@@ -137,11 +137,12 @@ class Hanging(SwarmAgent):
         await asyncio.sleep(1e6)
 
 
-async def test_nobody_waits_for_a_boid_that_hangs() -> None:
+@pytest.mark.parametrize("mailbox", [Hanging.mailbox, MailboxPolicy(1)], ids=lambda policy: policy.overflow)
+async def test_nobody_waits_for_a_boid_that_hangs(mailbox: MailboxPolicy) -> None:
     async with AgentManager() as manager:
         await manager.register(swarm(2, patience=1.0, forget_after=2))
         await manager.register(boid(0, 1.0))
-        await manager.register(Hanging("swarm_1", "swarm", ((1.2, 2.0), EAST), RULES, BOX))
+        await manager.register(Hanging("swarm_1", "swarm", ((1.2, 2.0), EAST), RULES, BOX), mailbox=mailbox)
         began = asyncio.get_running_loop().time()
 
         report = await manager.ask("swarm", Fly(3000), timeout=600)

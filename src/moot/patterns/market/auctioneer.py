@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from moot import Agent, AgentContext, InvalidPayload, Payload, handles
+from moot import Agent, AgentContext, InvalidPayload, Payload, TimeoutPolicy, handles
 from moot.patterns.market.auction import AnyRules, Auction
 from moot.patterns.market.book import Book, news_of, parties, result_of
 from moot.patterns.market.events import Bid, Close, Commit, Confirm, Event, Reveal, Tick, Withdraw
@@ -53,10 +53,11 @@ class AuctioneerAgent(Agent[Book]):
     """Opens the auctions with the given ``rules``, and those that it is sent; see `moot.patterns.market.messages`.
 
     ``signer`` signs the transcripts. At most ``most_open`` auctions are open at once, and the last ``most_closed`` can
-    still be asked about.
+    still be asked about. It waits for no bidder: one whose mailbox is full is not told.
     """
 
     capabilities = ("auctioneer",)
+    timeouts = TimeoutPolicy(send_timeout=0)
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from moot import Agent, AgentContext, BatchPolicy, MailboxPolicy, Payload, ReplyTo, handles
+from moot import Agent, AgentContext, BatchPolicy, MailboxPolicy, Payload, ReplyTo, TimeoutPolicy, handles
 from moot.patterns.swarm.boid import moved
 from moot.patterns.swarm.flock import Flock, polar_order
 from moot.patterns.swarm.kdtree import neighbours
@@ -94,6 +94,7 @@ class Swarm(Agent[SwarmState]):
     """
 
     mailbox = MailboxPolicy(capacity=4 * MAX_BOIDS)
+    timeouts = TimeoutPolicy(send_timeout=0)  # a boid that was not shown a tick is shown the next
 
     def __init__(
         self,
