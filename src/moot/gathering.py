@@ -44,9 +44,10 @@ class AskGroup(Generic[R]):
     def add(self, ask: Ask[R]) -> None:
         """Send the request of an ask, and tell when it ends."""
         self._under_way[ask] = None
-        self._fresh.append(ask)
         if not ask.started:
             ask.start()
+        if not ask.done:
+            self._fresh.append(ask)
         ask.when_done(self._done)
 
     def __enter__(self) -> Self:

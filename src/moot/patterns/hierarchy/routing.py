@@ -40,7 +40,7 @@ class LeastLoaded(msgspec.Struct, frozen=True):
 
     def assign(self, parts: Sequence[Any], workers: Sequence[str], load: Mapping[str, int], turn: int) -> list[str]:
         if not load:
-            return RoundRobin().assign(parts, workers, load, turn)  # what follows comes to the same, only later
+            return RoundRobin().assign(parts, workers, load, turn)  # what follows comes to the same, and costs more
         count = len(workers)
         heap = [(load.get(workers[(turn + n) % count], 0), n) for n in range(count)]
         heapq.heapify(heap)
