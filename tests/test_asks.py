@@ -283,6 +283,37 @@ async def test_a_quorum_needs_no_more_than_its_number_and_fails_when_it_cannot_b
             await manager.gather(asks(), quorum=4)
 
 
+async def test_an_ask_that_is_added_while_another_task_waits_ends_at_its_deadline() -> None:
+    async with AgentManager() as manager:
+        await manager.register(Worker, count=2)
+        began = asyncio.get_running_loop().time()
+        with AskGroup[int]() as group:
+            group.add(manager.ask("worker_1", Work(seconds=90), timeout=100))
+            waiting = asyncio.ensure_future(anext(group))
+            await asyncio.sleep(5)
+            late = manager.ask("worker_2", Work(seconds=90), timeout=1)
+            group.add(late)
+
+            assert await waiting is late
+            assert isinstance(late.error, AskTimeout)
+            assert asyncio.get_running_loop().time() - began == pytest.approx(6, abs=0.1)
+        await manager.stop(drain=False)
+
+
+async def test_asks_of_a_group_end_at_their_deadlines_whether_or_not_anybody_looks() -> None:
+    async with AgentManager() as manager:
+        await manager.register(Worker, count=2)
+        with AskGroup[int]() as group:
+            asks = [manager.ask(f"worker_{n}", Work(seconds=n), timeout=1.5) for n in (1, 2)]
+            for ask in asks:
+                group.add(ask)
+            await asyncio.sleep(10)
+
+            assert [ask.done for ask in asks] == [True, True]
+            assert isinstance(asks[1].error, AskTimeout)
+            assert [ask async for ask in group] == asks
+
+
 async def test_a_quorum_that_does_not_come_ends_at_the_deadlines_of_its_asks() -> None:
     async with AgentManager() as manager:
         await manager.register(Worker, count=3)

@@ -147,6 +147,34 @@ def test_what_stays_undelivered_for_its_send_timeout_becomes_a_dead_letter(
     run(main())
 
 
+def test_an_agents_own_timer_is_not_lost_because_it_waits_for_nobody() -> None:
+    class Own(Agent):
+        mailbox = MailboxPolicy(capacity=1)
+        timeouts = TimeoutPolicy(send_timeout=0)
+        handled: list[int]
+
+        @handles
+        async def token(self, message: Token, ctx: AgentContext) -> None:
+            if message.hops == 0:
+                ctx.schedule(1, Token(hops=9))
+            self.handled.append(message.hops)
+            await asyncio.sleep(3)
+
+    async def main() -> None:
+        async with AgentManager() as manager:
+            own = Own("own")
+            own.handled = []
+            await manager.register(own)
+            for number in range(3):  # when the timer is due, one is handled and one waits
+                await manager.tell("own", Token(hops=number))
+            await manager.settle()
+
+            assert sorted(own.handled) == [0, 1, 2, 9]
+            assert len(manager.dead_letters) == 0
+
+    run(main())
+
+
 @pytest.mark.parametrize("seconds", [-1.0, math.inf, math.nan])
 def test_a_send_timeout_that_is_none_is_refused(seconds: float) -> None:
     with pytest.raises(ValueError, match="send_timeout is 0 s or more and finite"):

@@ -102,8 +102,8 @@ class AgentContext(CollectingContext[S]):
         return effects.random
 
     def find(self, to: str | Sequence[str]) -> list[str]:
-        """The ids of the agents that ``to`` means: of ``capability:NAME`` all who can do it now, in order of
-        registration; of ids themselves, each once.
+        """The ids of the agents that ``to`` means: of ``capability:NAME`` all who can do it now, this one too if it
+        can, in order of registration; of ids themselves, each once.
 
         A run again may find others; record what is decided on it with `effect`.
         """

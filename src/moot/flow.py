@@ -31,7 +31,7 @@ from moot.ids import TOPIC
 from moot.mailbox import Mailbox
 from moot.message import AgentMessage
 from moot.overflow import displacement
-from moot.policies import MailboxPolicy
+from moot.policies import SEND_TIMEOUT, MailboxPolicy
 from moot.timers import DeadlineWheel, Expiring
 
 __all__ = ["Flow", "Lane", "Station"]
@@ -61,7 +61,7 @@ class Station:
     @property
     def patience(self) -> float:
         """How many seconds its output may wait for room."""
-        return 30.0
+        return SEND_TIMEOUT
 
     def full(self, now: float) -> MailboxFull:
         """The error for a message that finds no room; its estimate is the time since the last such error."""
@@ -111,17 +111,18 @@ class Flow:
     def put(self, source: Station, target: Station, message: AgentMessage) -> None:
         """Deliver what a turn of ``source`` sent: at once, or through its outbox."""
         lane = source.lanes.get(target) if source.lanes is not None else None
+        patience = SEND_TIMEOUT if source is target else source.patience  # its own timers are not lost to its own mail
         if lane is not None:
             lane.messages.append(message)
         elif self._enter(target, message) != "full":
             return
         elif target.fails_when_full:
             self._bury(target, message, f"mailbox of {target.id!r} is full and set to fail")
-        elif source.patience == 0:
+        elif patience == 0:
             self._bury(target, message, f"mailbox of {target.id!r} is full, and {source.id!r} does not wait")
         else:
             lane = self._queue(source, target, message)
-            lane.expiring = self._wheel.entries(self._clock.now() + source.patience)
+            lane.expiring = self._wheel.entries(self._clock.now() + patience)
             lane.expiring[lane] = None
             if source.lanes is None:
                 source.lanes = {}

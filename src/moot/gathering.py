@@ -47,6 +47,8 @@ class AskGroup(Generic[R]):
         if not ask.started:
             ask.start()
         if not ask.done:
+            if not self._fresh:  # most answers come within one pass of the loop, before a deadline need be watched
+                asyncio.get_running_loop().call_soon(self._watch)
             self._fresh.append(ask)
         ask.when_done(self._done)
 
@@ -56,6 +58,7 @@ class AskGroup(Generic[R]):
     def __exit__(self, *_: object) -> None:
         for ask in [*self._under_way]:
             ask.cancel()
+        self._fresh.clear()
         self._ended.clear()
 
     def __aiter__(self) -> Self:
@@ -80,13 +83,16 @@ class AskGroup(Generic[R]):
     async def _any(self) -> None:
         """Return when one has ended, or none is under way."""
         if not self._ended and self._under_way:
-            await asyncio.sleep(0)  # most answers come within one pass of the loop, before a deadline need be watched
-            for ask in self._fresh:
-                ask.watch()
-            self._fresh.clear()
+            await asyncio.sleep(0)  # a pass of the loop costs less than a future
         while not self._ended and self._under_way:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
+
+    def _watch(self) -> None:
+        """What was not answered within a pass of the loop ends at its deadline."""
+        for ask in self._fresh:
+            ask.watch()
+        self._fresh.clear()
 
     def _done(self, ask: Ask[R]) -> None:
         self._under_way.pop(ask, None)

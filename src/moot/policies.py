@@ -105,17 +105,21 @@ class RetryPolicy(msgspec.Struct, frozen=True):
             raise ValueError(f"a turn runs at least once, so max_attempts cannot be {self.max_attempts}")
 
 
+SEND_TIMEOUT = 30.0
+"""Seconds that what an agent sends waits for room, unless it says otherwise."""
+
+
 class TimeoutPolicy(msgspec.Struct, frozen=True):
     """How long may pass without progress, in seconds; None is for ever.
 
     A turn still running after ``run_timeout`` is cancelled, rolled back and has failed with `TurnTimeout`. An agent
-    that has mail and ends no turn for ``idle_timeout`` is reported. What it sent to a full mailbox waits for room for
-    ``send_timeout``, and the agent begins no turn meanwhile; after that, with 0 at once, it is a dead letter.
+    that has mail and ends no turn for ``idle_timeout`` is reported. What it sent to another's full mailbox waits for
+    room for ``send_timeout``, and the agent begins no turn meanwhile; after that, with 0 at once, it is a dead letter.
     """
 
     run_timeout: float | None = None
     idle_timeout: float | None = 60.0
-    send_timeout: float = 30.0
+    send_timeout: float = SEND_TIMEOUT
 
     def __post_init__(self) -> None:
         for name in ("run_timeout", "idle_timeout"):

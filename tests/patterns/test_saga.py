@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
 from typing import Any, Literal
 
@@ -119,6 +120,21 @@ async def test_what_was_done_before_a_step_that_failed_is_undone_in_reverse_orde
     assert result.abort is not None
     assert (result.abort.failed, result.abort.undone, result.abort.not_undone) == ("c", ("b", "a"), {})
     assert "c is refused" in result.abort.error
+
+
+async def test_what_an_undo_answers_need_not_be_kept() -> None:
+    ledger = Ledger("ledger", {"do b": ["raise"], "do back": ["endless"]})
+
+    result = await ask(ledger, [Step("ledger", Do("a"), Do("back"), "a"), *trip("b")])
+
+    assert result.abort is not None
+    assert (result.abort.undone, result.abort.not_undone, ledger.asked["do back"]) == (("a",), {}, 1)
+
+
+@pytest.mark.parametrize("wrong", [{"undo_timeout": math.inf}, {"undo_timeout": 0.0}, {"undo_attempts": 0}])
+def test_a_policy_that_undoes_nothing_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"undo_timeout is above|attempts are"):
+        SagaPolicy(**wrong)
 
 
 @pytest.mark.parametrize("mood", ["late", "rubbish", "endless"])

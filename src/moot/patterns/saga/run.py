@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -45,8 +46,10 @@ class SagaPolicy(msgspec.Struct, frozen=True):
     patience: float = 5.0
 
     def __post_init__(self) -> None:
-        if self.undo_attempts < 1 or self.forward_attempts < 1 or self.undo_timeout <= 0 or self.patience < 0:
-            raise ValueError("attempts are 1 or more, undo_timeout is above 0 s, and patience 0 s or more")
+        if self.undo_attempts < 1 or self.forward_attempts < 1 or self.patience < 0:
+            raise ValueError("attempts are 1 or more, and patience is 0 s or more")
+        if not 0 < self.undo_timeout < math.inf:
+            raise ValueError(f"undo_timeout is above 0 s and finite, not {self.undo_timeout:g}")
 
 
 USUAL = SagaPolicy()
@@ -142,7 +145,10 @@ class _Run:
                 request = self._made(asked)
             except Exception as error:  # noqa: BLE001 - a step whose request cannot be made has failed, as any other
                 return Fate(error=_text(error), happened=False)
-            return await self._tried(step, to, request, timeout, attempts)
+            fate = await self._tried(step, to, request, timeout, attempts)
+            if fate.error is not None:
+                return fate
+            return Fate() if is_undo else _kept(fate)
 
         fate = await self._recorded(f"saga {what} {step.id}", attempt)
         if fate.error is None and not is_undo:
@@ -169,11 +175,10 @@ class _Run:
         for pause in _pauses(self.how.backoff):
             try:
                 answer = answer_of(request, await self.ctx.ask(to, request, timeout=timeout))
-                msgspec.msgpack.encode(answer)  # what no record can hold would fail the turn after the step is done
                 return Fate(answer)
             except ManagerStopped:
                 raise
-            except (MootError, msgspec.ValidationError, RuntimeError, TypeError, ValueError, OverflowError) as error:
+            except (MootError, msgspec.ValidationError, RuntimeError, TypeError) as error:
                 happened = happened or may_have_happened(step, error)
                 if not_there(error) and waited < self.how.patience:
                     waited += pause
@@ -181,6 +186,15 @@ class _Run:
                     return Fate(error=_text(error), happened=happened)
             await asyncio.sleep(pause)
         raise AssertionError("pauses have no end")
+
+
+def _kept(fate: Fate) -> Fate:
+    """The step is done; if no record can hold its answer, which would fail the turn, it counts as failed."""
+    try:
+        msgspec.msgpack.encode(fate)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        return Fate(error=f"its answer cannot be kept: {_text(error)}", happened=True)
+    return fate
 
 
 async def _nothing() -> Fate:
