@@ -101,7 +101,7 @@ async def keep_busy(share: float) -> None:
 
 async def main(agents: int, seconds: float, busy: float) -> None:
     loop = asyncio.get_running_loop()
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(prefix=".durable-", dir=".") as folder:
         writer = Writer(Path(folder).absolute() / "floor.db", loop)
         loop.call_later(seconds, setattr, Floor, "goes_on", False)
         wall, cpu = time.perf_counter(), time.process_time()

@@ -48,7 +48,7 @@ async def keep_busy(share: float) -> None:
 
 
 async def main(agents: int, seconds: float, busy: float) -> None:
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(prefix=".durable-", dir=".") as folder:
         async with AgentManager(f"sqlite:///{Path(folder).absolute()}/team.db") as manager:
             for number in range(agents):
                 await manager.register(Walker(f"walker_{number}"))

@@ -45,7 +45,7 @@ async def main(workflows: int, steps: int) -> None:
 
 if __name__ == "__main__":
     logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(prefix=".durable-", dir=".") as folder:
         database = f"sqlite:///{Path(folder).absolute()}/dbos.db"
         config: DBOSConfig = {"name": "walk", "system_database_url": database, "run_admin_server": False}
         DBOS(config=config)

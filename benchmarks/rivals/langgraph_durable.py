@@ -32,7 +32,7 @@ async def main(threads: int, steps: int) -> None:
     graph.add_node("step", step)
     graph.add_edge(START, "step")
     graph.add_conditional_edges("step", lambda state: END if state["turns"] >= steps else "step")
-    with tempfile.TemporaryDirectory(dir=".") as folder:
+    with tempfile.TemporaryDirectory(prefix=".durable-", dir=".") as folder:
         async with AsyncSqliteSaver.from_conn_string(str(Path(folder).absolute() / "graph.db")) as saver:
             await saver.setup()
             await saver.conn.execute("PRAGMA synchronous = FULL")
