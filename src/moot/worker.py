@@ -137,14 +137,15 @@ class Worker:
         cell.queued = False
         cell.running += 1
         mailbox = cell.mailbox
+        durability, observer = self.durability, self.observer
         turns = 0
         try:
             if cell.starting and cell.renewed is None:
                 await self._start_hook(cell)
             if cell.is_timed and not self._interrupts.is_looking:
                 self._interrupts.look()
-            if self.durability is not None and self.durability.journal.is_behind:
-                await self.durability.journal.caught_up()
+            if durability is not None and durability.journal.is_behind:
+                await durability.journal.caught_up()
             while (
                 mailbox.items
                 and turns < self._turns_per_visit
@@ -153,9 +154,15 @@ class Worker:
                 and cell.renewed is None  # it is to be restarted before the next
                 and not runner.abandoned  # another runner has gone on with it
             ):
-                message = mailbox.take() if cell.intake is None else self._pacing.take(cell, cell.intake)
-                if message is None:
-                    break
+                if cell.intake is None:  # as `Mailbox.take`
+                    message = mailbox.items.popleft()
+                    if mailbox.grown and not mailbox.items:
+                        mailbox.grown = 0
+                else:
+                    taken = self._pacing.take(cell, cell.intake)
+                    if taken is None:
+                        break
+                    message = taken
                 turns += 1
                 if cell.queue or cell.concurrency > 1:
                     self._flow.admit(cell)
@@ -167,13 +174,13 @@ class Worker:
                 ):
                     continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
-                if self.durability is not None:
-                    self.durability.begun(cell, ctx)
+                if durability is not None:
+                    durability.begun(cell, ctx)
                 while True:  # until a run has been committed, or recovery gives the turn up
                     runner.ctx = ctx
                     try:
-                        if self.observer is not None:
-                            ctx.trace = self.observer.turn_started(cell.id, message, ctx.attempt) or message.trace
+                        if observer is not None:
+                            ctx.trace = observer.turn_started(cell.id, message, ctx.attempt) or message.trace
                         table = cell.table
                         handler = table.by_type.get(message.message_type, table.rest)
                         if handler is None:
@@ -193,32 +200,32 @@ class Worker:
                         effects = ctx.effects
                         if effects is not None and effects.asks:
                             end_asks(ctx, effects)
-                        if self.durability is not None:
-                            self.durability.seal(effects, message, answer)
+                        if durability is not None:
+                            durability.seal(effects, message, answer)
                         if effects is not None:
                             if effects.transaction is not None:
                                 await effects.transaction.commit()
-                            if self.durability is not None:
-                                self.durability.committed(cell, ctx)  # before an answer that waits for it to be kept
+                            if durability is not None:
+                                durability.committed(cell, ctx)  # before an answer that waits for it to be kept
                             self._commit(cell, ctx, effects)
-                        elif self.durability is not None:
-                            self.durability.committed(cell, ctx)
+                        elif durability is not None:
+                            durability.committed(cell, ctx)
                         ctx.closed = True
                         if message.reply_to is not None:
                             if effects is not None:
                                 answer = effects.answer_or(answer)
                             if answer is not NOTHING:
                                 self._asks.resolve(message.reply_to, answer)
-                        if self.observer is not None:
-                            self.observer.turn_ended(cell.id, message, ctx.attempt, "committed")
+                        if observer is not None:
+                            observer.turn_ended(cell.id, message, ctx.attempt, "committed")
                         break
                     except BaseException as error:
                         again = await self._again(cell, ctx, error, runner)
                     if again is None:
                         break
                     ctx = again
-                if self.durability is not None:
-                    self.durability.over(ctx)
+                if durability is not None:
+                    durability.over(ctx)
                 if runner.interruption is not None:
                     runner.settle()  # the handler has finished in spite of it
         finally:

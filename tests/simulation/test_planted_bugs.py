@@ -53,12 +53,14 @@ def no_deduplication(patch: Patch) -> None:
     patch.setattr(Cell, "is_repeat", lambda self, message: False)
 
 
-def taken_from_the_wrong_end(patch: Patch) -> None:
-    def mutant(self: Mailbox) -> AgentMessage:
-        assert self.items is not None
-        return self.items.pop()
+def put_at_the_wrong_end(patch: Patch) -> None:
+    def mutant(self: Mailbox, message: AgentMessage) -> bool:
+        if self.room > 0:
+            self.waiting.appendleft(message)
+            return True
+        return False
 
-    patch.setattr(Mailbox, "take", mutant)
+    patch.setattr(Mailbox, "offer", mutant)
 
 
 def mailbox_without_bound(patch: Patch) -> None:
@@ -113,7 +115,7 @@ PLANTED: list[tuple[Callable[[Patch], None], set[str]]] = [
     (outputs_reversed, {"order"}),
     (last_output_lost, {"nothing lost"}),
     (no_deduplication, {"once"}),
-    (taken_from_the_wrong_end, {"order"}),
+    (put_at_the_wrong_end, {"order"}),
     (mailbox_without_bound, {"bounded"}),
     (lane_jumped, {"order"}),
     (lane_forgotten, {"nothing lost"}),
