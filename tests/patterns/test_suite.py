@@ -30,7 +30,7 @@ RESTARTING = Supervision(directives=((Crashed, "restart"),), max_restarts=1000)
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(max(600, SEEDS))
 def test_it_ends_right_under_every_fault(name: str) -> None:
     scenario = suite.load(name)
 
