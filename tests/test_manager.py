@@ -326,6 +326,25 @@ async def test_children_stop_with_their_parent_and_before_it() -> None:
         assert len(manager.directory) == 0
 
 
+async def test_a_turn_finds_whom_an_address_means_itself_too_and_ids_once() -> None:
+    class Finder(Agent):
+        capabilities = ("echo",)
+
+        @handles
+        async def find(self, message: Note, ctx: AgentContext) -> None:
+            wanted: list[Any] = ["capability:echo", ["capability:echo"], "capability:none", "a", ["a", "b", "a"], []]
+            found.extend(ctx.find(to) for to in wanted)
+
+    found: list[list[str]] = []
+    async with AgentManager() as manager:
+        await manager.register(Echo("a"))
+        await manager.register(Finder("b"))
+        await manager.tell("b", Note("?"))
+        await manager.settle()
+
+    assert found == [["a", "b"], ["a", "b"], [], ["a"], ["a", "b"], []]
+
+
 async def test_capabilities_are_answered_by_the_shortest_mailbox_and_in_turn_among_equals() -> None:
     async with AgentManager() as manager:
         for name in "abc":

@@ -282,8 +282,10 @@ class Board(msgspec.Struct, frozen=True):
             return replace(self, quiet=0.0) if self.quiet else self
         if len(self.history) >= self.budget and self.triggers:
             return self._over(StopReason.BUDGET)
-        board = replace(self, quiet=self.quiet + waited) if waited else self
-        return board._over(StopReason.EXHAUSTED) if board.quiet >= limits.quiet else board  # noqa: SLF001 - its own
+        quiet = self.quiet + waited
+        if quiet >= limits.quiet:
+            return self._over(StopReason.EXHAUSTED)
+        return replace(self, quiet=quiet) if waited else self
 
     def _over(self, reason: StopReason, goal: Entry | None = None) -> Board:
         left = [f"{claim.trigger.kind}: {claim.trigger.entry}" for claim in self.claims.values()]

@@ -68,7 +68,7 @@ class Method(msgspec.Struct, frozen=True):
 
     def count(self, ballots: Weighed, candidates: Sequence[str], seed: int) -> Count:
         """Count valid ballots, each with its weight."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} has no count(); override it")
 
 
 class Plurality(Method, frozen=True):
