@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from moot import Agent, AgentContext, AgentManager, TurnError, handles
+from moot import Agent, AgentContext, AgentManager, MailboxPolicy, Payload, TurnError, handles
 from moot.cli.demos.blackboard import blackboard as demo
 from moot.patterns.blackboard import (
     Activation,
@@ -116,6 +116,33 @@ async def test_what_a_source_that_died_had_is_given_to_another() -> None:
     assert len(dead.activated) == 1
     assert sorted(alive.activated) == ["a", "b"]
     assert solution.reason is StopReason.EXHAUSTED
+
+
+async def test_no_board_waits_for_a_source_whose_mailbox_is_full() -> None:
+    class Noise(Payload):
+        pass
+
+    class Deaf(Speller):
+        @handles
+        async def on_noise(self, message: Noise, ctx: AgentContext) -> None:
+            await asyncio.sleep(1000)
+
+    alive = Speller("alive")
+    async with AgentManager() as manager:
+        await manager.register(BlackboardAgent("board", LEVELS, goal=never, limits=QUICK))
+        deaf = Deaf("deaf")
+        deaf.announce_every = 1000  # (its own timer would make room)
+        await manager.register(deaf, mailbox=MailboxPolicy(1))
+        await manager.register(alive)
+        for _ in range(2):
+            await manager.tell("deaf", Noise())
+        began = asyncio.get_running_loop().time()
+        solution = await manager.ask("board", Solve("p", LETTERS), timeout=200)
+
+        assert sorted(alive.activated) == ["a", "b"]
+        assert solution.reason is StopReason.EXHAUSTED
+        assert asyncio.get_running_loop().time() - began < 10
+        await manager.stop(drain=False)
 
 
 async def test_if_nobody_else_can_the_board_ends_and_says_what_was_abandoned() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from moot import Agent, AgentContext, CoordinationError, Payload, Terminated, handles
+from moot import Agent, AgentContext, CoordinationError, Payload, Terminated, TimeoutPolicy, handles
 from moot.patterns.blackboard.board import Board, Control, Goal, Limits, by_priority
 from moot.patterns.blackboard.messages import (
     Activation,
@@ -54,8 +54,11 @@ class BlackboardAgent(Agent[Board]):
 
     ``levels`` are those of its entries, the lowest first. It is solved when an entry of the last level has a confidence
     of ``sure`` or more, or when ``goal`` finds the entry that solves it. ``control`` rates what may be done next. Goal
-    and control are called with the same board again, and must say the same.
+    and control are called with the same board again, and must say the same. It waits for no source: a claim given to
+    one whose mailbox is full lapses.
     """
+
+    timeouts = TimeoutPolicy(send_timeout=0)
 
     def __init__(
         self,
