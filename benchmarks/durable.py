@@ -1,6 +1,6 @@
 """Durable turns against a bare writer thread and against rivals, interleaved in one run; writes DURABLE.md.
 
-    .venv/bin/python benchmarks/durable.py            # 9 rounds, about 6 minutes
+    .venv/bin/python benchmarks/durable.py            # 9 rounds, about 11 minutes
     .venv/bin/python benchmarks/durable.py --quick    # 3 rounds; prints only
 
 All at full sync. A figure is the median over the rounds of that round's ratio of turns a second, above 1 Moot is
