@@ -103,6 +103,40 @@ async def test_a_restarted_agent_is_constructed_anew_and_keeps_its_mail_and_its_
         assert Worker.log == ["start worker", "stop worker", "start worker"]
 
 
+@pytest.mark.parametrize("errors", [[ValueError("boom")], [OSError("gone"), ExceptionGroup("inner", [ValueError()])]])
+async def test_a_directive_holds_for_an_error_that_came_in_a_group(errors: list[Exception]) -> None:
+    class Grouping(Worker):
+        @handles
+        async def on_note(self, message: Note) -> None:
+            raise ExceptionGroup("several", errors)
+
+    async with AgentManager(supervision=supervision()) as manager:
+        await manager.register(Grouping("worker"))
+        with pytest.raises(TurnError, match="ValueError"):
+            await manager.ask("worker", Note("x"))
+        await manager.settle()
+
+        assert Worker.log == ["start worker", "stop worker", "start worker"]
+
+
+async def test_a_directive_holds_for_a_hook_whose_errors_came_in_a_group() -> None:
+    class Unable(Worker):
+        async def on_start(self, ctx: AgentContext[Total]) -> None:
+            self.log.append(f"start {self.id}")
+            if len(self.log) > 2:
+                raise ExceptionGroup("several", [ConnectionError("nobody there")])
+
+    policy = Supervision(directives=((ValueError, "restart"), (ConnectionError, "stop")), backoff=AT_ONCE)
+    async with AgentManager(supervision=policy) as manager:
+        await manager.register(Unable("worker"))
+        with pytest.raises(TurnError):
+            await manager.ask("worker", Work(fail=True))
+        await manager.settle()
+
+        assert "worker" not in manager.directory
+        assert Worker.log == ["start worker", "stop worker", "start worker"]
+
+
 async def test_a_stopped_agent_is_gone_and_its_mail_becomes_dead_letters() -> None:
     async with AgentManager(supervision=supervision("stop")) as manager:
         await manager.register(Worker("worker"))

@@ -16,6 +16,7 @@ from moot import (
     AgentMessage,
     Backoff,
     DeliveryError,
+    InvalidPayload,
     Payload,
     Reason,
     Request,
@@ -238,6 +239,77 @@ async def test_errors_that_may_pass_are_retried_in_place_and_others_are_not(erro
         assert caught.value.attempts == runs
         (letter,) = manager.dead_letters
         assert letter.attempts == runs
+
+
+@pytest.mark.parametrize(
+    ("errors", "runs", "told"),
+    [
+        ([TimeoutError("late")], 3, "TimeoutError: late"),
+        ([TimeoutError("late"), OSError("gone")], 3, "TimeoutError: late"),
+        ([TimeoutError("late"), ValueError("wrong")], 1, "ValueError: wrong"),
+        ([ExceptionGroup("inner", [OSError("gone"), KeyError("key")]), TimeoutError()], 1, "KeyError: 'key'"),
+        ([Retry("once more")], 3, "Retry: once more"),
+    ],
+)
+async def test_a_group_of_errors_counts_as_the_one_of_them_that_decides(
+    errors: list[Exception], runs: int, told: str
+) -> None:
+    attempts: list[int] = []
+
+    class Failing(Agent):
+        @handles
+        async def on_go(self, message: Go, ctx: AgentContext) -> None:
+            attempts.append(ctx.attempt)
+            raise ExceptionGroup("several", errors)
+
+    async with AgentManager() as manager:
+        await manager.register(Failing("failing"))
+
+        with pytest.raises(TurnError) as caught:
+            await manager.ask("failing", Go())
+
+        assert len(attempts) == runs
+        assert f"{caught.value.error}: {caught.value.text}" == told
+        (letter,) = manager.dead_letters
+        assert told in str(letter.error)
+
+
+async def test_a_lost_race_in_a_task_group_runs_the_turn_again_without_counting_as_an_attempt() -> None:
+    runs: list[int] = []
+
+    class Racing(Agent):
+        retry = RetryPolicy(max_attempts=1)
+
+        @handles
+        async def on_go(self, message: Go, ctx: AgentContext) -> int:
+            runs.append(ctx.attempt)
+            if len(runs) < 4:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(_lose())
+            return len(runs)
+
+    async def _lose() -> None:
+        raise StateConflict("key", 1, 2)
+
+    async with AgentManager() as manager:
+        await manager.register(Racing("racing"))
+
+        assert await manager.ask("racing", Go()) == 4
+        assert runs == [1, 1, 1, 1]
+
+
+async def test_a_message_error_in_a_group_is_told_to_the_asker_as_it_is() -> None:
+    class Refusing(Agent):
+        @handles
+        async def on_go(self, message: Go, ctx: AgentContext) -> None:
+            raise ExceptionGroup("several", [InvalidPayload("go", "there is nowhere to go")])
+
+    async with AgentManager() as manager:
+        await manager.register(Refusing("refusing"))
+
+        with pytest.raises(InvalidPayload, match="there is nowhere to go"):
+            await manager.ask("refusing", Go())
+        assert manager.dead_letters.counts == {Reason.INVALID: 1}
 
 
 async def test_a_retry_keeps_the_order_of_messages() -> None:

@@ -7,6 +7,8 @@ caller must look again, a `TurnError` reports somebody else's handler, and an
 facts as attributes and builds its own text, which ends with what to do next.
 (Those of engines are in `moot.engine.errors`.)
 Misuse of the API is `ValueError`, `TypeError` or `RuntimeError`.
+
+A group of errors, as a ``TaskGroup`` raises, counts as one of them; `decisive` says as which.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ __all__ = [
     "UnknownAgent",
     "UnknownMessageType",
     "WatchExpired",
+    "decisive",
 ]
 
 
@@ -307,3 +310,13 @@ class DuplicateAgent(MootError, ValueError):
     def __init__(self, agent_id: str) -> None:
         self.agent_id = agent_id
         super().__init__(f"an agent with the id {agent_id!r} is registered already; choose another id or unregister it")
+
+
+def decisive(error: BaseException, retriable: tuple[type[Exception], ...] = ()) -> BaseException:
+    """Of a group of errors the first that is not ``retriable``, else the first; any other error as it is."""
+    if isinstance(error, ExceptionGroup):
+        _, others = error.split(retriable)
+        error = others or error
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -28,6 +28,7 @@ from moot.errors import (
     Retry,
     StateConflict,
     TurnError,
+    decisive,
 )
 from moot.interrupts import AskerGone, Restarting
 from moot.message import Batch
@@ -68,7 +69,7 @@ class Recovery:
 
         A cancellation is a verdict, too; whether the runner has to end with it, `check_runner` says.
         """
-        error = runner.settle() or error
+        error = decisive(runner.settle() or error, (Retry, StateConflict, *cell.retry.retry_on))
         if isinstance(ctx.message, Batch):
             await self._take_apart(cell, ctx, error, runner)
             return "retried", None

@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
+from moot.errors import decisive
 from moot.policies import RetryPolicy
 
 __all__ = ["retried"]
@@ -29,7 +30,9 @@ async def retried(
             result: Any = call()
             return cast(T, await result if inspect.isawaitable(result) else result)
         except Exception as error:
-            if policy is None or attempt >= policy.max_attempts or not isinstance(error, policy.retry_on):
+            if policy is None or attempt >= policy.max_attempts:
+                raise
+            if not isinstance(decisive(error, policy.retry_on), policy.retry_on):
                 raise
             await asyncio.sleep(policy.backoff.delay(attempt, random_for(str(attempt))))
             attempt += 1

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from moot.cell import Cell
-from moot.errors import SupervisionFailed
+from moot.errors import SupervisionFailed, decisive
 from moot.policies import Directive, Supervision
 from moot.worker import Worker
 
@@ -138,6 +138,7 @@ class Supervisor:
         return cell.parent.supervision if cell.parent is not None else self._policy
 
     def _decide(self, cell: Cell, error: BaseException, default: Directive, again: Collection[Cell]) -> None:
+        error = decisive(error)
         directive = self._policy_for(cell).directive(error, default)
         if directive == "restart" and cell.restart == "temporary":
             directive = "stop"
