@@ -49,7 +49,7 @@ class PairOrder(Invariant):
         self._next = 0
 
     def returned(self, cell: Cell, message: AgentMessage, effects: Effects) -> None:
-        if cell.concurrency == 1:
+        if cell.agent.concurrency == 1:
             for output in effects.outputs:
                 self._next += 1
                 self._numbers[output.sequence] = self._next
@@ -64,7 +64,7 @@ class PairOrder(Invariant):
     def ended(self, cell: Cell, message: AgentMessage, outcome: TurnOutcome) -> None:
         """Turns of such an agent end in the order in which they began; a batch that fails begins again, in parts."""
         number = self._numbers.get(message.sequence)
-        if number is None or outcome == "retried" or cell.concurrency > 1:
+        if number is None or outcome == "retried" or cell.agent.concurrency > 1:  # (the cell's own is 0 in a restart)
             return
         if not message.to.startswith(TOPIC):
             del self._numbers[message.sequence]
