@@ -73,6 +73,27 @@ async def test_an_effect_that_fails_is_not_recorded_and_has_the_same_key_when_it
         await ctx.effect("pay", pay, retry=RetryPolicy(max_attempts=2, backoff=AT_ONCE))
 
 
+async def test_an_effect_is_tried_again_for_a_group_of_errors_each_of_which_is_worth_it() -> None:
+    tries: list[str] = []
+    errors: list[Exception] = [OSError("gone"), TimeoutError("late")]
+
+    def pay(key: str) -> str:
+        tries.append(key)
+        if len(tries) < 3:
+            raise ExceptionGroup("several", errors)
+        return "paid"
+
+    ctx = FakeContext.of(message=Pay(amount=1))
+    policy = RetryPolicy(max_attempts=3, backoff=AT_ONCE)
+
+    assert await ctx.effect("pay", pay, retry=policy) == "paid"
+    errors.append(ValueError("wrong"))
+    tries.clear()
+    with pytest.raises(ExceptionGroup):
+        await ctx.effect("pay", pay, retry=policy)
+    assert len(tries) == 1
+
+
 async def test_a_fresh_retry_does_the_effect_again() -> None:
     done: list[str] = []
 
@@ -247,3 +268,66 @@ async def test_what_an_effect_asks_the_engine_is_not_taken_for_what_is_asked_aft
         await manager.register(client)
 
         assert await manager.ask("client", {}, message_type="count_thrice") == ["one", "two"]
+
+
+class Slow(Request[str]):
+    name: str
+
+
+async def test_branches_of_a_turn_find_their_own_records_in_whatever_order_they_come() -> None:
+    runs: list[dict[str, str]] = []
+
+    class Helper(Agent):
+        concurrency = 2
+
+        @handles
+        async def help(self, message: Slow) -> str:
+            await asyncio.sleep(2.0 if message.name == "a" else 1.0)
+            return message.name
+
+    async def client(message: Count, ctx: AgentContext) -> int:
+        found: dict[str, str] = {}
+        runs.append(found)
+
+        async def decide(name: str) -> None:
+            heard = await ctx.ask("helper", Slow(name))
+            with ctx.branch("decision", name):
+                found[name] = await ctx.effect("decide", lambda key: f"{heard} {key}", type=str)
+
+        async with asyncio.TaskGroup() as group:
+            for name in ("a", "b"):
+                group.create_task(decide(name))
+        if ctx.attempt == 1:
+            raise TimeoutError("after both")
+        return len(runs)
+
+    async with AgentManager() as manager:
+        await manager.register(Helper("helper"))
+        await manager.register(client)
+
+        assert await manager.ask("client", Count()) == 2
+
+    assert runs[0] == runs[1]
+    assert [found.split()[0] for found in runs[0].values()] == ["b", "a"]
+    assert len(set(runs[0].values())) == 2
+
+
+async def test_branches_about_the_same_or_about_what_nothing_could_keep_are_told_apart_by_their_order() -> None:
+    decided: list[list[str]] = []
+
+    async def client(message: Count, ctx: AgentContext) -> int:
+        keys: list[str] = []
+        for about in (1, 1, object(), object()):
+            with ctx.branch("decision", about), ctx.branch("of it"):
+                keys.append(await ctx.effect("decide", lambda key: key))
+        decided.append([*keys, await ctx.effect("decide", lambda key: key)])
+        if ctx.attempt == 1:
+            raise TimeoutError("after all")
+        return len(set(decided[-1]))
+
+    async with AgentManager() as manager:
+        await manager.register(client)
+
+        assert await manager.ask("client", Count()) == 5
+
+    assert decided[0] == decided[1]

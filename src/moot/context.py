@@ -13,6 +13,7 @@ import logging
 import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from moot.asks import Ask
@@ -200,24 +201,30 @@ class AgentContext(CollectingContext[S]):
         Raises:
             InvalidPayload: the result cannot be kept. What ``fn`` raises.
         """
-        self._check_open()
-        records = self.records
-        if records is None:
-            records = self.records = Records()
+        records = self._records()
         name = records.scope + name
         target = f"{name}#{records.occurrence('effect', name)}"
         known, result = records.find("effect", target, None, Any if type is None else type)
         if known:
             return result
         key = f"{self.idempotency_key}/{target}"
-        return await records.once(
-            "effect",
-            target,
-            lambda: records.inside(
-                target,
-                lambda: retried(lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}")),
-            ),
-        )
+
+        async def call() -> Any:
+            with records.inside(target):
+                return await retried(
+                    lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}")
+                )
+
+        return await records.once("effect", target, call)
+
+    def branch(self, name: str, *about: object) -> AbstractContextManager[None]:
+        """A ``with`` block whose asks, engine calls and effects are recorded apart from those of the rest of the turn.
+
+        A run again finds answers by what was asked for and its occurrence. Tasks of one turn may reach theirs in
+        another order then; give each a branch of its own. Branches are told apart by their name and by what they are
+        ``about``, then by the order in which they begin; what no backend could keep tells nothing apart.
+        """
+        return self._records().branch(name, about)
 
     async def run_sync(self, fn: Callable[..., T], /, *args: Any) -> T:
         """Run a blocking function in a thread (in a simulation: in place) and return its result."""
@@ -233,6 +240,12 @@ class AgentContext(CollectingContext[S]):
         """
         self._check_open()
         return self.runtime.engine_for(self)
+
+    def _records(self) -> Records:
+        self._check_open()
+        if self.records is None:
+            self.records = Records()
+        return self.records
 
     # for the runtime
     def post(self, ask: Ask[Any]) -> None:
@@ -255,7 +268,7 @@ class AgentContext(CollectingContext[S]):
                 ask.resolve(answer)
                 return
         ask.records = records
-        if records.effects:
+        if records.scopes:
             ask.scope = records.scope
         self.runtime.post(self, ask)
 

@@ -11,13 +11,15 @@ again, in whatever order, and asks anew for what differs. Only successes are
 recorded. The first run, which most turns never repeat, pays no digest for it.
 What is asked for inside an effect is counted apart: a run that finds the effect
 recorded does not ask for it, and would mistake the same request after it for the first.
+So is what a branch asks for, since branches of a turn may take turns differently in each run.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -89,13 +91,13 @@ class Effects(msgspec.Struct, eq=False):
 
 
 class _Inside:
-    """The effect that a task is in, and whose."""
+    """The effect or branch that a task is in, and whose."""
 
-    __slots__ = ("effect", "records")
+    __slots__ = ("records", "scope")
 
-    def __init__(self, records: Records, effect: str) -> None:
+    def __init__(self, records: Records, scope: str) -> None:
         self.records: Records | None = records  # (tasks begun meanwhile, also those of others, copy the context)
-        self.effect = effect
+        self.scope = scope
 
 
 _inside: ContextVar[_Inside | None] = ContextVar("moot_inside", default=None)
@@ -108,11 +110,11 @@ class Records:
     addresses were pinned to, and how often it lost a race for shared state.
     """
 
-    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "effects", "is_rerun", "last", "made")
+    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "is_rerun", "last", "made", "scopes")
 
     def __init__(self) -> None:
         self.is_rerun = False
-        self.effects = 0  # how many are under way
+        self.scopes = 0  # how many effects and branches are under way
         self.conflicts = 0
         self.last = b""  # the key of what `find` looked for last, where records have one
         self._pins: dict[str, list[str]] = {}
@@ -127,21 +129,30 @@ class Records:
 
     @property
     def scope(self) -> str:
-        """The effect of this turn that the present task is in, with a slash; nothing outside of any."""
-        inside = _inside.get() if self.effects else None
-        return inside.effect if inside is not None and inside.records is self else ""
+        """The effect or branch of this turn that the present task is in, with a slash; nothing outside of any."""
+        inside = _inside.get() if self.scopes else None
+        return inside.scope if inside is not None and inside.records is self else ""
 
-    async def inside(self, effect: str, call: Callable[[], Awaitable[Any]]) -> Any:
-        """The result of ``call()``; what that asks for is recorded as part of ``effect``."""
-        self.effects += 1
-        own = _Inside(self, f"{effect}/")
+    @contextmanager
+    def inside(self, scope: str) -> Iterator[None]:
+        """What is asked for in the block is recorded as part of ``scope``, an effect or a branch of this turn."""
+        self.scopes += 1
+        own = _Inside(self, f"{scope}/")
         outer = _inside.set(own)
         try:
-            return await call()
+            yield
         finally:
-            self.effects -= 1
+            self.scopes -= 1
             own.records = None
             _inside.reset(outer)
+
+    def branch(self, name: str, about: object) -> AbstractContextManager[None]:
+        """As `inside`, of a branch of that name, which is told apart by what it is ``about`` if that can be encoded."""
+        try:
+            name = f"{self.scope}{name} {_digest(about, 6).hex()}"
+        except _NOT_ENCODED:
+            name = f"{self.scope}{name}"
+        return self.inside(f"{name}#{self.occurrence('branch', name)}")
 
     async def keep(self, key: bytes, kind: str, target: str, request: object, answer: Any) -> None:
         """As `note`; returns when it outlives whatever these records outlive. ``key`` is the `last` of its `find`."""
@@ -225,9 +236,16 @@ class Records:
 def digest(request: object) -> bytes:
     """A digest of a request by its content; requests that cannot be encoded are told apart by their ``repr``."""
     try:
-        data = msgspec.msgpack.encode(request, order="deterministic")
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        data = repr(request).encode()
-    import hashlib  # only a turn that is run again needs it
+        return _digest(request, 16)
+    except _NOT_ENCODED:
+        return _digest(repr(request), 16)
 
-    return hashlib.blake2b(data, digest_size=16).digest()
+
+_NOT_ENCODED = (TypeError, ValueError, OverflowError, RecursionError)
+
+
+def _digest(value: object, size: int) -> bytes:
+    data = msgspec.msgpack.encode(value, order="deterministic")
+    import hashlib  # a turn that is not run again seldom needs it
+
+    return hashlib.blake2b(data, digest_size=size).digest()

@@ -1,6 +1,7 @@
 """The scenarios that the suite of patterns runs, a module each; see `tests.patterns.suite`."""
 
 NAMES = [
+    "at_once",
     "auction_english",
     "auction_vickrey",
     "blackboard",

@@ -109,8 +109,9 @@ async def contract_net(
         NoContractor: nobody does it.
     """
     find = partial(_call, ctx, contractors, contract)
-    called: _Called = await ctx.effect("call for proposals", find, type=_Called)
-    return await _Net(ctx, called, tender if tender is not None else Tender()).run(task)
+    with ctx.branch("contract", task, contractors, contract):
+        called: _Called = await ctx.effect("call for proposals", find, type=_Called)
+        return await _Net(ctx, called, tender if tender is not None else Tender()).run(task)
 
 
 def _call(ctx: AgentContext[Any], contractors: str | Sequence[str], contract: str | None, key: str) -> _Called:
@@ -143,7 +144,8 @@ class _Net:
             raise
         for name in self.proposed:
             if name != inform.contractor:
-                self.ctx.send(name, RejectProposal(self.contract))
+                # with the turn, as `send` would, but without keeping it from asking them for something else
+                self.ctx.schedule(0, RejectProposal(self.contract), to=name)
         return inform
 
     async def _round(self, task: Any, number: int, key: str) -> _Round:
