@@ -102,6 +102,24 @@ async def test_a_contractor_that_fails_or_hangs_is_followed_by_the_next_best() -
     assert hanging.cancelled == 1
 
 
+async def test_contracts_in_one_turn_go_to_the_same_agents_and_who_lost_is_told_though_the_turn_fails() -> None:
+    builders = [Builder("a", 1), Builder("b", 2), Builder("c", 3)]
+
+    async def client(message: Award, ctx: AgentContext) -> None:
+        found = [await contract_net(ctx, task, ["a", "b", "c"]) for task in ("a house", "a bridge")]
+        raise ValueError(", ".join(str(one.result) for one in found))
+
+    async with AgentManager() as manager:
+        for builder in builders:
+            await manager.register(builder)
+        await manager.register(client)
+        with pytest.raises(TurnError, match="a house by a, a bridge by a"):
+            await manager.ask("client", Award(""))
+        await manager.settle()
+
+    assert [builder.rejected for builder in builders] == [0, 2, 2]
+
+
 async def test_it_says_why_nobody_does_it() -> None:
     with pytest.raises(TurnError, match=r"nobody fulfils .*a: it refused: no time; b: .*it fell down"):
         await award(1, Builder("a", 0), Builder("b", 1, fails=True))

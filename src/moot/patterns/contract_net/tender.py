@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -138,15 +138,16 @@ class _Net:
                     break
                 task = decided.task
             inform = await self._award(decided)
-        except (NoContractor, asyncio.CancelledError):  # the turn takes no effect, but who holds something is told
-            for name in self.proposed:
-                self.ctx.progress(name, RejectProposal(self.contract))
+        except (NoContractor, asyncio.CancelledError):
+            self._reject(self.proposed)
             raise
-        for name in self.proposed:
-            if name != inform.contractor:
-                # with the turn, as `send` would, but without keeping it from asking them for something else
-                self.ctx.schedule(0, RejectProposal(self.contract), to=name)
+        self._reject(name for name in self.proposed if name != inform.contractor)
         return inform
+
+    def _reject(self, names: Iterable[str]) -> None:
+        """Tell those who may hold something: at once, since what was done stays done whatever becomes of the turn."""
+        for name in names:
+            self.ctx.progress(name, RejectProposal(self.contract))
 
     async def _round(self, task: Any, number: int, key: str) -> _Round:
         """Call for proposals, and decide on those that come."""
@@ -189,7 +190,7 @@ class _Net:
             ended: _Ended = await self.ctx.effect(f"{self.contract} with {name}", perform, type=_Ended)
             if ended.error is None:
                 return Inform(self.contract, name, proposal, ended.result, tuple(tried))
-            self.ctx.progress(name, RejectProposal(self.contract))  # if it still works at it, it is to stop
+            self._reject([name])  # if it still works at it, it is to stop
             tried.append(name)
             reasons[name] = ended.error
         raise NoContractor(self.contract, reasons)
