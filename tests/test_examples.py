@@ -27,6 +27,7 @@ EXPECTED = {
         "a transcript of 8 entries, and it is true",
         "changed at entry 0: it does not continue what stands before it",
     ],
+    "43_patterns_at_once": ["run 2: the name is Moot, the date is May", "(8 questions in all)"],
     "42_scatter_gather": ["3 answers, the best 40 from shop_1"],
     "37_hierarchy": ["words: 24", "north_2 did 2, north_1 failed 1"],
     "38_contract_net": ["the roof is mended by ann for 40 (bob had failed)", "dora's proposal is rejected"],
