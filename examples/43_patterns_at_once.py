@@ -41,9 +41,12 @@ class Founder(Agent):
 
 async def plan(message: Plan, ctx: AgentContext) -> str:
     async with asyncio.TaskGroup() as group:
-        name = group.create_task(debate(ctx, "What is its name?", FOUNDERS))
-        date = group.create_task(vote(ctx, FOUNDERS, BallotPaper("When?", ("May", "June"))))
-        drafts = group.create_task(delegate(ctx, message.topics, FOUNDERS))
+        with ctx.branch("name"):
+            name = group.create_task(debate(ctx, "What is its name?", FOUNDERS))
+        with ctx.branch("date"):
+            date = group.create_task(vote(ctx, FOUNDERS, BallotPaper("When?", ("May", "June"))))
+        with ctx.branch("drafts"):
+            drafts = group.create_task(delegate(ctx, message.topics, FOUNDERS))
     if ctx.attempt == 1:
         raise TimeoutError("the line went dead when all was done")
     pages = ", ".join(drafts.result().values())

@@ -274,16 +274,20 @@ class Slow(Request[str]):
     name: str
 
 
-async def test_branches_of_a_turn_find_their_own_records_in_whatever_order_they_come() -> None:
+class Helper(Agent):
+    """Answers "a" later than others."""
+
+    concurrency = 2
+
+    @handles
+    async def help(self, message: Slow) -> str:
+        await asyncio.sleep(2.0 if message.name == "a" else 1.0)
+        return message.name
+
+
+@pytest.mark.parametrize("begun", ["inside", "outside"])
+async def test_branches_of_a_turn_find_their_own_records_in_whatever_order_they_come(begun: str) -> None:
     runs: list[dict[str, str]] = []
-
-    class Helper(Agent):
-        concurrency = 2
-
-        @handles
-        async def help(self, message: Slow) -> str:
-            await asyncio.sleep(2.0 if message.name == "a" else 1.0)
-            return message.name
 
     async def client(message: Count, ctx: AgentContext) -> int:
         found: dict[str, str] = {}
@@ -291,12 +295,19 @@ async def test_branches_of_a_turn_find_their_own_records_in_whatever_order_they_
 
         async def decide(name: str) -> None:
             heard = await ctx.ask("helper", Slow(name))
-            with ctx.branch("decision", name):
-                found[name] = await ctx.effect("decide", lambda key: f"{heard} {key}", type=str)
+            found[name] = await ctx.effect("decide", lambda key: f"{heard} {key}", type=str)
+
+        async def branch(name: str) -> None:
+            with ctx.branch(name):
+                await decide(name)
 
         async with asyncio.TaskGroup() as group:
             for name in ("a", "b"):
-                group.create_task(decide(name))
+                if begun == "inside":
+                    group.create_task(branch(name))
+                else:
+                    with ctx.branch("of its own"):  # it is over before the task begins, which is in it for all that
+                        group.create_task(decide(name))
         if ctx.attempt == 1:
             raise TimeoutError("after both")
         return len(runs)
@@ -312,14 +323,40 @@ async def test_branches_of_a_turn_find_their_own_records_in_whatever_order_they_
     assert len(set(runs[0].values())) == 2
 
 
-async def test_branches_about_the_same_or_about_what_nothing_could_keep_are_told_apart_by_their_order() -> None:
+async def test_two_tasks_cannot_use_one_name_of_an_effect_or_a_branch_at_once() -> None:
+    async def client(message: Slow, ctx: AgentContext) -> str:
+        async def effect() -> str:
+            return await ctx.effect("decide", lambda key: asyncio.sleep(1, key))
+
+        async def branch() -> str:
+            with ctx.branch("decision"):
+                return await effect()
+
+        work = {"effect": effect, "branch": branch}[message.name]
+        for _ in range(2):
+            await asyncio.create_task(work())  # one after the other they can
+        async with asyncio.TaskGroup() as group:
+            for _ in range(2):
+                group.create_task(work())
+        return "both"
+
+    async with AgentManager() as manager:
+        await manager.register(client)
+
+        for name, told in (("effect", "the effect 'decide'"), ("branch", "the branch 'decision'")):
+            with pytest.raises(TurnError, match=rf"RuntimeError: two tasks .* {told} at once.*ctx\.branch"):
+                await manager.ask("client", Slow(name))
+
+
+async def test_branches_of_one_name_are_counted_and_are_no_effects() -> None:
     decided: list[list[str]] = []
 
     async def client(message: Count, ctx: AgentContext) -> int:
         keys: list[str] = []
-        for about in (1, 1, object(), object()):
-            with ctx.branch("decision", about), ctx.branch("of it"):
+        for _ in range(2):
+            with ctx.branch("decide"), ctx.branch("of it"):
                 keys.append(await ctx.effect("decide", lambda key: key))
+        keys.append(await ctx.effect("decide", lambda key: ctx.effect("decide", lambda key: key)))
         decided.append([*keys, await ctx.effect("decide", lambda key: key)])
         if ctx.attempt == 1:
             raise TimeoutError("after all")
@@ -328,6 +365,33 @@ async def test_branches_about_the_same_or_about_what_nothing_could_keep_are_told
     async with AgentManager() as manager:
         await manager.register(client)
 
-        assert await manager.ask("client", Count()) == 5
+        assert await manager.ask("client", Count()) == 4
 
     assert decided[0] == decided[1]
+
+
+@pytest.mark.parametrize("ends", ["in the pause", "before it is asked for"])
+async def test_an_effect_that_a_failed_run_left_under_way_in_a_branch_is_not_repeated(ends: str) -> None:
+    paid: list[str] = []
+
+    async def client(message: Count, ctx: AgentContext) -> int:
+        async def pay(key: str) -> int:
+            await asyncio.sleep(1.0)
+            paid.append(key)
+            return len(paid)
+
+        async def fail() -> None:
+            raise TimeoutError("before it is paid")
+
+        if ends == "before it is asked for" and ctx.attempt > 1:
+            await asyncio.sleep(5.0)
+        with ctx.branch("payment"):
+            effect = ctx.effect("pay", pay)
+            return (await asyncio.gather(effect, fail()))[0] if ctx.attempt == 1 else await effect
+
+    async with AgentManager() as manager:
+        pause = Backoff(first=10, limit=10) if ends == "in the pause" else AT_ONCE
+        await manager.register(client, retry=RetryPolicy(backoff=pause))
+
+        assert await manager.ask("client", Count()) == 1
+    assert len(paid) == 1

@@ -28,6 +28,13 @@ from moot import (
 )
 
 
+def deep(error: Exception, depth: int) -> Exception:
+    """A group in a group in a group."""
+    for _ in range(depth):
+        error = ExceptionGroup("one", [error])
+    return error
+
+
 class Go(Request[Any]):
     fail: bool = False
 
@@ -249,6 +256,9 @@ async def test_errors_that_may_pass_are_retried_in_place_and_others_are_not(erro
         ([TimeoutError("late"), ValueError("wrong")], 1, "ValueError: wrong"),
         ([ExceptionGroup("inner", [OSError("gone"), KeyError("key")]), TimeoutError()], 1, "KeyError: 'key'"),
         ([Retry("once more")], 3, "Retry: once more"),
+        ([TimeoutError("late"), Retry("once more")], 3, "Retry: once more"),
+        ([StateConflict("key", 1, 2), OSError("gone")], 3, "OSError: gone"),
+        ([deep(ValueError("wrong"), 5000)], 1, "ValueError: wrong"),
     ],
 )
 async def test_a_group_of_errors_counts_as_the_one_of_them_that_decides(

@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from moot.asks import Ask
@@ -149,7 +149,9 @@ class AgentContext(CollectingContext[S]):
     ) -> list[R] | list[R | BaseException]:
         """Await several asks at once; see `moot.gather`."""
         self._check_open()
-        return await gather(asks, quorum, return_exceptions=return_exceptions)
+        answers = await gather(asks, quorum, return_exceptions=return_exceptions)
+        self._check_open()  # the end of a turn withdraws asks, and to a task that it left behind that is no failure
+        return answers
 
     def progress(self, to: str | ReplyTo | None, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
         """Send at once; it is not undone if the turn fails. To a `ReplyTo` (None: this ask's), it joins the stream."""
@@ -217,14 +219,20 @@ class AgentContext(CollectingContext[S]):
 
         return await records.once("effect", target, call)
 
-    def branch(self, name: str, *about: object) -> AbstractContextManager[None]:
-        """A ``with`` block whose asks, engine calls and effects are recorded apart from those of the rest of the turn.
+    @contextmanager
+    def branch(self, name: str) -> Iterator[None]:
+        """What the ``with`` block asks for, its engine calls and effects are recorded apart; also those of tasks that
+        are begun in it.
 
-        A run again finds answers by what was asked for and its occurrence. Tasks of one turn may reach theirs in
-        another order then; give each a branch of its own. Branches are told apart by their name and by what they are
-        ``about``, then by the order in which they begin; what no backend could keep tells nothing apart.
+        A run again finds answers by what was asked for and its occurrence, and tasks of one turn may reach theirs in
+        another order then. So each has a branch, of a ``name`` that is its own and the same in each run; branches of
+        one name are counted in the order in which one task begins them.
+
+        Raises:
+            RuntimeError: another task has begun a branch of that name and is not over.
         """
-        return self._records().branch(name, about)
+        with self._records().branch(name):
+            yield
 
     async def run_sync(self, fn: Callable[..., T], /, *args: Any) -> T:
         """Run a blocking function in a thread (in a simulation: in place) and return its result."""
@@ -268,7 +276,7 @@ class AgentContext(CollectingContext[S]):
                 ask.resolve(answer)
                 return
         ask.records = records
-        if records.scopes:
+        if records.has_scopes:
             ask.scope = records.scope
         self.runtime.post(self, ask)
 

@@ -313,10 +313,25 @@ class DuplicateAgent(MootError, ValueError):
 
 
 def decisive(error: BaseException, retriable: tuple[type[Exception], ...] = ()) -> BaseException:
-    """Of a group of errors the first that is not ``retriable``, else the first; any other error as it is."""
-    if isinstance(error, ExceptionGroup):
-        _, others = error.split(retriable)
-        error = others or error
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
+    """What a group of errors counts as; any other error as it is.
+
+    That is the first that is not ``retriable``. If each is, it is what a handler said itself (`Retry`), else the first
+    that counts as an attempt (a `StateConflict` does not).
+    """
+    if not isinstance(error, ExceptionGroup):
+        return error
+    leaves: list[BaseException] = []
+    groups: list[BaseException] = [error]
+    while groups:  # (a group may be nested deeper than calls can be)
+        group = groups.pop()
+        if isinstance(group, BaseExceptionGroup):
+            groups += reversed(group.exceptions)
+        else:
+            leaves.append(group)
+
+    def rank(leaf: BaseException) -> int:
+        if not isinstance(leaf, retriable):
+            return 0
+        return 1 if isinstance(leaf, Retry) else 3 if isinstance(leaf, StateConflict) else 2
+
+    return min(leaves, key=rank)

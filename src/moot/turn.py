@@ -11,7 +11,7 @@ again, in whatever order, and asks anew for what differs. Only successes are
 recorded. The first run, which most turns never repeat, pays no digest for it.
 What is asked for inside an effect is counted apart: a run that finds the effect
 recorded does not ask for it, and would mistake the same request after it for the first.
-So is what a branch asks for, since branches of a turn may take turns differently in each run.
+So is what a branch asks for: tasks of a turn may reach theirs in another order in each run.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -90,14 +90,11 @@ class Effects(msgspec.Struct, eq=False):
         return NOTHING if self.is_deferred else returned
 
 
-class _Inside:
-    """The effect or branch that a task is in, and whose."""
+class _Inside(NamedTuple):
+    """The effect or branch that a task is in, and of which turn. Tasks that are begun in it are in it, too."""
 
-    __slots__ = ("records", "scope")
-
-    def __init__(self, records: Records, scope: str) -> None:
-        self.records: Records | None = records  # (tasks begun meanwhile, also those of others, copy the context)
-        self.scope = scope
+    turn: object
+    scope: str
 
 
 _inside: ContextVar[_Inside | None] = ContextVar("moot_inside", default=None)
@@ -110,11 +107,25 @@ class Records:
     addresses were pinned to, and how often it lost a race for shared state.
     """
 
-    __slots__ = ("_answers", "_asked", "_pins", "_under_way", "conflicts", "is_rerun", "last", "made", "scopes")
+    __slots__ = (
+        "_answers",
+        "_asked",
+        "_pins",
+        "_token",
+        "_under_way",
+        "_users",
+        "conflicts",
+        "has_scopes",
+        "is_rerun",
+        "last",
+        "made",
+    )
 
     def __init__(self) -> None:
         self.is_rerun = False
-        self.scopes = 0  # how many effects and branches are under way
+        self.has_scopes = False  # whether there has been an effect or a branch
+        self._token = object()  # stands for this turn; a task that outlives it keeps no more of it than this
+        self._users: dict[tuple[str, str], asyncio.Task[Any] | None] = {}  # who used the name of an effect last
         self.conflicts = 0
         self.last = b""  # the key of what `find` looked for last, where records have one
         self._pins: dict[str, list[str]] = {}
@@ -130,29 +141,23 @@ class Records:
     @property
     def scope(self) -> str:
         """The effect or branch of this turn that the present task is in, with a slash; nothing outside of any."""
-        inside = _inside.get() if self.scopes else None
-        return inside.scope if inside is not None and inside.records is self else ""
+        inside = _inside.get() if self.has_scopes else None
+        return inside.scope if inside is not None and inside.turn is self._token else ""
 
     @contextmanager
     def inside(self, scope: str) -> Iterator[None]:
-        """What is asked for in the block is recorded as part of ``scope``, an effect or a branch of this turn."""
-        self.scopes += 1
-        own = _Inside(self, f"{scope}/")
-        outer = _inside.set(own)
+        """What is asked for in the block, and by tasks that are begun in it, is recorded as part of ``scope``."""
+        self.has_scopes = True
+        outer = _inside.set(_Inside(self._token, f"{scope}/"))
         try:
             yield
         finally:
-            self.scopes -= 1
-            own.records = None
             _inside.reset(outer)
 
-    def branch(self, name: str, about: object) -> AbstractContextManager[None]:
-        """As `inside`, of a branch of that name, which is told apart by what it is ``about`` if that can be encoded."""
-        try:
-            name = f"{self.scope}{name} {_digest(about, 6).hex()}"
-        except _NOT_ENCODED:
-            name = f"{self.scope}{name}"
-        return self.inside(f"{name}#{self.occurrence('branch', name)}")
+    def branch(self, name: str) -> AbstractContextManager[None]:
+        """As `inside`, of the next occurrence of a branch in this run."""
+        name = self.scope + name
+        return self.inside(f"{name}@{self.occurrence('branch', name)}")
 
     async def keep(self, key: bytes, kind: str, target: str, request: object, answer: Any) -> None:
         """As `note`; returns when it outlives whatever these records outlive. ``key`` is the `last` of its `find`."""
@@ -173,6 +178,8 @@ class Records:
             await self.settled()
             result = await call()
             await self.keep(key, kind, target, None, result)
+            if self.is_rerun:  # another run may have begun meanwhile, and not have come to it yet
+                self._answers[kind + self.scope, target, digest(None), 0] = result
         except asyncio.CancelledError:
             future.cancel()
             raise
@@ -209,6 +216,7 @@ class Records:
             self._answers.setdefault((*key, occurrences[key]), answer)
             occurrences[key] += 1
         self._asked.clear()
+        self._users.clear()
 
     def forget(self) -> None:
         """Let the next run ask for everything anew."""
@@ -224,7 +232,19 @@ class Records:
         return (False, None) if answer is NOTHING else (True, answer)
 
     def occurrence(self, kind: str, name: str) -> int:
-        """Which occurrence of ``name`` in this run this is, from 1."""
+        """Which occurrence of an effect or branch in this run this is, from 1.
+
+        Raises:
+            RuntimeError: another task of the turn has used the name and is not over, so that a run again, in which the
+                other may come first, would give each the records of the other.
+        """
+        task, user = asyncio.current_task(), self._users.get((kind, name))
+        if user is not None and user is not task and not user.done():
+            raise RuntimeError(
+                f"two tasks of one turn use the {kind} {name!r} at once, and a run again could take the one for the "
+                "other; begin each in a branch of its own: with ctx.branch('its name'): group.create_task(…)"
+            )
+        self._users[kind, name] = task
         return self._next_occurrence((kind, name, b"")) + 1
 
     def _next_occurrence(self, key: tuple[str, str, bytes]) -> int:
@@ -234,18 +254,17 @@ class Records:
 
 
 def digest(request: object) -> bytes:
-    """A digest of a request by its content; requests that cannot be encoded are told apart by their ``repr``."""
-    try:
-        return _digest(request, 16)
-    except _NOT_ENCODED:
-        return _digest(repr(request), 16)
+    """A digest of a request by its content; requests that cannot be encoded are told apart by their ``repr``.
+
+    A structure and the map of its fields, which it has become in another life of the process, have the same.
+    """
+    import hashlib  # only a turn that is run again needs it
+
+    return hashlib.blake2b(_encoded(request), digest_size=16).digest()
 
 
-_NOT_ENCODED = (TypeError, ValueError, OverflowError, RecursionError)
-
-
-def _digest(value: object, size: int) -> bytes:
-    data = msgspec.msgpack.encode(value, order="deterministic")
-    import hashlib  # a turn that is not run again seldom needs it
-
-    return hashlib.blake2b(data, digest_size=size).digest()
+def _encoded(request: object) -> bytes:
+    for order in ("sorted", None):  # (keys that are no texts cannot be sorted)
+        with suppress(TypeError, ValueError, OverflowError, RecursionError):
+            return msgspec.msgpack.encode(request, order=order)
+    return repr(request).encode()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from moot import Agent, AgentContext, AgentManager, BatchPolicy, MailboxPolicy, Payload, Request, handles
@@ -352,6 +354,49 @@ async def test_an_error_whose_text_cannot_be_kept_ends_its_turn_and_nothing_else
             with pytest.raises(TurnError, match=r"\\ud800"):
                 await manager.ask("odd", Question(), timeout=5)
         assert [letter.error for letter in manager.dead_letters.list()] == [r"ValueError: \ud800"] * 2
+
+
+class Parcel(msgspec.Struct):
+    weight: int
+    address: str
+
+
+class Carry(Request[int]):
+    what: Any
+
+
+@pytest.mark.parametrize("what", [Parcel(3, "Rue 1"), {"parcels": [Parcel(3, "Rue 1")]}, {2: "b", 1: "a"}], ids=str)
+async def test_what_was_asked_about_a_value_is_found_though_the_value_comes_back_as_a_map(what: Any) -> None:
+    carried: list[Any] = []
+    answers: list[int] = []
+    disk = SimulatedBackend()
+
+    class Carrier(Agent):
+        @handles
+        async def carry(self, message: Carry) -> int:
+            carried.append(message.what)
+            return len(carried)
+
+    class Sender(Agent):
+        @handles
+        async def send(self, message: Carry, ctx: AgentContext) -> None:
+            answers.append(await ctx.ask("carrier", Carry(message.what)))
+            await ctx.effect("know that the answer is kept", lambda key: None)
+            if len(answers) == 1:
+                disk.fail()
+                await asyncio.Event().wait()
+
+    for life in range(2):
+        manager = AgentManager(disk)
+        await manager.start()
+        await manager.register(Carrier("carrier"))
+        await manager.register(Sender("sender"))
+        if not life:
+            await manager.tell("sender", Carry(what))
+            await asyncio.sleep(1)
+        await manager.stop(drain=bool(life))
+
+    assert (answers, len(carried)) == ([1, 1], 1)
 
 
 @pytest.mark.parametrize("address", ["counter_0", "capability:counting"])

@@ -28,6 +28,7 @@ from moot.patterns.debate import (
     share,
     unanimous,
 )
+from moot.patterns.voting import BallotPaper, vote
 from moot.testing import SimulatedBackend
 
 Script = Callable[[Any], Any]
@@ -45,6 +46,8 @@ class Debater(Agent):
     async def argue(self, message: Argue | Judge) -> Any:
         self.heard.append(message)
         answer = self.script(message)
+        if asyncio.iscoroutine(answer):
+            answer = await answer
         if isinstance(answer, float):
             await asyncio.sleep(answer)
         if isinstance(answer, Exception):
@@ -168,6 +171,34 @@ async def test_whoever_streams_is_told_each_round() -> None:
             rounds = [message.number async for message in stream if isinstance(message, RoundHeld)]
 
     assert rounds == [1, 2, 3]
+
+
+@pytest.mark.parametrize("pattern", ["debate", "poll"])
+async def test_a_turn_that_fails_beside_it_records_nothing_of_a_pattern_that_is_left_behind(pattern: str) -> None:
+    async def client(message: OpenDebate, ctx: AgentContext) -> Any:
+        async def fail() -> None:
+            await asyncio.sleep(0.5)
+            raise TimeoutError("beside it")
+
+        paper = BallotPaper(message.question, ("tea", "water"))
+        held = debate(ctx, message.question, ["a", "b"]) if pattern == "debate" else vote(ctx, ["a", "b"], paper)
+        if ctx.attempt == 1:
+            await asyncio.gather(held, fail())
+        done: Any = await held
+        return done.elected if pattern == "poll" else done.answer
+
+    class Slow(Debater):
+        @handles
+        async def fill_in(self, message: BallotPaper) -> list[str]:
+            await asyncio.sleep(1.0)
+            return ["tea"]
+
+    async with AgentManager() as manager:
+        for name in ("a", "b"):
+            await manager.register(Slow(name, lambda message: asyncio.sleep(1.0, "tea")))
+        await manager.register(client)
+
+        assert await manager.ask("client", {"question": "tea?"}, message_type="open_debate") == "tea"
 
 
 class Start(Payload):

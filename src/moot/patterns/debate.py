@@ -170,18 +170,12 @@ async def debate(
     """Have ``debaters`` argue until they agree or the rounds are over; then ``judge`` decides, if there is one.
 
     ``debaters`` are ids, or ``capability:NAME`` for all who can. Whoever answers `Argue` (and `Judge`) can take part,
-    with a `Position` or a text.
+    with a `Position` or a text. A handler that holds several debates does so one after the other.
 
     Raises:
         ValueError: there are fewer than two debaters, or the judge is one.
     """
-    with ctx.branch("debate", question, debaters, judge):
-        return await _debate(ctx, question, debaters, judge, rules or DebateRules())
-
-
-async def _debate(
-    ctx: AgentContext[Any], question: str, debaters: str | Sequence[str], judge: str | None, rules: DebateRules
-) -> Outcome:
+    rules = rules or DebateRules()
     names = tuple(await ctx.effect("debaters", lambda _: ctx.find(debaters), type=list[str]))
     if len(names) < 2 or judge in names:
         raise ValueError(f"a debate needs two debaters or more and another judge, not {names!r} and {judge!r}")

@@ -1,4 +1,4 @@
-"""Seven patterns at once in one turn, each for two subjects, which begin in another order in each run of the turn.
+"""Seven patterns at once in one turn, for two subjects each, which begin in another order in each run of the turn.
 
 What comes of each is about its own subject, and a turn that is run again decides nothing anew.
 """
@@ -149,7 +149,8 @@ class Client(Agent):
 
         async def one(name: str, subject: str) -> None:
             await ctx.ask("ben", Prepare(f"{name} {subject}"), timeout=8)
-            results[f"{name} {subject}"] = await PATTERNS[name](ctx, subject)
+            with ctx.branch(f"{name} of {subject}"):
+                results[f"{name} {subject}"] = await PATTERNS[name](ctx, subject)
 
         async with asyncio.TaskGroup() as group:
             for name in PATTERNS:

@@ -109,9 +109,8 @@ async def contract_net(
         NoContractor: nobody does it.
     """
     find = partial(_call, ctx, contractors, contract)
-    with ctx.branch("contract", task, contractors, contract):
-        called: _Called = await ctx.effect("call for proposals", find, type=_Called)
-        return await _Net(ctx, called, tender if tender is not None else Tender()).run(task)
+    called: _Called = await ctx.effect("call for proposals", find, type=_Called)
+    return await _Net(ctx, called, tender if tender is not None else Tender()).run(task)
 
 
 def _call(ctx: AgentContext[Any], contractors: str | Sequence[str], contract: str | None, key: str) -> _Called:

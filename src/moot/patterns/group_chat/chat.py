@@ -120,20 +120,15 @@ async def group_chat(
     """Have ``speakers`` talk about ``topic`` until a rule ends it; turns are taken in order unless ``taking`` says how.
 
     ``speakers`` are ids, or ``capability:NAME`` for all who can. Whoever answers `Speak` can take part: what they
-    answer is a text, or an `Utterance`. Who fails, is late or answers neither loses the turn.
+    answer is a text, or an `Utterance`. Who fails, is late or answers neither loses the turn. A handler that holds
+    several chats does so one after the other.
 
     Raises:
         ValueError: nobody is to speak.
     """
-    with ctx.branch("chat", topic, speakers):
-        return await _chat(ctx, topic, speakers, taking or RoundRobin(), rules or ChatRules())
-
-
-async def _chat(
-    ctx: AgentContext[Any], topic: str, speakers: str | Sequence[str], taking: Taking, rules: ChatRules
-) -> Transcript:
+    taking = taking or RoundRobin()
     found = await ctx.effect("speakers", lambda _: ctx.find(speakers), type=list[str])
-    chat = Chat(tuple(found), rules, taking.hands_off)
+    chat = Chat(tuple(found), rules or ChatRules(), taking.hands_off)
     if not found:
         raise ValueError(f"a chat needs a speaker or more; check whom {speakers!r} names")
     while (stop := chat.stop) is None:

@@ -128,8 +128,7 @@ async def delegate(
     if (needed := how.needed(len(parts))) > len(parts):
         raise ValueError(f"{needed} results cannot be had from {len(parts)} part(s); collect fewer")
     crew = _Crew(ctx, workers, how, load or Load())
-    with ctx.branch("delegation", parts, workers):
-        plan: _Plan = await ctx.effect("plan", partial(crew.plan, parts), type=_Plan)
+    plan: _Plan = await ctx.effect("plan", partial(crew.plan, parts), type=_Plan)
     if len(plan.workers) != len(parts):
         raise RuntimeError(f"there were {len(plan.workers)} parts before, and now {len(parts)}; split alike every time")
     return await _Delegating(ctx, parts, crew, work or Work(plan.id), plan).run(needed)
@@ -249,8 +248,9 @@ class _Delegating:
         """Give a part that failed to another, the same one in a run again; None if there is nobody."""
         assign = self.crew.assign
         try:
-            name = f"again {part.number}/{len(part.tried)} of {self.plan.id}"
-            (another,) = await self.ctx.effect(name, lambda key: assign([part.content], part.tried), type=list[str])
+            (another,) = await self.ctx.effect(
+                f"again {part.number}/{len(part.tried)}", lambda key: assign([part.content], part.tried), type=list[str]
+            )
         except NoWorkers as nobody:
             part.errors += (str(nobody),)
             return None

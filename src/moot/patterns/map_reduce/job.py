@@ -143,16 +143,11 @@ async def map_reduce(ctx: AgentContext[Any], parts: Sequence[Any], job: Job) -> 
     """Have each part mapped, and all values of each key reduced.
 
     Values pass the turn that calls this: a job that does not fit into memory is no job for it. On a durable backend
-    they are kept, and come back as plain maps, lists and scalars.
+    they are kept, and come back as plain maps, lists and scalars. A handler runs several jobs one after the other.
 
     Raises:
         MapReduceFailed: a task failed in every attempt.
     """
-    with ctx.branch("map reduce", parts, job.mapper):
-        return await _map_reduce(ctx, parts, job)
-
-
-async def _map_reduce(ctx: AgentContext[Any], parts: Sequence[Any], job: Job) -> Reduced:
     mappers = Pool(ctx, job.mapper, job.per_worker, job.retire_after)
     tasks = [
         _Task("map", number, len(parts), f"part {number}", MapPart(number, part), partial(_pairs, job))

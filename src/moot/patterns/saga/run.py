@@ -80,8 +80,7 @@ async def saga(
             "a saga in a turn that was asked would be cut off by the asker's deadline; ask a SagaAgent, "
             "or defer the answer and send this agent a message in whose turn the saga runs"
         )
-    with ctx.branch("saga", [(step.id, step.to, None if callable(step.request) else step.request) for step in steps]):
-        return await _Run(ctx, how, results or {}, ended or (lambda step, what: None)).forward(steps)
+    return await _Run(ctx, how, results or {}, ended or (lambda step, what: None)).forward(steps)
 
 
 class _Run:

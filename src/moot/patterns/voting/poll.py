@@ -64,7 +64,8 @@ async def vote(
     """Ask each voter for a ballot and count those that come within ``timeout`` seconds, by `Schulze` unless told.
 
     ``voters`` are ids, a mapping of ids to the weights of their ballots, or ``capability:NAME``: all who have it now;
-    any other text is the id of one voter. Each has one ballot. Fewer than ``quorum`` valid ones elect nobody.
+    any other text is the id of one voter. Each has one ballot. Fewer than ``quorum`` valid ones elect nobody. A turn
+    that polls several times does so one after the other.
 
     Raises:
         ValueError: there is no voter, fewer than the quorum, or a group among several; a weight is below 1; the
@@ -73,18 +74,9 @@ async def vote(
     method = method or Schulze()
     method.tally((), paper.candidates)  # refuses what nobody could be asked about
     paper = msgspec.structs.replace(paper, method=method.name)
-    with ctx.branch("poll", paper, voters):
-        weights = await _electorate(ctx, voters)
-        if not 1 <= quorum <= len(weights):
-            raise ValueError(
-                f"a quorum of {quorum} cannot be had from {len(weights)} voters; check whom {voters!r} names"
-            )
-        return await _poll(ctx, weights, paper, method, quorum, timeout)
-
-
-async def _poll(
-    ctx: AgentContext[Any], weights: dict[str, int], paper: BallotPaper, method: Method, quorum: int, timeout: float
-) -> Poll:
+    weights = await _electorate(ctx, voters)
+    if not 1 <= quorum <= len(weights):
+        raise ValueError(f"a quorum of {quorum} cannot be had from {len(weights)} voters; check whom {voters!r} names")
     seed = ctx.random.getrandbits(63)
 
     async def hold(_key: str) -> Poll:
