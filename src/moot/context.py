@@ -23,7 +23,7 @@ from moot.ids import CAPABILITY
 from moot.message import AgentMessage, ReplyTo, Request, members_of, message_type_of
 from moot.retry import retried
 from moot.runtime import DONE
-from moot.turn import Records
+from moot.turn import INSIDE, Records
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -276,7 +276,7 @@ class AgentContext(CollectingContext[S]):
                 ask.resolve(answer)
                 return
         ask.records = records
-        if records.has_scopes:
+        if records.has_scopes and INSIDE.get() is not None:
             ask.scope = records.scope
         self.runtime.post(self, ask)
 

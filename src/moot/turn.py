@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from moot.message import ReplyTo
     from moot.state import Transaction
 
-__all__ = ["NOTHING", "Effects", "Records", "Timer", "digest"]
+__all__ = ["INSIDE", "NOTHING", "Effects", "Records", "Timer", "digest"]
 
 NOTHING: Any = object()
 """Stands for "no value", where None is one."""
@@ -97,7 +97,8 @@ class _Inside(NamedTuple):
     scope: str
 
 
-_inside: ContextVar[_Inside | None] = ContextVar("moot_inside", default=None)
+INSIDE: ContextVar[_Inside | None] = ContextVar("moot_inside", default=None)
+"""The effect or branch that the present task is in."""
 
 
 class Records:
@@ -141,18 +142,18 @@ class Records:
     @property
     def scope(self) -> str:
         """The effect or branch of this turn that the present task is in, with a slash; nothing outside of any."""
-        inside = _inside.get() if self.has_scopes else None
+        inside = INSIDE.get() if self.has_scopes else None
         return inside.scope if inside is not None and inside.turn is self._token else ""
 
     @contextmanager
     def inside(self, scope: str) -> Iterator[None]:
         """What is asked for in the block, and by tasks that are begun in it, is recorded as part of ``scope``."""
         self.has_scopes = True
-        outer = _inside.set(_Inside(self._token, f"{scope}/"))
+        outer = INSIDE.set(_Inside(self._token, f"{scope}/"))
         try:
             yield
         finally:
-            _inside.reset(outer)
+            INSIDE.reset(outer)
 
     def branch(self, name: str) -> AbstractContextManager[None]:
         """As `inside`, of the next occurrence of a branch in this run."""
