@@ -395,3 +395,73 @@ async def test_an_effect_that_a_failed_run_left_under_way_in_a_branch_is_not_rep
 
         assert await manager.ask("client", Count()) == 1
     assert len(paid) == 1
+
+
+async def test_a_name_may_be_used_by_one_task_after_the_other() -> None:
+    async def client(message: Count, ctx: AgentContext) -> int:
+        async def effect(name: str) -> str:
+            with ctx.branch(name):
+                return await ctx.effect(name, lambda key: asyncio.sleep(1, key))
+
+        keys = [await effect("a")]
+        keys.append(await asyncio.wait_for(effect("a"), 5))
+        keys += await asyncio.gather(effect("a"), effect("b"))
+        keys.append(await asyncio.shield(effect("a")))
+        return len(set(keys))
+
+    async with AgentManager() as manager:
+        await manager.register(client)
+
+        assert await manager.ask("client", Count()) == 5
+
+
+async def test_an_effect_that_a_failed_run_left_under_way_and_that_fails_is_tried_again() -> None:
+    closed: list[int] = []
+
+    async def client(message: Count, ctx: AgentContext) -> int:
+        async def pay(key: str) -> int:
+            await asyncio.sleep(1.0)
+            if ctx.attempt in closed:
+                raise ValueError("the client is closed")
+            return ctx.attempt
+
+        async def fail() -> None:
+            if ctx.attempt == 1:
+                closed.append(1)
+                raise TimeoutError("before it is paid")
+
+        return (await asyncio.gather(ctx.effect("pay", pay), fail()))[0]
+
+    async with AgentManager() as manager:
+        await manager.register(client, retry=RetryPolicy(backoff=AT_ONCE))
+
+        assert await manager.ask("client", Count()) == 2
+
+
+@pytest.mark.parametrize("asks_after", [0.0, 5.0])
+async def test_a_fresh_retry_takes_nothing_from_an_effect_that_is_under_way(asks_after: float) -> None:
+    async def client(message: Count, ctx: AgentContext) -> int:
+        async def pay(key: str) -> int:
+            await asyncio.sleep(1.0)
+            return ctx.attempt
+
+        async def fail() -> None:
+            if ctx.attempt == 1:
+                raise Retry("all anew", fresh=True, after=0)
+            if ctx.attempt == 2:
+                await asyncio.sleep(10.0)
+                raise TimeoutError("after it is paid")
+
+        await asyncio.sleep(asks_after if ctx.attempt > 1 else 0.0)
+        return (await asyncio.gather(ctx.effect("pay", pay), fail()))[0]
+
+    async with AgentManager() as manager:
+        await manager.register(client, retry=RetryPolicy(backoff=AT_ONCE))
+
+        assert await manager.ask("client", Count()) == 2
+
+
+def test_a_branch_needs_no_event_loop() -> None:
+    ctx = FakeContext.of(message=Count())
+    with ctx.branch("one"), ctx.branch("two"):
+        assert ctx.idempotency_key

@@ -205,19 +205,20 @@ class AgentContext(CollectingContext[S]):
         """
         records = self._records()
         name = records.scope + name
-        target = f"{name}#{records.occurrence('effect', name)}"
-        known, result = records.find("effect", target, None, Any if type is None else type)
-        if known:
-            return result
-        key = f"{self.idempotency_key}/{target}"
+        with records.occurrence("effect", name) as number:
+            target = f"{name}#{number}"
+            known, result = records.find("effect", target, None, Any if type is None else type)
+            if known:
+                return result
+            key = f"{self.idempotency_key}/{target}"
 
-        async def call() -> Any:
-            with records.inside(target):
-                return await retried(
-                    lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}")
-                )
+            async def call() -> Any:
+                with records.inside(target):
+                    return await retried(
+                        lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}")
+                    )
 
-        return await records.once("effect", target, call)
+            return await records.once("effect", target, call)
 
     @contextmanager
     def branch(self, name: str) -> Iterator[None]:
@@ -226,10 +227,10 @@ class AgentContext(CollectingContext[S]):
 
         A run again finds answers by what was asked for and its occurrence, and tasks of one turn may reach theirs in
         another order then. So each has a branch, of a ``name`` that is its own and the same in each run; branches of
-        one name are counted in the order in which one task begins them.
+        one name are counted in the order in which they begin. It is no place for a ``yield`` of a generator.
 
         Raises:
-            RuntimeError: another task has begun a branch of that name and is not over.
+            RuntimeError: another task is in a branch of that name.
         """
         with self._records().branch(name):
             yield

@@ -7,8 +7,6 @@ caller must look again, a `TurnError` reports somebody else's handler, and an
 facts as attributes and builds its own text, which ends with what to do next.
 (Those of engines are in `moot.engine.errors`.)
 Misuse of the API is `ValueError`, `TypeError` or `RuntimeError`.
-
-A group of errors, as a ``TaskGroup`` raises, counts as one of them; `decisive` says as which.
 """
 
 from __future__ import annotations
@@ -41,7 +39,6 @@ __all__ = [
     "UnknownAgent",
     "UnknownMessageType",
     "WatchExpired",
-    "decisive",
 ]
 
 
@@ -310,28 +307,3 @@ class DuplicateAgent(MootError, ValueError):
     def __init__(self, agent_id: str) -> None:
         self.agent_id = agent_id
         super().__init__(f"an agent with the id {agent_id!r} is registered already; choose another id or unregister it")
-
-
-def decisive(error: BaseException, retriable: tuple[type[Exception], ...] = ()) -> BaseException:
-    """What a group of errors counts as; any other error as it is.
-
-    That is the first that is not ``retriable``. If each is, it is what a handler said itself (`Retry`), else the first
-    that counts as an attempt (a `StateConflict` does not).
-    """
-    if not isinstance(error, ExceptionGroup):
-        return error
-    leaves: list[BaseException] = []
-    groups: list[BaseException] = [error]
-    while groups:  # (a group may be nested deeper than calls can be)
-        group = groups.pop()
-        if isinstance(group, BaseExceptionGroup):
-            groups += reversed(group.exceptions)
-        else:
-            leaves.append(group)
-
-    def rank(leaf: BaseException) -> int:
-        if not isinstance(leaf, retriable):
-            return 0
-        return 1 if isinstance(leaf, Retry) else 3 if isinstance(leaf, StateConflict) else 2
-
-    return min(leaves, key=rank)

@@ -80,7 +80,9 @@ class DurableRecords(Records):
         body = self._stored.get(self.last)
         if body is None:
             return False, None
-        return True, decode_answer(body, request if kind == "ask" else None, type)
+        answer = decode_answer(body, request if kind == "ask" else None, type)
+        self.note(kind, target, request, answer)  # so that the next run in this life counts it, too
+        return True, answer
 
     async def keep(self, key: bytes, kind: str, target: str, request: object, answer: Any) -> None:
         try:

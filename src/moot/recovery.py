@@ -28,11 +28,11 @@ from moot.errors import (
     Retry,
     StateConflict,
     TurnError,
-    decisive,
 )
 from moot.interrupts import AskerGone, Restarting
 from moot.message import Batch
 from moot.policies import Directive
+from moot.retry import decisive
 from moot.turn import Records
 
 if TYPE_CHECKING:

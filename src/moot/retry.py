@@ -1,4 +1,7 @@
-"""Retrying a call in place: as often as a policy says, for the errors that it names."""
+"""Retrying a call in place: as often as a policy says, for the errors that it names.
+
+A group of errors, as a ``TaskGroup`` raises, counts as one of them; `decisive` says as which.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
-from moot.errors import decisive
+from moot.errors import Retry, StateConflict
 from moot.policies import RetryPolicy
 
-__all__ = ["retried"]
+__all__ = ["decisive", "retried"]
 
 T = TypeVar("T")
 
@@ -36,3 +39,28 @@ async def retried(
                 raise
             await asyncio.sleep(policy.backoff.delay(attempt, random_for(str(attempt))))
             attempt += 1
+
+
+def decisive(error: BaseException, retriable: tuple[type[Exception], ...] = ()) -> BaseException:
+    """What a group of errors counts as; any other error as it is.
+
+    That is the first that is not ``retriable``. If each is, it is what a handler said itself (`Retry`), else the first
+    that counts as an attempt (a `StateConflict` does not).
+    """
+    if not isinstance(error, ExceptionGroup):
+        return error
+    leaves: list[BaseException] = []
+    groups: list[BaseException] = [error]
+    while groups:  # (a group may be nested deeper than calls can be)
+        group = groups.pop()
+        if isinstance(group, BaseExceptionGroup):
+            groups += reversed(group.exceptions)
+        else:
+            leaves.append(group)
+
+    def rank(leaf: BaseException) -> int:
+        if not isinstance(leaf, retriable):
+            return 0
+        return 1 if isinstance(leaf, Retry) else 3 if isinstance(leaf, StateConflict) else 2
+
+    return min(leaves, key=rank)

@@ -18,8 +18,9 @@ from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from moot.cell import Cell
-from moot.errors import SupervisionFailed, decisive
+from moot.errors import SupervisionFailed
 from moot.policies import Directive, Supervision
+from moot.retry import decisive
 from moot.worker import Worker
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -126,7 +126,7 @@ class Records:
         self.is_rerun = False
         self.has_scopes = False  # whether there has been an effect or a branch
         self._token = object()  # stands for this turn; a task that outlives it keeps no more of it than this
-        self._users: dict[tuple[str, str], asyncio.Task[Any] | None] = {}  # who used the name of an effect last
+        self._users: dict[tuple[str, str], asyncio.Task[Any] | None] = {}  # who is in an effect or a branch of a name
         self.conflicts = 0
         self.last = b""  # the key of what `find` looked for last, where records have one
         self._pins: dict[str, list[str]] = {}
@@ -153,12 +153,15 @@ class Records:
         try:
             yield
         finally:
-            INSIDE.reset(outer)
+            with suppress(ValueError):  # a generator that holds the block may be closed from anywhere
+                INSIDE.reset(outer)
 
-    def branch(self, name: str) -> AbstractContextManager[None]:
+    @contextmanager
+    def branch(self, name: str) -> Iterator[None]:
         """As `inside`, of the next occurrence of a branch in this run."""
         name = self.scope + name
-        return self.inside(f"{name}@{self.occurrence('branch', name)}")
+        with self.occurrence("branch", name) as number, self.inside(f"{name}@{number}"):
+            yield
 
     async def keep(self, key: bytes, kind: str, target: str, request: object, answer: Any) -> None:
         """As `note`; returns when it outlives whatever these records outlive. ``key`` is the `last` of its `find`."""
@@ -169,18 +172,21 @@ class Records:
 
     async def once(self, kind: str, target: str, call: Callable[[], Awaitable[Any]]) -> Any:
         """The result of ``call()``, kept when it succeeds; or of one that an earlier run has left under way."""
-        key = self.last
-        while (under_way := self._under_way.get(target)) is not None:
-            await asyncio.wait({under_way})
-            if not under_way.cancelled():
-                return under_way.result()
-        future = self._under_way[target] = asyncio.get_running_loop().create_future()
+        key, under_way = self.last, self._under_way
+        while (earlier := under_way.get(target)) is not None:
+            await asyncio.wait({earlier})
+            if (
+                not earlier.cancelled() and earlier.exception() is None
+            ):  # what failed may have, because its turn was over
+                return earlier.result()
+        future = under_way[target] = asyncio.get_running_loop().create_future()
         try:
             await self.settled()
             result = await call()
-            await self.keep(key, kind, target, None, result)
-            if self.is_rerun:  # another run may have begun meanwhile, and not have come to it yet
-                self._answers[kind + self.scope, target, digest(None), 0] = result
+            if under_way is self._under_way:  # else it was forgotten meanwhile
+                await self.keep(key, kind, target, None, result)
+                if self.is_rerun:  # another run may have begun meanwhile, and not have come to it yet
+                    self._answers[kind + self.scope, target, digest(None), 0] = result
         except asyncio.CancelledError:
             future.cancel()
             raise
@@ -189,7 +195,7 @@ class Records:
             future.exception()  # nobody else may want to know
             raise
         finally:
-            del self._under_way[target]
+            del under_way[target]
         future.set_result(result)
         return result
 
@@ -217,10 +223,11 @@ class Records:
             self._answers.setdefault((*key, occurrences[key]), answer)
             occurrences[key] += 1
         self._asked.clear()
-        self._users.clear()
+        self._users = {}
 
     def forget(self) -> None:
-        """Let the next run ask for everything anew."""
+        """Let the next run ask for everything anew, also for what is under way."""
+        self._under_way = {}
         self.made.clear()
         self.rerun()
 
@@ -232,26 +239,36 @@ class Records:
         answer = self._answers.get((*key, self._next_occurrence(key)), NOTHING)
         return (False, None) if answer is NOTHING else (True, answer)
 
-    def occurrence(self, kind: str, name: str) -> int:
-        """Which occurrence of an effect or branch in this run this is, from 1.
+    @contextmanager
+    def occurrence(self, kind: str, name: str) -> Iterator[int]:
+        """Which occurrence of an effect or branch in this run this is, from 1; in the block it is this task's.
 
         Raises:
-            RuntimeError: another task of the turn has used the name and is not over, so that a run again, in which the
-                other may come first, would give each the records of the other.
+            RuntimeError: it is another task's, and a run again, in which the other may come first, would give each the
+                records of the other.
         """
-        task, user = asyncio.current_task(), self._users.get((kind, name))
-        if user is not None and user is not task and not user.done():
+        task, users = _present_task(), self._users
+        if users.setdefault((kind, name), task) is not task:
             raise RuntimeError(
-                f"two tasks of one turn use the {kind} {name!r} at once, and a run again could take the one for the "
+                f"two tasks of one turn are in the {kind} {name!r} at once, and a run again could take the one for the "
                 "other; begin each in a branch of its own: with ctx.branch('its name'): group.create_task(…)"
             )
-        self._users[kind, name] = task
-        return self._next_occurrence((kind, name, b"")) + 1
+        try:
+            yield self._next_occurrence((kind, name, b"")) + 1
+        finally:
+            users.pop((kind, name), None)
 
     def _next_occurrence(self, key: tuple[str, str, bytes]) -> int:
         occurrence = self._asked.get(key, 0)
         self._asked[key] = occurrence + 1
         return occurrence
+
+
+def _present_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # there is no loop: in a test, or in a thread
+        return None
 
 
 def digest(request: object) -> bytes:

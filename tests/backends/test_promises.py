@@ -9,7 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from moot import Agent, AgentContext, AgentManager, BatchPolicy, MailboxPolicy, Payload, Request, handles
+from moot import (
+    Agent,
+    AgentContext,
+    AgentManager,
+    Backoff,
+    BatchPolicy,
+    MailboxPolicy,
+    Payload,
+    Request,
+    RetryPolicy,
+    handles,
+)
 from moot.backends.sqlite import SqliteBackend
 from moot.errors import MailboxFull, Retry, TurnError, UnknownAgent
 from moot.testing import simulated_backend
@@ -354,6 +365,46 @@ async def test_an_error_whose_text_cannot_be_kept_ends_its_turn_and_nothing_else
             with pytest.raises(TurnError, match=r"\\ud800"):
                 await manager.ask("odd", Question(), timeout=5)
         assert [letter.error for letter in manager.dead_letters.list()] == [r"ValueError: \ud800"] * 2
+
+
+async def test_what_was_asked_before_and_in_this_life_keeps_its_place_in_a_run_again() -> None:
+    counted: list[int] = []
+    found: list[list[int]] = []
+    disk = SimulatedBackend()
+
+    class Counter(Agent):
+        @handles
+        async def count(self, message: Charge) -> int:
+            counted.append(len(counted))
+            return counted[-1]
+
+    class Gatherer(Agent):
+        retry = RetryPolicy(backoff=Backoff(first=0, limit=0))
+
+        @handles
+        async def start(self, message: Start, ctx: AgentContext) -> None:
+            first = await ctx.ask("counter", Charge())
+            await ctx.effect("know that the answer is kept", lambda key: None)
+            if not found:
+                found.append([first])
+                disk.fail()
+                await asyncio.Event().wait()
+            found.append([first, await ctx.ask("counter", Charge())])
+            if ctx.attempt < 3:
+                raise TimeoutError("once more")
+
+    for life in range(2):
+        manager = AgentManager(disk)
+        await manager.start()
+        await manager.register(Counter("counter"))
+        await manager.register(Gatherer("gatherer"))
+        if not life:
+            await manager.tell("gatherer", Start())
+            await asyncio.sleep(1)
+        await manager.stop(drain=bool(life))
+
+    assert found == [[0], *([[0, 1]] * 3)]
+    assert counted == [0, 1]
 
 
 class Parcel(msgspec.Struct):

@@ -120,6 +120,18 @@ async def test_contracts_in_one_turn_go_to_the_same_agents_and_who_lost_is_told_
     assert [builder.rejected for builder in builders] == [0, 2, 2]
 
 
+async def test_who_has_proposed_is_told_when_the_terms_cannot_be_revised() -> None:
+    builders = [Builder("a", 1), Builder("b", 2)]
+
+    def revise(task: Any, proposals: Any) -> Any:
+        raise ZeroDivisionError
+
+    with pytest.raises(TurnError, match="ZeroDivisionError"):
+        await award("a house", *builders, tender=Tender(rounds=2, revise=revise))
+
+    assert [builder.rejected for builder in builders] == [1, 1]
+
+
 async def test_it_says_why_nobody_does_it() -> None:
     with pytest.raises(TurnError, match=r"nobody fulfils .*a: it refused: no time; b: .*it fell down"):
         await award(1, Builder("a", 0), Builder("b", 1, fails=True))

@@ -137,7 +137,7 @@ class _Net:
                     break
                 task = decided.task
             inform = await self._award(decided)
-        except (NoContractor, asyncio.CancelledError):
+        except BaseException:
             self._reject(self.proposed)
             raise
         self._reject(name for name in self.proposed if name != inform.contractor)
@@ -162,6 +162,7 @@ class _Net:
             else:
                 reasons[name] = proposal
         proposed = list(proposals)
+        self.proposed |= dict.fromkeys(proposed)
         if proposals and number < self.tender.rounds:
             revised = self.tender.revise(task, dict(proposals))
             if revised is not None:
