@@ -177,7 +177,7 @@ class Records:
             await asyncio.wait({earlier})
             if (
                 not earlier.cancelled() and earlier.exception() is None
-            ):  # what failed may have, because its turn was over
+            ):  # (it may have failed because its turn was over)
                 return earlier.result()
         future = under_way[target] = asyncio.get_running_loop().create_future()
         try:
