@@ -201,7 +201,8 @@ class AgentContext(CollectingContext[S]):
         effect; it then comes back as a ``type``, without one as plain maps, lists and scalars.
 
         Raises:
-            InvalidPayload: the result cannot be kept. What ``fn`` raises.
+            InvalidPayload: the result cannot be kept. RuntimeError: another task of the turn is in an effect of that
+                name; give each a `branch`. What ``fn`` raises.
         """
         records = self._records()
         name = records.scope + name
