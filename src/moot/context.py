@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from moot.asks import Ask
@@ -221,8 +221,7 @@ class AgentContext(CollectingContext[S]):
 
             return await records.once("effect", target, call)
 
-    @contextmanager
-    def branch(self, name: str) -> Iterator[None]:
+    def branch(self, name: str) -> AbstractContextManager[None]:
         """What the ``with`` block asks for, its engine calls and effects are recorded apart; also those of tasks that
         are begun in it.
 
@@ -233,8 +232,7 @@ class AgentContext(CollectingContext[S]):
         Raises:
             RuntimeError: another task is in a branch of that name.
         """
-        with self._records().branch(name):
-            yield
+        return self._records().branch(name)
 
     async def run_sync(self, fn: Callable[..., T], /, *args: Any) -> T:
         """Run a blocking function in a thread (in a simulation: in place) and return its result."""
@@ -278,7 +276,7 @@ class AgentContext(CollectingContext[S]):
                 ask.resolve(answer)
                 return
         ask.records = records
-        if records.has_scopes and INSIDE.get() is not None:
+        if INSIDE.get() is not None:
             ask.scope = records.scope
         self.runtime.post(self, ask)
 

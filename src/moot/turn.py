@@ -116,7 +116,6 @@ class Records:
         "_under_way",
         "_users",
         "conflicts",
-        "has_scopes",
         "is_rerun",
         "last",
         "made",
@@ -124,7 +123,6 @@ class Records:
 
     def __init__(self) -> None:
         self.is_rerun = False
-        self.has_scopes = False  # whether there has been an effect or a branch
         self._token = object()  # stands for this turn; a task that outlives it keeps no more of it than this
         self._users: dict[tuple[str, str], asyncio.Task[Any] | None] = {}  # who is in an effect or a branch of a name
         self.conflicts = 0
@@ -142,13 +140,12 @@ class Records:
     @property
     def scope(self) -> str:
         """The effect or branch of this turn that the present task is in, with a slash; nothing outside of any."""
-        inside = INSIDE.get() if self.has_scopes else None
+        inside = INSIDE.get()
         return inside.scope if inside is not None and inside.turn is self._token else ""
 
     @contextmanager
     def inside(self, scope: str) -> Iterator[None]:
         """What is asked for in the block, and by tasks that are begun in it, is recorded as part of ``scope``."""
-        self.has_scopes = True
         outer = INSIDE.set(_Inside(self._token, f"{scope}/"))
         try:
             yield
