@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
@@ -465,3 +466,18 @@ def test_a_branch_needs_no_event_loop() -> None:
     ctx = FakeContext.of(message=Count())
     with ctx.branch("one"), ctx.branch("two"):
         assert ctx.idempotency_key
+
+
+async def test_a_generator_that_holds_a_branch_may_be_closed_by_another_task() -> None:
+    ctx = FakeContext.of(message=Count())
+
+    async def numbers() -> AsyncGenerator[int, None]:
+        with ctx.branch("numbers"):
+            yield 1
+
+    async def first() -> int:
+        return await anext(generator)
+
+    generator = numbers()
+    assert await asyncio.create_task(first()) == 1
+    await generator.aclose()

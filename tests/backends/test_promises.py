@@ -367,6 +367,19 @@ async def test_an_error_whose_text_cannot_be_kept_ends_its_turn_and_nothing_else
         assert [letter.error for letter in manager.dead_letters.list()] == [r"ValueError: \ud800"] * 2
 
 
+async def two_lives(disk: SimulatedBackend, agents: list[Agent], content: Payload) -> None:
+    """A life in which the last of the agents is told something, and in which the disk fails, and another after it."""
+    for life in range(2):
+        manager = AgentManager(disk)
+        await manager.start()
+        for agent in agents:
+            await manager.register(agent)
+        if not life:
+            await manager.tell(agents[-1].id, content)
+            await asyncio.sleep(1)
+        await manager.stop(drain=bool(life))
+
+
 async def test_what_was_asked_before_and_in_this_life_keeps_its_place_in_a_run_again() -> None:
     counted: list[int] = []
     found: list[list[int]] = []
@@ -393,15 +406,7 @@ async def test_what_was_asked_before_and_in_this_life_keeps_its_place_in_a_run_a
             if ctx.attempt < 3:
                 raise TimeoutError("once more")
 
-    for life in range(2):
-        manager = AgentManager(disk)
-        await manager.start()
-        await manager.register(Counter("counter"))
-        await manager.register(Gatherer("gatherer"))
-        if not life:
-            await manager.tell("gatherer", Start())
-            await asyncio.sleep(1)
-        await manager.stop(drain=bool(life))
+    await two_lives(disk, [Counter("counter"), Gatherer("gatherer")], Start())
 
     assert found == [[0], *([[0, 1]] * 3)]
     assert counted == [0, 1]
@@ -416,7 +421,16 @@ class Carry(Request[int]):
     what: Any
 
 
-@pytest.mark.parametrize("what", [Parcel(3, "Rue 1"), {"parcels": [Parcel(3, "Rue 1")]}, {2: "b", 1: "a"}], ids=str)
+@pytest.mark.parametrize(
+    "what",
+    [
+        Parcel(3, "Rue 1"),
+        {"parcels": [Parcel(3, "Rue 1")]},
+        {2: "b", 1: "a"},
+        {"parcel": Parcel(3, "Rue 1"), "steps": {2: "b"}},
+    ],
+    ids=str,
+)
 async def test_what_was_asked_about_a_value_is_found_though_the_value_comes_back_as_a_map(what: Any) -> None:
     carried: list[Any] = []
     answers: list[int] = []
@@ -437,15 +451,7 @@ async def test_what_was_asked_about_a_value_is_found_though_the_value_comes_back
                 disk.fail()
                 await asyncio.Event().wait()
 
-    for life in range(2):
-        manager = AgentManager(disk)
-        await manager.start()
-        await manager.register(Carrier("carrier"))
-        await manager.register(Sender("sender"))
-        if not life:
-            await manager.tell("sender", Carry(what))
-            await asyncio.sleep(1)
-        await manager.stop(drain=bool(life))
+    await two_lives(disk, [Carrier("carrier"), Sender("sender")], Carry(what))
 
     assert (answers, len(carried)) == ([1, 1], 1)
 
