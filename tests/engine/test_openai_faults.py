@@ -189,3 +189,47 @@ def test_the_key_is_sent_and_never_logged(monkeypatch: pytest.MonkeyPatch, caplo
 
     assert "sk-secret" not in str(error)
     assert "sk-secret" not in caplog.text
+
+
+@pytest.mark.parametrize(("closed", "expected"), [(1, "answered"), (2, "lost")])
+def test_a_kept_connection_that_the_server_closes_costs_no_request_and_is_tried_once_more(
+    closed: int, expected: str
+) -> None:
+    left = [closed]
+
+    class Closing(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self._send("application/json", json.dumps(MODELS))
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            if left[0]:
+                left[0] -= 1
+                self.close_connection = True
+                return
+            self._send("text/event-stream", 'data: {"choices": [{"delta": {"content": "yes"}}]}\n\ndata: [DONE]\n\n')
+
+        def _send(self, kind: str, text: str) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Keep the terminal quiet."""
+
+    async def main(url: str) -> str:
+        engine = OpenAIEngine("m", f"{url}/v1")
+        try:
+            return (await engine.generate(ask("x"))).text
+        except EngineUnavailable:
+            return "lost"
+        finally:
+            await engine.close()
+
+    with http_server(Closing) as url:
+        assert asyncio.run(main(url)) == ("yes" if expected == "answered" else "lost")
+    assert left == [0]

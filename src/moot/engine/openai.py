@@ -12,10 +12,10 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from moot.clock import Clock
@@ -40,6 +40,8 @@ _BYTES_PER_TOKEN = 3  # an estimate on the high side for English, where the serv
 _COUNT = "/chat/completions/input_tokens"  # llama.cpp's
 _SILENCE = 600.0  # seconds without a byte after which a server counts as gone
 _CONNECT = 5.0
+
+_T = TypeVar("_T")
 
 
 class OpenAIEngine:
@@ -149,7 +151,7 @@ class OpenAIEngine:
 
         with self._typed_errors(0):
             try:
-                listing: Any = await client.get("/models", cast_to=object)
+                listing: Any = await _sent(lambda: client.get("/models", cast_to=object))
             except openai.NotFoundError:
                 return  # a server may offer no list of models
         entries = listing.get("data") if isinstance(listing, dict) else None
@@ -176,7 +178,7 @@ class OpenAIEngine:
     async def _count(self, client: openai.AsyncOpenAI, messages: tuple[ChatMessage, ...]) -> int:
         body = {"messages": message_dicts(messages)}
         with self._typed_errors(0):
-            reply: Any = await client.post(_COUNT, body=body, cast_to=object)
+            reply: Any = await _sent(lambda: client.post(_COUNT, body=body, cast_to=object))
         return int(reply["input_tokens"])
 
     async def _check_fits(self, request: EngineRequest) -> None:
@@ -209,7 +211,7 @@ class OpenAIEngine:
         max_tokens = request.sampling.max_tokens
         async with before_deadline(request.deadline, self._clock, self.name):
             with self._typed_errors(max_tokens):
-                response = await client.chat.completions.create(model=self.model, **body)
+                response = await _sent(lambda: client.chat.completions.create(model=self.model, **body))
         async with response:
             yield aiter(response)
 
@@ -245,6 +247,24 @@ class OpenAIEngine:
             return "it has been closed"
         cause = error.__cause__ or error
         return f"the connection to {self._host} failed ({type(cause).__name__}: {cause})"
+
+
+async def _sent(send: Callable[[], Awaitable[_T]]) -> _T:
+    """Send a request, and once more if the connection was closed before a byte of a response came.
+
+    A server closes a connection that it has kept open for a while, and may do so just when the next request is on its
+    way (RFC 9112, section 9.3.1). The client's own retries, which are off, would do the same.
+    """
+    import openai
+
+    try:
+        return await send()
+    except openai.APITimeoutError:
+        raise
+    except openai.APIConnectionError as error:
+        if type(error.__cause__).__name__ != "RemoteProtocolError":
+            raise
+    return await send()
 
 
 def _has_port(url: SplitResult) -> bool:
