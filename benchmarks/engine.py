@@ -4,9 +4,10 @@ Every agent reads the same context of about 1,000 tokens and answers one questio
 writes the agent's role in front of the context, as prompts are often written, so each agent pays
 for the whole of it. ``shared first`` is `moot.engine.build_prompt`. Both run on one slot, serially, in
 one process, interleaved per number of agents; engine seconds are llama.cpp's own timings, CPU
-seconds the process's, and the ratio is of the latter, which a busy neighbour distorts least.
+seconds those of the process and of llama.cpp's, and the ratio is of the latter, which a busy neighbour distorts least.
 
     python benchmarks/engine.py [--model tiny] [--agents 1,4,8] [--threads N] [--json PATH]
+    python benchmarks/engine.py --against ANOTHER/src [--rounds 21]    two builds beside each other
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from engine_process import compare, tree_cpu
 from moot.engine.base import ChatMessage, Engine, EngineRequest, SamplingParams
 from moot.engine.choose import open_engine
 from moot.engine.prompt import build_prompt
@@ -71,12 +73,12 @@ async def measure(engine: Engine, write: Callable[[str, int], Prompt], context: 
     wipe = EngineRequest(messages=(ChatMessage("user", f"Unrelated {agents} {write.__name__}."),), sampling=sampling)
     queue = AdmissionQueue(engine)
     await queue.generate(wipe)
-    cpu = time.process_time()
+    cpu = tree_cpu()
     requests = [EngineRequest(messages=write(context, agent), sampling=sampling) for agent in range(agents)]
     answers = [await queue.generate(request) for request in requests]
     return Cost(
         sum(answer.seconds for answer in answers),
-        time.process_time() - cpu,
+        tree_cpu() - cpu,
         sum(answer.usage.fresh_tokens for answer in answers),
         sum(answer.usage.cached_tokens for answer in answers),
     )
@@ -87,13 +89,13 @@ async def second_turn(engine: Engine, context: str) -> tuple[Cost, Cost]:
     cold = await measure(engine, shared_first, context, 1)
     sampling = SamplingParams(max_tokens=ANSWER_TOKENS)
     messages = build_prompt(instructions=INSTRUCTIONS, shared=[context], role=role(0), task="And which the least?")
-    cpu = time.process_time()
+    cpu = tree_cpu()
     answer = await engine.generate(EngineRequest(messages=messages, sampling=sampling))
     usage = answer.usage
-    return cold, Cost(answer.seconds, time.process_time() - cpu, usage.fresh_tokens, usage.cached_tokens)
+    return cold, Cost(answer.seconds, tree_cpu() - cpu, usage.fresh_tokens, usage.cached_tokens)
 
 
-async def run(options: argparse.Namespace) -> dict[str, object]:
+async def run(options: argparse.Namespace) -> dict[str, Any]:
     engine = open_engine(f"local:{options.model}", threads=options.threads)
     try:
         await engine.start()
@@ -109,7 +111,7 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
     return report(options, rows)
 
 
-def report(options: argparse.Namespace, rows: list[tuple[str, Cost, Cost]]) -> dict[str, object]:
+def report(options: argparse.Namespace, rows: list[tuple[str, Cost, Cost]]) -> dict[str, Any]:
     machine = f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     setting = {
         "date": time.strftime("%Y-%m-%d"),
@@ -149,9 +151,11 @@ def main() -> None:
     parser.add_argument("--model", default="tiny")
     parser.add_argument("--agents", type=numbers, default=[1, 4, 8])
     parser.add_argument("--threads", type=int, default=choose_threads())
+    parser.add_argument("--against", type=Path, help="the src folder of another build, to measure beside this one")
+    parser.add_argument("--rounds", type=int, default=21, help="of two builds")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
-    results = asyncio.run(run(options))
+    results = asyncio.run(run(options)) if options.against is None else compare(options)
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n", "utf-8")
 
