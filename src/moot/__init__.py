@@ -15,6 +15,7 @@ from moot.directory import AgentCard
 from moot.engine.errors import (
     ContextOverflow,
     EngineBreakerOpen,
+    EngineCrashed,
     EngineError,
     EngineRejected,
     EngineTimeout,
@@ -105,6 +106,7 @@ __all__ = [
     "DeliveryError",
     "DuplicateAgent",
     "EngineBreakerOpen",
+    "EngineCrashed",
     "EngineError",
     "EngineRejected",
     "EngineTimeout",

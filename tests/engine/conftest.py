@@ -24,7 +24,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "tiny_model" in item.fixturenames:
             item.add_marker("model")
-            item.add_marker(pytest.mark.timeout(180))  # the machine may be busy
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(180))  # the machine may be busy
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,15 @@ from moot.errors import MootError
 __all__ = [
     "ContextOverflow",
     "EngineBreakerOpen",
+    "EngineCrashed",
     "EngineError",
     "EngineRejected",
     "EngineTimeout",
     "EngineUnavailable",
     "ModelUnavailable",
 ]
+
+_START_IT = "start it, or choose another with --engine or MOOT_ENGINE"
 
 
 class EngineError(MootError):
@@ -25,15 +28,13 @@ class EngineError(MootError):
 
 
 class EngineUnavailable(EngineError):
-    """The engine cannot be reached or has been closed."""
+    """The engine cannot be reached or has been closed. ``advice`` says what to do about it."""
 
-    def __init__(self, engine: str, reason: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, engine: str, reason: str, *, retry_after: float | None = None, advice: str = _START_IT) -> None:
         self.engine = engine
         self.reason = reason
         super().__init__(
-            f"engine {engine!r} is not available: {reason}; start it, or choose another with --engine or MOOT_ENGINE",
-            retryable=True,
-            retry_after=retry_after,
+            f"engine {engine!r} is not available: {reason}; {advice}", retryable=True, retry_after=retry_after
         )
 
 
@@ -44,6 +45,26 @@ class EngineBreakerOpen(EngineUnavailable):
         self.last = last
         text = f"its circuit breaker is open for {retry_after:.3g} s more after repeated failures, the last: {last}"
         super().__init__(engine, text, retry_after=retry_after)
+
+
+class EngineCrashed(EngineUnavailable):
+    """The engine's own process ended while ``request`` was under way; the next request gets a new process.
+
+    ``how`` it ended goes on from "its process". ``lost`` names all requests that were under way. ``incident`` is the
+    same for all that one ending costs: they are one failure.
+    """
+
+    def __init__(self, engine: str, how: str, request: str, *, lost: tuple[str, ...], incident: int) -> None:
+        self.how = how
+        self.request = request
+        self.lost = lost
+        self.incident = incident
+        others = [other for other in lost if other != request]
+        also = f", as are {', '.join(others[:8])}" + (" and more" if len(others) > 8 else "") if others else ""
+        what = f"{request} is lost{also}" if request else "nothing was sent to it"
+        super().__init__(
+            engine, f"its process {how}; {what}", advice="ask again: a new process answers the next request"
+        )
 
 
 class EngineRejected(EngineError):

@@ -1,31 +1,26 @@
-"""The local engine: llama.cpp in this process, through xllamacpp (imported here and nowhere else).
+"""The local engine: llama.cpp on a GGUF file, in a process of its own.
 
-The model is loaded by a thread on first use. Requests run in llama.cpp's own
-batching loop; each occupies one worker thread that waits without the GIL, and
-streams into the event loop. Two things were measured and decide the shape:
-
-* An in-process call can only be stopped from its own callback, so every request
-  streams and asks for progress reports: the callback then runs during the prompt
-  too, and a cancelled request frees its slot within one batch of 64 tokens (a
-  batch of 512 is no faster on a CPU). Closing a loopback connection instead is
-  noticed once a second only.
-* The library opens a loopback port, prints to the terminal and turns errors into
-  dictionaries; all three are put right here.
+llama.cpp in this process would take it along: a crash ends it, and loading or closing a model holds the interpreter's
+lock, once for ever. So the model lives in a child that is started on first use, watched, and replaced when it is sick
+(`moot.engine.llama.supervisor`). Each request has a connection to it, over which the answer streams; a request is
+cancelled by closing its connection, which the child sees within one batch of tokens.
 """
 
 from __future__ import annotations
 
-import asyncio
-import http.client
+import functools
 import importlib.util
 import json
+import math
 import os
-import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+import socket
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+import msgspec
 
 from moot.clock import Clock
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, EngineRequest
@@ -34,21 +29,58 @@ from moot.engine.errors import (
     ContextOverflow,
     EngineError,
     EngineRejected,
-    EngineUnavailable,
     ModelUnavailable,
 )
+from moot.engine.llama.ear import TICK
+from moot.engine.llama.exchange import Exchange
+from moot.engine.llama.process import Facts, LlamaProcess, OnEnd
+from moot.engine.llama.settings import Settings
+from moot.engine.llama.shared import SharedLlamaProcess, shared_address
+from moot.engine.llama.supervisor import LlamaSupervisor
 from moot.engine.schema import bounded_schema
-from moot.engine.threadcall import ThreadCall
+from moot.engine.slots import Slots
 from moot.engine.threads import choose_threads
 from moot.engine.wire import AnswerReader, chat_body, check_json, engine_error, last_completion, message_dicts
 
-__all__ = ["LocalEngine"]
+__all__ = ["LocalEngine", "ProcessPolicy"]
 
-# Tokens computed between two looks at the cancel flag.
-_BATCH = 64
-# Compact JSON: a small model would spend half a short answer on indentation. Lenient: keywords that
-# the grammar cannot express are left to the caller's validator instead of dropping the whole schema.
-_GUIDANCE = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":", "lenient": True}
+_MAX_TOKENS = 2**31 - 1
+_MAX_REQUEST = 64 * 1024 * 1024
+_ATTEMPTS = 3
+_INPUT_TOKENS = "/v1/chat/completions/input_tokens"
+
+
+_NO_REQUEST = EngineRequest(messages=())
+"""What has no deadline and no program."""
+
+
+class ProcessPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How the process of a `LocalEngine` is kept.
+
+    ``silence``: seconds that it may make no progress before it is replaced; None goes by the size of its model and by
+    the longest pause that it has shown. ``shared``: one process for all programs of this user that ask for the same
+    model with the same settings; None is what ``MOOT_ENGINE_SHARED`` says (1 or 0). ``slot_folder`` is where
+    `LocalEngine.save_slot` writes; ``""`` is nowhere.
+    """
+
+    silence: float | None = None
+    shared: bool | None = None
+    slot_folder: str = ""
+
+    def __post_init__(self) -> None:
+        silence: Any = self.silence
+        if silence is not None and not (isinstance(silence, int | float) and 0 < silence < math.inf):
+            raise ValueError(f"silence is a number of seconds above 0, not {silence!r}")
+
+    @property
+    def is_shared(self) -> bool:
+        """What ``shared`` says, or the environment."""
+        if self.shared is not None:
+            return self.shared
+        text = os.environ.get("MOOT_ENGINE_SHARED", "").strip()
+        if text not in {"", "0", "1"}:
+            raise ValueError(f"MOOT_ENGINE_SHARED must be 0 or 1, not {text!r}")
+        return text == "1"
 
 
 class LocalEngine:
@@ -56,12 +88,12 @@ class LocalEngine:
 
     ``slots`` requests are batched; on a CPU one slot is best, since each slot has its own prefix
     cache and batching gains little. ``context_size`` is per request and is lowered to what the
-    model was trained for. ``threads`` as in `choose_threads`.
+    model was trained for. ``threads`` as in `choose_threads`. ``process`` says how llama.cpp's process is kept.
     """
 
     supports_grammar = True
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting, given by its name
         self,
         path: str | os.PathLike[str],
         *,
@@ -70,38 +102,73 @@ class LocalEngine:
         context_size: int = 4096,
         threads: int | None = None,
         clock: Clock | None = None,
+        process: ProcessPolicy | None = None,
     ) -> None:
         if importlib.util.find_spec("xllamacpp") is None:
             raise EngineError(f"engine {name!r} needs the library xllamacpp; run: python -m pip install 'moot[local]'")
-        self.path = Path(path)
+        if not hasattr(socket, "AF_UNIX"):
+            raise EngineError(
+                f"engine {name!r} needs Unix sockets, which are not here; run llama-server and use openai:MODEL@URL"
+            )
+        if slots < 1 or context_size < 1 or slots * context_size > _MAX_TOKENS:
+            raise ValueError(f"slots ({slots}) times context_size ({context_size}) must be from 1 to {_MAX_TOKENS:,}")
+        self.path = Path(path).absolute()
         self.name = name
         self.slots = slots
         self.context_size = context_size
-        self._threads = threads
         self._clock = clock if clock is not None else RunningLoopClock()
-        self._key = secrets.token_urlsafe(24)
-        self._workers = ThreadPoolExecutor(max_workers=slots, thread_name_prefix="moot-local")
-        self._server: Any = None  # held here only, so that close() can free it
-        self._loading: Future[None] | None = None
-        self._calls: set[ThreadCall] = set()
-        self._is_closed = False
+        self._inside = Slots(slots)
+        policy = process if process is not None else ProcessPolicy()
+        settings = Settings(
+            model=str(self.path),
+            slots=slots,
+            context_size=context_size,
+            threads=threads or 0,
+            slot_folder=policy.slot_folder and f"{Path(policy.slot_folder).absolute()}{os.sep}",
+            beat=TICK if policy.silence is None else min(TICK, policy.silence / 4),
+        )
+        self._has_slot_folder = bool(policy.slot_folder)
+        policy = msgspec.structs.replace(policy, shared=policy.is_shared)
+        make = functools.partial(_make_process, name, settings, policy)
+        self._supervisor = LlamaSupervisor(name, settings.model, make)
+        weakref.finalize(self, self._supervisor.end).atexit = False  # the kernel does it then
+        _all.add(self)
+
+    def forget_process(self) -> None:
+        """In a forked process, which inherits neither the child nor the requests under way."""
+        self._inside = Slots(self.slots)
+        self._supervisor.forget()
 
     async def start(self) -> None:
         """Load the model, once; raises `ModelUnavailable` or `EngineError` when that fails."""
         await self._ready()
 
+    async def process(self) -> Facts:
+        """The process that answers now, started if there is none."""
+        return (await self._ready()).ready.result()
+
     async def count_tokens(self, messages: tuple[ChatMessage, ...]) -> int:
         """Exactly what the model will see, its chat template included."""
-        await self._ready()
-        reply = await asyncio.to_thread(self._post, "/v1/chat/completions/input_tokens", messages)
-        return int(reply["input_tokens"])
+        asked = {"op": "post", "path": _INPUT_TOKENS, "content": {"messages": message_dicts(messages)}}
+        return int((await self._call(asked))["input_tokens"])
 
     async def metrics(self) -> dict[str, float]:
         """llama.cpp's own counters, such as ``requests_processing`` and ``n_busy_slots_per_decode``."""
-        await self._ready()
-        text = await asyncio.to_thread(self._server.handle_metrics)
+        text: str = (await self._call({"op": "metrics"}))["text"]
         lines = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
         return {name.removeprefix("llamacpp:"): float(value) for name, value in lines}
+
+    async def save_slot(self, slot: int, filename: str) -> int:
+        """Write what ``slot`` has read into ``filename`` of the ``slot_folder``; the number of tokens written.
+
+        Raises:
+            EngineRejected: there is no ``slot_folder``, no such slot, or the name is more than a name.
+        """
+        return int((await self._slot("save", slot, filename))["n_saved"])
+
+    async def restore_slot(self, slot: int, filename: str) -> int:
+        """Let ``slot`` continue from what `save_slot` wrote, as if it had read it; the number of tokens restored."""
+        return int((await self._slot("restore", slot, filename))["n_restored"])
 
     async def generate(self, request: EngineRequest) -> Completion:
         """Answer one prompt; cancelling frees the slot within one batch."""
@@ -109,134 +176,119 @@ class LocalEngine:
 
     async def stream(self, request: EngineRequest) -> AsyncGenerator[CompletionChunk, None]:
         """Answer one prompt piece by piece."""
-        async with before_deadline(request.deadline, self._clock, self.name):
-            await self._ready()
-            body = self._body(request)
-            prompt_tokens = await self.count_tokens(request.messages)
-        if prompt_tokens + request.sampling.max_tokens > self.context_size:
-            raise ContextOverflow(self.name, prompt_tokens, request.sampling.max_tokens, self.context_size)
+        asked = self._asked(request)
         reader = AnswerReader(self.path.stem)
-        call = ThreadCall(asyncio.get_running_loop())
-        self._workers.submit(call.run, self._handle, body)
-        self._calls.add(call)
-        try:
-            while not call.is_over:
-                async with before_deadline(request.deadline, self._clock, self.name):
-                    chunks = await call.wait_chunks()
-                for chunk in chunks:
-                    if "error" in chunk:
-                        raise self._error(chunk["error"], request)
-                    if text := reader.read(chunk):
-                        yield CompletionChunk(text=text)
-        finally:
-            call.is_cancelled = True
-            self._calls.discard(call)
+        async with self._slot_for(request), self._exchange(asked, request) as exchange:
+            while line := await self._read(exchange, request):
+                if (tokens := line.get("overflow")) is not None:
+                    raise ContextOverflow(self.name, tokens, request.sampling.max_tokens, self.context_size)
+                if text := reader.read(line):
+                    yield CompletionChunk(text=text)
         completion = reader.completion()
         if request.schema is not None and completion.finish_reason == "stop":
             check_json(self.name, completion.text)
         yield CompletionChunk(completion=completion)
 
-    async def close(self) -> None:
-        """Fail the running requests with `EngineUnavailable`, then free the model."""
-        self._is_closed = True
-        for call in tuple(self._calls):
-            call.fail(self._closed_error())
-        await asyncio.to_thread(self._unload)
+    async def close(self, *, grace: float = 5.0) -> None:
+        """Fail the running requests with `EngineUnavailable` and end the process; waits at most ``grace`` seconds."""
+        await self._supervisor.close(grace)
 
-    async def _ready(self) -> None:
-        if self._is_closed:
-            raise self._closed_error()
-        if self._loading is None:
-            self._loading = self._workers.submit(self._load)
-        await asyncio.shield(asyncio.wrap_future(self._loading))
+    async def _ready(self) -> LlamaProcess:
+        process = await self._supervisor.ready()
+        self.context_size = process.ready.result().context_size
+        return process
 
-    def _load(self) -> None:
-        import xllamacpp
+    async def _slot(self, action: str, slot: int, filename: str) -> dict[str, Any]:
+        if not self._has_slot_folder:
+            raise EngineRejected(self.name, "it has nowhere to keep slots; give it a ProcessPolicy(slot_folder=…)")
+        path = f"/slots/{slot:d}?action={action}"
+        return await self._call({"op": "post", "path": path, "content": {"filename": filename}})
 
-        _check_is_gguf(self.path, self.name)
+    async def _call(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        async with self._exchange(asked, _NO_REQUEST) as exchange:
+            return await self._read(exchange, _NO_REQUEST)
+
+    @asynccontextmanager
+    async def _slot_for(self, request: EngineRequest) -> AsyncIterator[None]:
+        async with before_deadline(request.deadline, self._clock, self.name):
+            await self._inside.acquire()
         try:
-            self._server = xllamacpp.Server(self._params(xllamacpp.CommonParams()))
-        except RuntimeError as error:
-            reason = f"llama.cpp cannot load {self.path} (damaged, of an unknown kind, or too large for the memory)"
-            raise ModelUnavailable(self.name, reason) from error
-        settings = self._post("/props")["default_generation_settings"]
-        self.context_size = min(self.context_size, int(settings["n_ctx"]))
+            yield
+        finally:
+            self._inside.release()
 
-    def _handle(self, body: Mapping[str, Any], on_chunk: Callable[[Mapping[str, Any]], bool]) -> None:
-        self._server.handle_chat_completions(body, on_chunk)
+    @asynccontextmanager
+    async def _exchange(self, asked: Mapping[str, Any], request: EngineRequest) -> AsyncIterator[Exchange]:
+        async with before_deadline(request.deadline, self._clock, self.name):
+            exchange = await self._hand_in(asked, self._supervisor.name(request.program))
+        try:
+            yield exchange
+        finally:
+            exchange.close()
 
-    def _unload(self) -> None:
-        # In a thread: dropping the only reference frees the model and joins llama.cpp's own thread.
-        self._workers.shutdown(wait=True, cancel_futures=True)
-        self._server = None
+    async def _hand_in(self, asked: Mapping[str, Any], name: str) -> Exchange:
+        line = json.dumps(asked).encode() + b"\n"
+        if len(line) > _MAX_REQUEST:
+            raise EngineRejected(self.name, f"it has {len(line):,} bytes, and at most {_MAX_REQUEST:,} are taken")
+        for _ in range(_ATTEMPTS):
+            process = await self._ready()
+            try:
+                return await Exchange.begin(process, name, line)
+            except OSError:  # nothing was done of it, so another process may be asked
+                failure = await self._supervisor.lost(process, name)
+        raise failure
 
-    def _params(self, params: Any) -> Any:
-        params.model.path = str(self.path)
-        params.n_parallel = self.slots
-        params.n_ctx = self.context_size * self.slots
-        params.kv_unified = True
-        params.n_batch = params.n_ubatch = max(_BATCH, self.slots)
-        params.cache_idle_slots = False  # True moves an idle slot's prefix away and clears it
-        params.cache_ram_mib = 0
-        params.fit_params = False
-        params.warmup = False
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = choose_threads(self._threads)
-        params.n_threads_http = 2
-        params.api_keys = [self._key]  # the library opens a loopback port; nobody else shall use it
-        params.ui = False
-        params.endpoint_metrics = True
-        params.verbosity = -1
-        return params
-
-    def _body(self, request: EngineRequest) -> dict[str, Any]:
+    def _asked(self, request: EngineRequest) -> dict[str, Any]:
         body = chat_body(request, self.name) | {"return_progress": True}
         if request.grammar is not None:
             body["grammar"] = request.grammar
+        asked: dict[str, Any] = {"op": "chat", "body": body}
         if request.schema is not None:
-            body["grammar"] = self._grammar(request.schema)
-        return body
+            try:
+                asked["schema"] = bounded_schema(request.schema)
+            except ValueError as error:
+                raise EngineRejected(self.name, str(error)) from error
+        return asked
 
-    def _grammar(self, schema: Mapping[str, Any]) -> str:
-        # Not as ``response_format``: that path ignores the bounds of numbers.
-        import xllamacpp
+    async def _read(self, exchange: Exchange, request: EngineRequest) -> dict[str, Any]:
+        """The next line of an answer; empty at its end."""
+        async with before_deadline(request.deadline, self._clock, self.name):
+            line = await exchange.read()
+            if line is None:
+                raise await self._supervisor.lost(exchange.process, exchange.name)
+        if error := line.get("error"):
+            raise engine_error(self.name, int(error.get("code", 500)), error, request.sampling.max_tokens)
+        if not line:
+            self._supervisor.answered()
+        return line
 
-        try:
-            bounded = {**bounded_schema(schema), "x-guidance": _GUIDANCE}
-            return str(xllamacpp.json_schema_to_grammar(json.dumps(bounded)))
-        except ValueError as error:
-            raise EngineRejected(self.name, str(error)) from error
 
-    def _post(self, path: str, messages: tuple[ChatMessage, ...] | None = None) -> Any:
-        address = urlsplit(self._server.listening_address)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
-        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        body = None if messages is None else json.dumps({"messages": message_dicts(messages)})
-        try:
-            connection.request("GET" if body is None else "POST", path, body, headers)
-            response = connection.getresponse()
-            reply = json.loads(response.read())
-        except OSError as error:
-            raise EngineUnavailable(self.name, f"its tokenizer does not answer ({error})") from error
-        finally:
-            connection.close()
-        if "error" in reply:
-            raise engine_error(self.name, response.status, reply["error"], 0)
-        return reply
-
-    def _error(self, error: EngineError | Mapping[str, Any], request: EngineRequest) -> EngineError:
-        if isinstance(error, EngineError):
-            return error
-        return engine_error(self.name, int(error.get("code", 500)), error, request.sampling.max_tokens)
-
-    def _closed_error(self) -> EngineUnavailable:
-        return EngineUnavailable(self.name, "it has been closed")
+def _make_process(name: str, settings: Settings, policy: ProcessPolicy, on_end: OnEnd) -> LlamaProcess:
+    """A process that is not started yet. Raises `ModelUnavailable` when there is no model at its path."""
+    _check_is_gguf(Path(settings.model), name)
+    kind: type[LlamaProcess] = LlamaProcess
+    if policy.is_shared:
+        kind, settings = SharedLlamaProcess, msgspec.structs.replace(settings, address=shared_address(settings))
+    settings = msgspec.structs.replace(settings, threads=choose_threads(settings.threads or None))
+    return kind(name, settings, silence=policy.silence, on_end=on_end)
 
 
 def _check_is_gguf(path: Path, name: str) -> None:
     try:
+        if not path.is_file():
+            raise ModelUnavailable(name, f"{path} is no file")
         with path.open("rb") as file:
             magic = file.read(4)
     except OSError as error:
         raise ModelUnavailable(name, f"{path} cannot be read ({error.strerror})") from error
     if magic != b"GGUF":
         raise ModelUnavailable(name, f"{path} is not a GGUF file")
+
+
+def _after_fork() -> None:
+    for engine in tuple(_all):
+        engine.forget_process()
+
+
+_all: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
+os.register_at_fork(after_in_child=_after_fork)

@@ -23,7 +23,7 @@ from moot.breaker import Breaker, BreakerState
 from moot.clock import Clock
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest, Usage
 from moot.engine.deadline import RunningLoopClock, before_deadline
-from moot.engine.errors import EngineBreakerOpen, EngineError, EngineUnavailable
+from moot.engine.errors import EngineBreakerOpen, EngineCrashed, EngineError, EngineUnavailable
 from moot.policies import BreakerPolicy
 
 __all__ = ["AdmissionQueue", "QueueStats"]
@@ -66,7 +66,8 @@ class AdmissionQueue:
     ``attempts`` bounds how often a request is handed in again after the engine asked for patience;
     an answer that has begun to stream is never asked for again. ``breaker`` says after how many failures in a row the
     engine is left alone, and for how long; None never does. Only what may pass counts as a failure: `EngineError` that
-    is ``retryable``, once patience is over; not a refusal, a deadline, a cancellation.
+    is ``retryable``, once patience is over; not a refusal, a deadline, a cancellation. A crash
+    counts once, however many requests it costs.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class AdmissionQueue:
         self._clock = clock if clock is not None else RunningLoopClock()
         self._attempts = attempts
         self._last_failure = ""
+        self._last_crash: int | None = None
         self._tickets = itertools.count()
         self._waiters: list[_Waiter] = []
         self._running = 0
@@ -220,7 +222,10 @@ class AdmissionQueue:
         breaker, in_round = self._breaker, admission.breaker_round
         if breaker is None or in_round is None:
             return
-        if isinstance(error, EngineError) and error.retryable:
+        if isinstance(error, EngineCrashed) and error.incident == self._last_crash:
+            breaker.abandoned(in_round)  # the crash was counted with another request that it cost
+        elif isinstance(error, EngineError) and error.retryable:
+            self._last_crash = error.incident if isinstance(error, EngineCrashed) else None
             self._last_failure = str(error)
             breaker.failed(in_round, self._clock.now())
         elif admission.is_answered:

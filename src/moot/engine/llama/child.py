@@ -1,0 +1,328 @@
+"""The child process of the local engine: llama.cpp, and as little else as possible (xllamacpp is imported here only).
+
+llama.cpp holds the interpreter's lock while it loads a model and while it ends, and a fault in it ends its process. So
+it has a process of its own, which holds nothing that is worth saving and is never asked to end well: it is killed.
+
+It is run by its path, as a script, and imports nothing of Moot: it starts in a moment and stays small. Its one argument
+is a JSON object (`moot.engine.llama.process.Settings`). Its standard input and output are the *control* channel: it
+writes a line when the model is loaded, then a beat each second, and it ends when its input does. Each request has a
+connection of its own: one line of JSON in, lines of JSON out, ``{}`` as the last. A request is cancelled by closing its
+connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import resource
+import secrets
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+__all__ = ["Beats", "Child", "main"]
+
+MAX_LINE = 64 * 1024 * 1024
+"""Bytes that a request may have."""
+MAX_CONNECTIONS = 512
+"""Connections served at once, users of a shared child among them; more wait until one ends."""
+
+_GUIDANCE = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":", "lenient": True}
+"""Compact JSON: a small model would spend half a short answer on indentation. Lenient: keywords that the grammar cannot
+express are left to the caller's validator; otherwise the whole schema would be dropped."""
+_PROGRESS = b'"prompt_progress":{'
+"""Marks a progress report. In an answer's text the quotation marks would be escaped."""
+_FIRST_WORD = 10.0
+"""Seconds in which whoever connects says what it wants, and in which a shared child gets its first user."""
+
+
+class Beats:
+    """What the child knows about its own progress. Times are seconds.
+
+    The child gets on when any request gets a chunk. A request that waits for its asker to read is not waited for.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._lock = threading.Lock()
+        self._computing = 0
+        self._since = self._beaten = now()
+        self._longest = 0.0
+
+    def begun(self) -> None:
+        """A request waits for llama.cpp from now on."""
+        with self._lock:
+            if not self._computing:
+                self._since = self._now()
+            self._computing += 1
+
+    def ended(self, *, progress: bool = True) -> None:
+        """A request has got what it waited for, or has given up (no ``progress``)."""
+        with self._lock:
+            self._computing -= 1
+            if progress:
+                now = self._now()
+                self._longest = max(self._longest, now - self._since)
+                self._since = now
+
+    def beat(self, every: float) -> dict[str, float]:
+        """``quiet``: how long requests have waited without progress; ``longest``: the longest such pause that ended.
+
+        It is called each ``every`` seconds. If it comes later, the process was suspended, and nobody is to blame.
+        """
+        with self._lock:
+            now = self._now()
+            suspended = now - self._beaten - 2 * every
+            self._beaten = now
+            if suspended > 0:
+                self._since = min(now, self._since + suspended)
+            quiet = now - self._since if self._computing else 0.0
+            return {"quiet": round(quiet, 3), "longest": round(self._longest, 3)}
+
+
+class Child:
+    """llama.cpp on one model, and the connections that ask it."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self._settings = settings
+        self._key = secrets.token_urlsafe(24)
+        self._beats = Beats()
+        self._places = threading.Semaphore(MAX_CONNECTIONS)
+        self._leases = 0
+        self._lease_lock = threading.Lock()
+        self._server: Any = None
+        self._facts = b""
+        self._context_size = int(settings["context_size"])
+
+    def load(self) -> bytes:
+        """Load the model, which holds the interpreter's lock throughout; the line that the parent waits for.
+
+        Raises `RuntimeError` when llama.cpp cannot; its reason is on standard error.
+        """
+        import xllamacpp
+
+        params = xllamacpp.CommonParams()
+        for name, value in self._settings["params"].items():
+            setattr(params, name, value)
+        params.model.path = self._settings["model"]
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self._settings["threads"]
+        params.api_keys = [self._key]  # the library opens a loopback port; nobody else shall use it
+        self._server = xllamacpp.Server(params)
+        properties = self._http("GET", "/props")["default_generation_settings"]
+        self._context_size = min(self._context_size, int(properties["n_ctx"]))
+        self._facts = _line({"context_size": self._context_size, "pid": os.getpid()})
+        return self._facts
+
+    def beat(self, write: Callable[[bytes], Any]) -> None:
+        """Tell how it goes, for ever; returns when nobody reads."""
+        every = float(self._settings["beat"])
+        with contextlib.suppress(OSError):
+            while True:
+                write(_line(self._beats.beat(every)))
+                time.sleep(every)
+
+    def serve(self, connection: socket.socket) -> None:
+        """Answer one connection in a thread of its own."""
+        self._places.acquire()
+        threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def serve_handed(self, control: socket.socket) -> None:
+        """Serve the connections whose descriptors come over ``control``, until it ends."""
+        while True:
+            data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+            if not data:
+                return
+            for descriptor in descriptors:
+                self.serve(socket.socket(fileno=descriptor))
+
+    def serve_all(self, listener: socket.socket) -> None:
+        """Serve whoever connects, for ever; the last user who leaves ends the child."""
+        threading.Timer(_FIRST_WORD, self._leave_if_unused).start()
+        while True:
+            self.serve(listener.accept()[0])
+
+    def _answer(self, connection: socket.socket) -> None:
+        try:
+            connection.settimeout(_FIRST_WORD)
+            # Whoever has gone, or is none of ours, gets no answer.
+            with contextlib.suppress(OSError, ValueError), connection, connection.makefile("rb") as reader:
+                line = reader.readline(MAX_LINE)
+                if line.endswith(b"\n"):
+                    connection.settimeout(None)
+                    self._dispatch(json.loads(line), connection)
+        finally:
+            self._places.release()
+
+    def _dispatch(self, request: dict[str, Any], connection: socket.socket) -> None:
+        kind = request["op"]
+        if kind == "lease":
+            self._lease(connection)
+            return
+        connection.sendall(b'{"taken": true}\n')
+        try:
+            if kind == "chat":
+                self._chat(request, connection)
+            elif kind == "metrics":
+                connection.sendall(_line({"text": str(self._server.handle_metrics())}))
+            elif kind == "post":
+                connection.sendall(_line(self._http("POST", request["path"], request["content"])))
+            connection.sendall(b"{}\n")
+        except _Refused as refused:
+            connection.sendall(_line({"error": refused.args[0]}))
+        except OSError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whoever asked is told
+            connection.sendall(_line({"error": {"code": 500, "message": f"{type(error).__name__}: {error}"}}))
+
+    def _chat(self, request: dict[str, Any], connection: socket.socket) -> None:
+        body: dict[str, Any] = request["body"]
+        prompt = self._count(body["messages"])
+        if prompt + body["max_tokens"] > self._context_size:
+            connection.sendall(_line({"overflow": prompt}))
+            return
+        if request.get("schema") is not None:
+            body["grammar"] = _grammar(request["schema"])
+        beats = self._beats
+
+        def on_chunk(chunk: bytes) -> bool:
+            """Pass a chunk on; whether llama.cpp shall stop."""
+            beats.ended()
+            try:
+                if _PROGRESS not in chunk:
+                    connection.sendall(chunk + b"\n")
+                return bool(select.select((connection,), (), (), 0)[0])  # nothing more is asked: it was closed
+            except OSError:
+                return True
+            finally:
+                beats.begun()
+
+        beats.begun()
+        try:
+            self._server.handle_chat_completions(json.dumps(body).encode(), on_chunk)
+        except (RuntimeError, ValueError) as error:  # how the library reports a request that it cannot parse
+            raise _Refused({"code": 400, "message": str(error)}) from error
+        finally:
+            beats.ended(progress=False)
+
+    def _count(self, messages: list[dict[str, str]]) -> int:
+        reply = self._http("POST", "/v1/chat/completions/input_tokens", {"messages": messages})
+        return int(reply["input_tokens"])
+
+    def _http(self, method: str, path: str, content: object = None) -> Any:
+        # What the library offers over its loopback port only. The port is open to those with the key.
+        address = urlsplit(self._server.listening_address)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=600)
+        body = None if content is None else json.dumps(content)
+        with contextlib.closing(connection):
+            headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            reply = json.loads(response.read())
+        if "error" in reply:
+            raise _Refused({"code": response.status, **reply["error"]})
+        return reply
+
+    def _lease(self, connection: socket.socket) -> None:
+        with self._lease_lock:
+            self._leases += 1
+        with contextlib.suppress(OSError):
+            connection.sendall(self._facts)
+            threading.Thread(target=self.beat, args=(connection.sendall,), daemon=True).start()
+            while connection.recv(64):
+                continue
+        with self._lease_lock:
+            self._leases -= 1
+        self._leave_if_unused()
+
+    def _leave_if_unused(self) -> None:
+        with self._lease_lock:
+            if self._leases:
+                return
+            with contextlib.suppress(OSError):
+                os.unlink(self._settings["address"])
+            os._exit(0)
+
+
+class _Refused(Exception):
+    """llama.cpp refuses a request; its argument is the error object of the wire."""
+
+
+def _grammar(schema: dict[str, Any]) -> str:
+    # Not as ``response_format``: that path ignores the bounds of numbers.
+    import xllamacpp
+
+    try:
+        return str(xllamacpp.json_schema_to_grammar(json.dumps({**schema, "x-guidance": _GUIDANCE})))
+    except (RuntimeError, ValueError) as error:
+        raise _Refused({"code": 400, "message": str(error)}) from error
+
+
+def _line(value: object) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def _let_signals_be() -> None:
+    # Signals of a terminal or a service manager are for the parent, which decides when the child ends.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _end_with(parent: int) -> None:
+    # The kernel kills the child when the parent's thread that started it ends, also while llama.cpp holds the
+    # interpreter's lock, so that nobody reads the end of the input. 0: it does no longer.
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL if parent else 0)  # PR_SET_PDEATHSIG
+        if parent and os.getppid() != parent:  # it ended before the kernel was told
+            os._exit(0)
+
+
+def _offer_to_the_kernel() -> None:
+    # Where memory runs out, this process goes first: it is replaced, while its parent has the agents. A crash writes no
+    # image of its memory, which would keep those who asked from learning of it.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
+
+
+def main(argument: str) -> None:
+    """Load the model and serve until the input ends, or the last user has left."""
+    settings: dict[str, Any] = json.loads(argument)
+    _let_signals_be()
+    _end_with(settings["parent"])
+    _offer_to_the_kernel()
+    control = socket.socket(fileno=os.dup(0))
+    os.dup2(2, 1)  # what llama.cpp prints must not get into the control channel
+    sys.path[:] = settings["path"]
+    child = Child(settings)
+    try:
+        facts = child.load()
+    except (RuntimeError, ImportError) as error:
+        control.sendall(_line({"failed": f"{type(error).__name__}: {error}"}))
+        os._exit(1)
+    _let_signals_be()  # llama.cpp has put handlers of its own there
+    if address := settings["address"]:
+        _end_with(0)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(address)
+            listener.listen(MAX_CONNECTIONS)
+            control.sendall(facts)
+            child.serve_all(listener)
+    control.sendall(facts)
+    threading.Thread(target=child.beat, args=(control.sendall,), daemon=True).start()
+    child.serve_handed(control)
+    os._exit(0)  # neither Python nor llama.cpp cleans up: nothing is worth the time, and its destructor may hang
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

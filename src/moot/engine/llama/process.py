@@ -1,0 +1,277 @@
+"""The parent's side of llama.cpp's process: started, watched and reaped by a thread that lives as long as it does.
+
+The watch reads what the child tells of its own progress, kills one that has gone silent, and sees the end of one that
+has crashed. It is a thread and no task: a child belongs to an engine, not to one of its event loops, and the kernel
+ends the child together with the very thread that started it (`moot.engine.llama.child`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from moot.engine.errors import EngineError
+from moot.engine.llama.ear import ENDED, Ear, Over
+from moot.engine.llama.reasons import ending, load_error
+from moot.engine.llama.settings import Settings
+
+__all__ = ["CHILD", "Facts", "LlamaProcess", "OnEnd"]
+
+CHILD = Path(__file__).with_name("child.py")
+
+_MISSED = 30.0
+"""Seconds without a beat after which a loaded child counts as stopped."""
+_PATIENCE = 60.0
+"""Seconds that the smallest model may take to load, or from one sign of progress to the next."""
+_BYTES_PER_SECOND = 20e6
+"""A larger model may take longer: it is read from a slow disk, and each step computes with all of it."""
+_LONGEST = 20
+"""A pause may be so many times longer than any before it that ended."""
+_GRACE = 5.0
+"""Seconds that a killed process gets to be gone; one that waits for a broken disk takes longer, and is left alone."""
+_LAST_BREATH = 0.5
+"""Seconds in which a process that has closed its channel should be gone."""
+OnEnd = Callable[["LlamaProcess", str], None]
+"""Called once with the process and how it ended, before anybody else learns of it."""
+
+_T = TypeVar("_T")
+_numbers = itertools.count(1)
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What a child tells when its model is loaded."""
+
+    context_size: int
+    pid: int
+
+
+class _Loaded(msgspec.Struct, frozen=True):
+    context_size: int = 0
+    pid: int = 0
+    failed: str | None = None
+
+
+class _Beat(msgspec.Struct, frozen=True):
+    quiet: float
+    longest: float
+
+
+class LlamaProcess:
+    """One child process.
+
+    ``ready`` gets its facts, or the `EngineError` that says why there are none. ``ended`` gets how it ended, in words
+    that go on from "its process". Requests under way are noted in ``under_way``. ``silence`` is how many seconds it may
+    make no progress; None goes by the size of its model and by the longest pause that it has shown.
+    """
+
+    def __init__(self, engine: str, settings: Settings, *, silence: float | None, on_end: OnEnd) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.number = next(_numbers)
+        self.ready: Future[Facts] = Future()
+        self.ended: Future[str] = Future()
+        self.under_way: set[str] = set()
+        self.lost: tuple[str, ...] = ()
+        """The requests that were under way when it ended."""
+        self.failure: EngineError | None = None
+        """Why it never got ready, if it could tell."""
+        self.was_told = False
+        """Whether it was ended on purpose."""
+        self._sick = ""
+        self._silence = silence
+        self._on_end = on_end
+        self._patience = _PATIENCE + _size(settings.model) / _BYTES_PER_SECOND
+        self._lock = threading.Lock()
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._ear: Ear | None = None
+        self._thread = threading.Thread(target=self._run, name=f"moot engine {engine}", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, which starts the process."""
+        self._thread.start()
+
+    def connect(self) -> socket.socket:
+        """A connection for one request. Raises `OSError` when the process has ended or takes none."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                with self._lock:
+                    if self._channel is None:
+                        raise BrokenPipeError("the process has ended")
+                    socket.send_fds(self._channel, [b"c"], [theirs.fileno()], socket.MSG_DONTWAIT)
+            except OSError:
+                ours.close()
+                raise
+        return ours
+
+    def end(self) -> None:
+        """End it on purpose. It is killed: it holds nothing that is worth a farewell."""
+        with self._lock:
+            self.was_told = True
+            self._kill()
+
+    def kill(self, how: str) -> None:
+        """End it because it is sick; ``how`` goes on from "its process"."""
+        with self._lock:
+            self._sick = how
+            self._kill()
+
+    def join(self, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds until it has ended and is reaped; whether it has."""
+        return bool(wait([self.ended], timeout).done)
+
+    def forget(self) -> None:
+        """In a forked process: this is the child of the other one. Close the copies of what leads to it."""
+        self._lock = threading.Lock()  # whoever held it is not here
+        if self._popen is not None:
+            self._popen.returncode = 0  # nobody here may wait for it
+        self._close()
+
+    def _run(self) -> None:
+        how = ""
+        try:
+            self.ready.set_result(self._open())
+            self._watch()
+        except EngineError as error:
+            how, self.failure = "could not load its model", error
+        except Over as over:
+            how = str(over)
+        except OSError as error:
+            how = f"could not be started ({error})"
+        finally:
+            how = self._reap(how)
+            self.lost = tuple(sorted(self.under_way))
+            self._on_end(self, how)
+            self.ended.set_result(how)
+            if not self.ready.done():
+                self.ready.set_exception(self.failure or Over(how))
+
+    def _open(self) -> Facts:
+        """Start the process and wait until its model is loaded."""
+        self._channel = self._spawn()
+        return self._wait_ready(self._channel)
+
+    def _spawn(self) -> socket.socket:
+        if not sys.executable:
+            raise EngineError(f"engine {self.engine!r} starts a Python, and sys.executable is empty; set it")
+        path = [os.path.abspath(entry) for entry in sys.path]
+        settings = self.settings
+        argument = {
+            **msgspec.structs.asdict(settings),
+            "params": settings.params(),
+            "parent": os.getpid(),
+            "path": path,
+        }
+        command = [sys.executable, "-I", "-S", str(CHILD), msgspec.json.encode(argument).decode()]
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                popen = subprocess.Popen(
+                    command,
+                    stdin=theirs.fileno(),
+                    stdout=theirs.fileno(),
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,
+                    cwd=os.sep,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        with self._lock:
+            self._popen = popen
+            if self.was_told:
+                self._kill()
+        return ours
+
+    def _wait_ready(self, channel: socket.socket) -> Facts:
+        """Listen on ``channel`` until the model is loaded."""
+        if self._ear is not None:
+            self._ear.close()
+        ear = self._ear = Ear(channel, self._popen.stderr if self._popen is not None else None)
+        waited = 0.0
+        while waited <= self._patience:
+            if line := ear.listen():
+                told = _decoded(line, _Loaded)
+                if told.failed is None:
+                    return Facts(told.context_size, told.pid)
+                ear.read_printed()
+                raise load_error(self.engine, self.settings, told.failed, ear.tail)
+            waited += ear.waited
+        raise Over(f"did not load its model within {waited:.0f} s")
+
+    def _watch(self) -> None:
+        """Take in beats until the process ends or is found sick."""
+        assert self._ear is not None
+        missed = 0.0
+        while True:
+            line = self._ear.listen()
+            missed = 0.0 if line else missed + self._ear.waited
+            if line:
+                beat = _decoded(line, _Beat)
+                if beat.quiet > (self._silence or max(self._patience, _LONGEST * beat.longest)):
+                    raise Over(f"made no progress for {beat.quiet:.0f} s")
+            if missed > (self._silence or _MISSED):
+                raise Over(f"gave no sign of life for {missed:.0f} s")
+
+    def _kill(self) -> None:
+        if self._popen is not None and self._popen.returncode is None:
+            self._popen.kill()
+
+    def _reap(self, how: str) -> str:
+        """End it, whatever it does; how it ended, in words."""
+        popen = self._popen
+        if popen is not None:
+            code = _wait(popen, _LAST_BREATH) if how == ENDED and not self.was_told else None
+            if code is None:
+                how = "hung up" if how == ENDED else how
+                popen.kill()
+                code = _wait(popen, _GRACE)
+            if self._ear is not None:
+                self._ear.read_printed()
+            how = ending(self._sick or how, code, is_loading=not self.ready.done())
+            if said := self._ear.last_words() if self._ear is not None else "":
+                how += f" (it said: {said})"
+        self._close()
+        return how
+
+    def _close(self) -> None:
+        with self._lock:
+            channel, self._channel = self._channel, None
+        if self._ear is not None:
+            self._ear.close()
+        if channel is not None:
+            channel.close()
+        if self._popen is not None and self._popen.stderr is not None:
+            self._popen.stderr.close()
+
+
+def _wait(popen: subprocess.Popen[bytes], seconds: float) -> int | None:
+    try:
+        return popen.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _decoded(line: bytes, type: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(line, type=type)
+    except msgspec.DecodeError:
+        raise Over(f"sent what no child of ours sends ({line[:80]!r})") from None
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,312 @@
+"""A sick child is found, ended and replaced, whatever it does: children planted for it, and no model."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from pathlib import Path
+
+import pytest
+
+from moot.engine.errors import EngineCrashed, EngineError, EngineTimeout, EngineUnavailable, ModelUnavailable
+from moot.engine.llama import supervisor
+from moot.engine.queue import AdmissionQueue
+
+from .conftest import ask
+from .processes import engine_on, planted, wait_until_gone
+
+BEGUN = b'{"choices": [{"delta": {"content": "once"}}]}\n'
+
+
+def changed(model: Path) -> None:
+    model.write_bytes(b"GGUF, another")
+
+
+async def crash_of(model: Path, *, silence: float | None = None) -> EngineCrashed:
+    engine = engine_on(model, silence=silence)
+    try:
+        with pytest.raises(EngineCrashed) as caught:
+            await engine.generate(ask("Hello"))
+    finally:
+        await engine.close()
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("body", "how"),
+    [
+        ("os._exit(3)", "ended with exit code 3"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", r"was killed by signal 11 \(SIGSEGV\)"),
+        ("control.sendall(b'I am no child of yours' * 9 + b'\\n'); time.sleep(60)", "sent what no child of ours sends"),
+        ("control.sendall(b'x' * 1_000_000); time.sleep(60)", "sent what no child of ours sends"),
+        ("ready(); taken = connection(); control.sendall(b'[]\\n'); connection()", "sent what no child of ours sends"),
+        ("ready(); connection(); os._exit(0)", "ended with exit code 0"),
+        ("ready(); connection(); control.close(); os.close(0); os.close(1); time.sleep(60)", "hung up and was killed"),
+    ],
+    ids=["exit", "fault", "rubbish", "endless rubbish", "rubbish later", "exit at a request", "hangs up"],
+)
+def test_a_child_that_does_not_do_its_work_is_a_retryable_error_that_says_how_it_ended(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str, how: str
+) -> None:
+    with planted(monkeypatch, tmp_path, body) as model:
+        error = asyncio.run(crash_of(model))
+
+    assert error.retryable
+    assert re.search(how, error.how)
+
+
+@pytest.mark.parametrize(
+    ("body", "how"),
+    [
+        ("ready(); taken = connection(); time.sleep(60)", "gave no sign of life"),
+        ("ready(); taken = connection(); beat(quiet=9.0)", "made no progress for 9 s"),
+        ("ready(); beats(); taken = connection(); os.kill(os.getpid(), signal.SIGSTOP)", "gave no sign of life"),
+    ],
+    ids=["no beat", "no progress", "stopped"],
+)
+def test_a_child_that_is_silent_for_too_long_is_killed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, body: str, how: str
+) -> None:
+    with planted(monkeypatch, tmp_path, body) as model:
+        error = asyncio.run(crash_of(model, silence=0.5))
+
+    assert error.how.startswith(how)
+    assert error.how.endswith("was killed")
+
+
+def test_each_request_under_way_gets_its_error_and_those_that_wait_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = f"""
+    ready(); beats()
+    marker = {str(tmp_path / "second life")!r}
+    if os.path.exists(marker):
+        while True: answer(connection())
+    open(marker, "w").close()
+    for _ in range(2): connection().sendall({BEGUN!r})
+    os._exit(7)
+    """
+
+    async def main(model: Path) -> list[object]:
+        engine = engine_on(model, slots=2)
+        requests = [ask(f"question {number}", program=f"team {number}") for number in range(4)]
+        try:
+            return list(await asyncio.gather(*map(engine.generate, requests), return_exceptions=True))
+        finally:
+            await engine.close()
+
+    with planted(monkeypatch, tmp_path, body) as model, caplog.at_level(logging.ERROR, "moot.engine"):
+        first, second, *waited = asyncio.run(main(model))
+
+    lost = ("request 1 of team 0", "request 2 of team 1")
+    assert isinstance(first, EngineCrashed)
+    assert isinstance(second, EngineCrashed)
+    assert (first.request, second.request) == lost
+    assert first.lost == second.lost == lost
+    assert [getattr(answer, "text", answer) for answer in waited] == ["yes", "yes"]
+    under_way = ", ".join(lost)
+    assert caplog.messages == [
+        f"the process of engine 'planted' ended with exit code 7; requests under way: {under_way}"
+    ]
+
+
+def test_one_crash_is_one_failure_to_the_breaker(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    body = f"""
+    ready(); beats()
+    marker = {str(tmp_path / "second life")!r}
+    if os.path.exists(marker):
+        while True: answer(connection())
+    open(marker, "w").close()
+    for _ in range(8): connection().sendall({BEGUN!r})
+    os._exit(7)
+    """
+
+    async def main(model: Path) -> None:
+        queue = AdmissionQueue(engine_on(model, slots=8))
+        try:
+            answers = (queue.generate(ask(f"question {number}")) for number in range(8))
+            errors = await asyncio.gather(*answers, return_exceptions=True)
+            assert all(isinstance(error, EngineCrashed) for error in errors)
+            assert len({getattr(error, "request", None) for error in errors}) == 8
+            assert (await queue.generate(ask("once more"))).text == "yes"
+        finally:
+            await queue.close()
+
+    with planted(monkeypatch, tmp_path, body) as model:
+        asyncio.run(main(model))
+
+
+def test_a_model_that_ends_its_process_three_times_in_a_row_is_refused_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lives = tmp_path / "lives"
+    body = f"""
+    open({str(lives)!r}, "a").write("x")
+    ready(); connection(); os._exit(9)
+    """
+
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        for kind in (EngineCrashed, EngineCrashed, ModelUnavailable, ModelUnavailable):
+            with pytest.raises(EngineError) as caught:
+                await engine.generate(ask("Hello"))
+            assert type(caught.value) is kind
+        assert model.name in str(caught.value)
+        assert "3 times in a row" in str(caught.value)
+        assert not caught.value.retryable
+        assert lives.read_text() == "xxx"  # the fourth was refused without a process
+
+        changed(model)
+        with pytest.raises(ModelUnavailable):  # tried again, since it may be mended; it is not
+            await engine.generate(ask("Hello"))
+        assert lives.read_text() == "xxxx"
+        monkeypatch.setattr(supervisor, "_REST", 0.0)
+        await engine.close()
+
+    with planted(monkeypatch, tmp_path, body) as model:
+        asyncio.run(main(model))
+
+
+def test_crashes_between_answers_are_never_in_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        for _ in range(5):
+            assert (await engine.generate(ask("Hello"))).text == "yes"
+            with pytest.raises(EngineCrashed):
+                await engine.generate(ask("Hello"))
+        await engine.close()
+
+    with planted(monkeypatch, tmp_path, "ready(); beats(); answer(connection()); connection(); os._exit(9)") as model:
+        asyncio.run(main(model))
+
+
+def test_a_refused_model_is_tried_again_after_a_while(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(supervisor, "_REST", 0.0)
+    lives = tmp_path / "lives"
+
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        for _ in range(2):
+            with pytest.raises(ModelUnavailable, match="damaged"):
+                await engine.start()
+        assert lives.read_text() == "xx"
+        await engine.close()
+
+    with planted(
+        monkeypatch, tmp_path, f"open({str(lives)!r}, 'a').write('x'); say(failed='no'); os._exit(1)"
+    ) as model:
+        asyncio.run(main(model))
+
+
+@pytest.mark.parametrize("line", [b"<html>\n", b"[1]\n", b"x" * 20_000_000], ids=["no JSON", "no object", "endless"])
+def test_an_answer_that_is_rubbish_is_an_error_and_ends_the_child(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: bytes
+) -> None:
+    answer = f"{line[:1]!r} * {len(line)}" if len(line) > 100 else repr(line)
+
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        await engine.start()
+        pid = (await engine.process()).pid
+        with pytest.raises(EngineUnavailable, match="no answer"):
+            await engine.generate(ask("Hello"))
+        assert (await engine.process()).pid != pid
+        await engine.close()
+
+    with planted(monkeypatch, tmp_path, f"ready(); beats(); connection().sendall({answer}); time.sleep(60)") as model:
+        asyncio.run(main(model))
+
+
+def test_closing_waits_for_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    body = """
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP): signal.signal(number, signal.SIG_IGN)
+    if settings["slots"] == 2: ready(); beats(); connection()
+    time.sleep(600)
+    """
+
+    async def main(model: Path, slots: int) -> None:
+        engine = engine_on(model, slots=slots)
+        asked = asyncio.create_task(engine.generate(ask("Hello")))
+        if slots == 2:
+            await engine.start()
+        else:
+            await asyncio.sleep(0)
+        await engine.close(grace=5)
+        with pytest.raises(EngineUnavailable, match="closed"):
+            await asked
+        with pytest.raises(EngineUnavailable, match="closed"):
+            await engine.start()
+
+    with planted(monkeypatch, tmp_path, body) as model:
+        for slots in (1, 2):
+            asyncio.run(main(model, slots))
+
+
+def test_a_deadline_holds_while_the_model_loads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Hurried:
+        def now(self) -> float:
+            return 0.9
+
+    async def main(model: Path) -> None:
+        engine = engine_on(model, clock=Hurried())
+        with pytest.raises(EngineTimeout):
+            await engine.generate(ask("Hello", deadline=1.0))
+        await engine.close()
+
+    with planted(monkeypatch, tmp_path, "time.sleep(600)") as model:
+        asyncio.run(main(model))
+
+
+def test_a_child_may_print_as_much_as_it_likes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    body = """
+    os.write(2, b"noise " * 1_000_000)
+    ready(); beats()
+    taken = connection()
+    os.write(2, b"noise " * 1_000_000)
+    answer(taken); connection()
+    """
+
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        assert (await engine.generate(ask("Hello"))).text == "yes"
+        await engine.close()
+
+    with planted(monkeypatch, tmp_path, body) as model:
+        asyncio.run(main(model))
+
+
+def test_a_child_that_cannot_be_started_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def main(model: Path) -> str:
+        engine = engine_on(model)
+        with pytest.raises(EngineError) as caught:
+            await engine.start()
+        await engine.close()
+        return str(caught.value)
+
+    with planted(monkeypatch, tmp_path, "") as model:
+        monkeypatch.setattr("sys.executable", "")
+        assert "sys.executable is empty" in asyncio.run(main(model))
+        monkeypatch.setattr("sys.executable", str(tmp_path / "nowhere"))
+        assert "could not be started" in asyncio.run(main(model))
+
+
+def test_an_engine_that_nobody_holds_ends_its_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def main(model: Path) -> int:
+        engine = engine_on(model)
+        return (await engine.process()).pid
+
+    with planted(monkeypatch, tmp_path, "ready(); beats(); connection()") as model:
+        assert wait_until_gone(asyncio.run(main(model)), 10)
+
+
+def test_a_context_for_which_there_is_no_memory_is_said_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        with pytest.raises(EngineError, match="no memory for 1 context"):
+            await engine.start()
+        await engine.close()
+
+    body = "os.write(2, b'0.01 E llama_context: failed to allocate buffer\\n'); say(failed='RuntimeError'); os._exit(1)"
+    with planted(monkeypatch, tmp_path, body) as model:
+        asyncio.run(main(model))
