@@ -147,12 +147,13 @@ class LlamaProcess:
             how, self.failure = "could not load its model", error
         except Over as over:
             how = str(over)
-        except OSError as error:
-            how = f"could not be started ({error})"
-        finally:
-            how = self._reap(how)
-            self.lost = tuple(sorted(self.under_way))
+        except Exception as error:  # noqa: BLE001 - those who wait are told
+            how = f"could not be started ({type(error).__name__}: {error})"
+        how = self._reap(how)
+        self.lost = tuple(sorted(self.under_way))
+        try:
             self._on_end(self, how)
+        finally:
             self.ended.set_result(how)
             if not self.ready.done():
                 self.ready.set_exception(self.failure or Over(how))

@@ -117,8 +117,12 @@ class LlamaSupervisor:
             process = self._process
             if process is None or process.ended.done():
                 self._check_refusal()
-                process = self._process = self._make(self._has_ended)
-                process.start()
+                process = self._make(self._has_ended)
+                try:
+                    process.start()
+                except RuntimeError as error:  # the system gives no more threads
+                    raise EngineUnavailable(self._engine, f"its process cannot be watched ({error})") from error
+                self._process = process
             return process
 
     def _check_refusal(self) -> None:
