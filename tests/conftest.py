@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,6 +32,40 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user's own engine, model or colour settings decide no test."""
     for name in ("MOOT_ENGINE", "MOOT_MODEL", "NO_COLOR", "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
+
+
+class _Counted(sqlite3.Connection):
+    """A connection that knows whether it was closed."""
+
+    still_open: set[_Counted] = set()
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.still_open.add(self)
+
+    def close(self) -> None:
+        super().close()
+        self.still_open.discard(self)
+
+
+@pytest.fixture(autouse=True)
+def every_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever opens a database closes it before the test ends.
+
+    Python warns of this from 3.13 on, and then in whatever test the collector happens to run.
+    """
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+    before = set(_Counted.still_open)
+
+    def connect_counted(*args: Any, **options: Any) -> sqlite3.Connection:
+        return connect(*args, **{"factory": _Counted} | options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect_counted)
+    yield
+    left = _Counted.still_open - before
+    for connection in left:
+        connection.close()
+    assert not left, f"{len(left)} connection(s) to a database were left open"
 
 
 @pytest.hookimpl(tryfirst=True)

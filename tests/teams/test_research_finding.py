@@ -5,7 +5,8 @@ Checked on the articles of ``examples/corpus`` and on small corpora made here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from moot.teams.research.differences import differences, disputes
 from moot.teams.research.figures import asked_units, figures
 from moot.teams.research.gate import Gate, passes
-from moot.teams.research.index import PassageIndex, build_index
+from moot.teams.research.index import PassageIndex
 from moot.teams.research.ingest import SourceError, read_bytes
 from moot.teams.research.messages import Topic
 from moot.teams.research.question import is_overview, make_query, question_words, split_question
@@ -28,16 +29,26 @@ QUBITS = "How many physical qubits would it take to factor a 2048-bit RSA intege
 
 @pytest.fixture(scope="module")
 def corpus() -> Iterator[PassageIndex]:
-    index = build_index([str(CORPUS)])
-    yield index
-    index.close()
+    with closing(PassageIndex()) as index:
+        index.fill([str(CORPUS)])
+        yield index
 
 
-def _index(*documents: str) -> PassageIndex:
-    index = PassageIndex()
-    for number, text in enumerate(documents):
-        index.add(*read_bytes(f"{number}.md", text.encode()))
-    return index
+Indexed = Callable[..., PassageIndex]
+
+
+@pytest.fixture
+def indexed() -> Iterator[Indexed]:
+    """An index of texts, or of files with their names."""
+    with ExitStack() as made:
+
+        def index_of(*texts: str, **files: str) -> PassageIndex:
+            index = made.enter_context(closing(PassageIndex()))
+            for name, text in ({str(number): text for number, text in enumerate(texts)} | files).items():
+                index.add(*read_bytes(f"{name}.md", text.encode()))
+            return index
+
+        yield index_of
 
 
 def _gate(index: PassageIndex, question: str) -> Gate:
@@ -89,9 +100,9 @@ def test_the_gate_refuses_what_no_source_speaks_of(corpus: PassageIndex, questio
 
 
 @pytest.mark.parametrize("copies", [0, 3, 30])
-def test_the_gate_works_from_one_page_to_many(copies: int) -> None:
+def test_the_gate_works_from_one_page_to_many(indexed: Indexed, copies: int) -> None:
     filler = [f"# Filler {number}\n\nWords about item {number}, of no use to anybody." for number in range(copies)]
-    index = _index("# Pump\n\nThe pump is lubricated with castor oil every 40 hours.", *filler)
+    index = indexed("# Pump\n\nThe pump is lubricated with castor oil every 40 hours.", *filler)
 
     assert _gate(index, "How often is the pump lubricated?").is_open
     assert not _gate(index, "Which colour has the parachute?").is_open
@@ -104,30 +115,31 @@ def test_a_bibliography_is_no_evidence(corpus: PassageIndex) -> None:
     assert not any(note.headings[-1] == "Sources" for note in best)
 
 
-def test_a_changelog_line_ranks_below_the_documentation() -> None:
-    index = PassageIndex()
-    index.add(*read_bytes("changelog.md", b"# Changes\n\nThe default timeout of the server was 30 seconds once."))
-    index.add(*read_bytes("server.md", b"# Server\n\nThe default timeout of the server is 60 seconds."))
+def test_a_changelog_line_ranks_below_the_documentation(indexed: Indexed) -> None:
+    index = indexed(
+        changelog="# Changes\n\nThe default timeout of the server was 30 seconds once.",
+        server="# Server\n\nThe default timeout of the server is 60 seconds.",
+    )
 
     assert _notes(index, "What is the default timeout of the server?")[0].path == "server.md"
 
 
-def test_a_passage_that_two_files_share_is_indexed_once() -> None:
-    index = _index("# A\n\nThe very same words stand here.", "# B\n\nThe very same words stand here.")
+def test_a_passage_that_two_files_share_is_indexed_once(indexed: Indexed) -> None:
+    index = indexed("# A\n\nThe very same words stand here.", "# B\n\nThe very same words stand here.")
 
     assert index.size == 1
     assert [file.passages for file in index.indexed] == [1, 0]
 
 
-def test_index_and_query_agree_on_what_a_word_is() -> None:
-    index = _index("# Settings\n\nSet max_connections for the DNS servers' pools.")
+def test_index_and_query_agree_on_what_a_word_is(indexed: Indexed) -> None:
+    index = indexed("# Settings\n\nSet max_connections for the DNS servers' pools.")
 
     for word in stems("max_connections connections DNS servers pool"):
         assert index.frequency(word) == 1, word
 
 
-def test_words_that_are_operators_of_the_search_language_are_just_words() -> None:
-    index = _index('# Near\n\nThe AND gate is NOT a "NEAR" gate; see title:x OR (y)*.')
+def test_words_that_are_operators_of_the_search_language_are_just_words(indexed: Indexed) -> None:
+    index = indexed('# Near\n\nThe AND gate is NOT a "NEAR" gate; see title:x OR (y)*.')
 
     assert _notes(index, 'Is "AND" NEAR(gate NOT title: OR * ^ - a gate?')
 
@@ -135,8 +147,8 @@ def test_words_that_are_operators_of_the_search_language_are_just_words() -> Non
 def test_nothing_to_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "empty.md").touch()
 
-    with pytest.raises(SourceError, match=r"nothing to read.*empty\.md: empty"):
-        build_index([str(tmp_path)])
+    with closing(PassageIndex()) as index, pytest.raises(SourceError, match=r"nothing to read.*empty\.md: empty"):
+        index.fill([str(tmp_path)])
 
 
 @pytest.mark.parametrize(
@@ -187,8 +199,8 @@ def test_other_questions_of_the_corpus_raise_no_false_alarm(corpus: PassageIndex
     assert [set(item.values) for item in found if set(item.values) != {"10,000 years", "2.5 days"}] == []
 
 
-def test_figures_that_agree_or_count_other_things_do_not_differ() -> None:
-    index = _index(
+def test_figures_that_agree_or_count_other_things_do_not_differ(indexed: Indexed) -> None:
+    index = indexed(
         "# One\n\nThe bridge over the Elbe is 120 metres long and has 4 lanes.",
         "# Two\n\nThe bridge over the Elbe is 120 metres long, and 900 metres of road lead to it.",
         "# Three\n\nThe ferry over the Elbe has 12 lanes for 80 cars.",
@@ -198,8 +210,8 @@ def test_figures_that_agree_or_count_other_things_do_not_differ() -> None:
     assert differences(query, rank_sentences(query, hits)) == []
 
 
-def test_two_defaults_for_one_setting_differ() -> None:
-    index = _index(
+def test_two_defaults_for_one_setting_differ(indexed: Indexed) -> None:
+    index = indexed(
         "# Manual\n\nThe default idle timeout is 30 seconds.",
         "# Guide\n\nUnless it is changed, the default idle timeout is 2 minutes.",
     )
@@ -210,8 +222,8 @@ def test_two_defaults_for_one_setting_differ() -> None:
     assert set(found.values) == {"30 seconds", "2 minutes"}
 
 
-def test_a_source_that_denies_what_another_affirms_differs() -> None:
-    index = _index(
+def test_a_source_that_denies_what_another_affirms_differs(indexed: Indexed) -> None:
+    index = indexed(
         "# Manual\n\nThe relief valve opens when the boiler overheats.",
         "# Errata\n\nThe relief valve does not open when the boiler overheats.",
     )

@@ -19,7 +19,7 @@ from moot.teams.research.ingest import SourceError, read_sources
 from moot.teams.research.stems import stems
 from moot.teams.research.values import Document, IndexedFile, Passage, SkippedFile
 
-__all__ = ["Hit", "PassageIndex", "build_index"]
+__all__ = ["Hit", "PassageIndex"]
 
 _SCHEMA = """
 CREATE TABLE passage (key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, packed BLOB NOT NULL);
@@ -40,26 +40,47 @@ class Hit(NamedTuple):
 
 
 class PassageIndex:
-    """Passages of all sources. Built once, then only read; reads may come from any thread."""
+    """Passages of all sources. Filled once, then only read; reads may come from any thread.
+
+    Its database is open from the start, and whoever makes an index closes it. After that every call ends with
+    `sqlite3.ProgrammingError`, also one that still fills it in another thread.
+    """
 
     def __init__(self, path: str = ":memory:") -> None:
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._lock = threading.Lock()
-        self._connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _SCHEMA)
+        try:
+            self._connection.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _SCHEMA)
+        except BaseException:  # an SQLite without full-text search
+            self._connection.close()
+            raise
         self._frequencies: dict[str, int] = {}
         self.size = 0
         self.indexed: list[IndexedFile] = []
         self.skipped: list[SkippedFile] = []
 
+    def fill(self, sources: Iterable[str]) -> None:
+        """Read the sources into it.
+
+        Raises:
+            SourceError: there is nothing to read.
+        """
+        for item in read_sources(sources):
+            if isinstance(item, SkippedFile):
+                self.skipped.append(item)
+            else:
+                self.add(*item)
+        if not self.size:
+            reasons = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in self.skipped[:3])
+            raise SourceError(f"nothing to read in the sources ({reasons or 'no files'})")
+
     def add(self, document: Document, remark: str = "") -> None:
         """Add a document's passages; a passage whose text is known already is left out."""
-        words = 0
-        kept = 0
+        words = sum(len(passage.text.split()) for passage in document.passages)
+        rows = [(passage, _columns(passage)) for passage in document.passages]  # slow, so before others have to wait
         with self._lock:
             self._connection.execute("BEGIN")
-            for passage in document.passages:
-                words += len(passage.text.split())
-                kept += self._insert(passage)
+            kept = sum(self._insert(passage, columns) for passage, columns in rows)
             if document.kind in ("html", "pdf"):
                 self._connection.execute("INSERT OR REPLACE INTO extract VALUES (?, ?)", (document.path, document.text))
             self._connection.execute("COMMIT")
@@ -68,10 +89,6 @@ class PassageIndex:
         self.indexed.append(
             IndexedFile(path=document.path, kind=document.kind, passages=kept, words=words, remark=remark)
         )
-
-    def skip(self, skipped: SkippedFile) -> None:
-        """Remember a file that was not read."""
-        self.skipped.append(skipped)
 
     def search(self, queries: Iterable[tuple[float, Iterable[str]]], limit: int = 8) -> list[Hit]:
         """The best passages for weighted queries (each a set of stems): ranks fused as sum of weight/(10 + rank)."""
@@ -106,20 +123,14 @@ class PassageIndex:
         with self._lock:
             self._connection.close()
 
-    def _insert(self, passage: Passage) -> int:
+    def _insert(self, passage: Passage, columns: tuple[str, str, str]) -> int:
         cursor = self._connection.execute(
             "INSERT OR IGNORE INTO passage (id, packed) VALUES (?, ?)", (passage.id, msgspec.msgpack.encode(passage))
         )
         if cursor.rowcount != 1:
             return 0
         self._connection.execute(
-            "INSERT INTO word (rowid, title, heading, body) VALUES (?, ?, ?, ?)",
-            (
-                cursor.lastrowid,
-                " ".join(stems(passage.frame.removesuffix(" ".join(passage.headings)))),
-                " ".join(stems(" ".join(passage.headings))),
-                " ".join(stems(passage.text)),
-            ),
+            "INSERT INTO word (rowid, title, heading, body) VALUES (?, ?, ?, ?)", (cursor.lastrowid, *columns)
         )
         return 1
 
@@ -141,18 +152,11 @@ class PassageIndex:
         return msgspec.msgpack.decode(row[0], type=Passage)
 
 
-def build_index(sources: Iterable[str]) -> PassageIndex:
-    """Read the sources into a new index in memory.
-
-    Raises `SourceError` when there is nothing to read.
-    """
-    index = PassageIndex()
-    for item in read_sources(sources):
-        if isinstance(item, SkippedFile):
-            index.skip(item)
-        else:
-            index.add(*item)
-    if not index.size:
-        reasons = "; ".join(f"{skipped.path}: {skipped.reason}" for skipped in index.skipped[:3])
-        raise SourceError(f"nothing to read in the sources ({reasons or 'no files'})")
-    return index
+def _columns(passage: Passage) -> tuple[str, str, str]:
+    """The stems of title, headings and body."""
+    headings = " ".join(passage.headings)
+    return (
+        " ".join(stems(passage.frame.removesuffix(headings))),
+        " ".join(stems(headings)),
+        " ".join(stems(passage.text)),
+    )

@@ -25,7 +25,7 @@ _KEYWORD_WEIGHT = 0.7
 
 
 class Shelf:
-    """Where a researcher and its readers find the index of the present sources."""
+    """Where a researcher and its readers find the index of the present sources; it closes what was put up."""
 
     def __init__(self) -> None:
         self._index: PassageIndex | None = None

@@ -18,7 +18,7 @@ from moot.handlers import handles
 from moot.teams.research.admission import Admission, admit
 from moot.teams.research.assembly import Found, assemble
 from moot.teams.research.extracts import save_extracts
-from moot.teams.research.index import PassageIndex, build_index
+from moot.teams.research.index import PassageIndex
 from moot.teams.research.ingest import SourceError
 from moot.teams.research.messages import (
     Analyse,
@@ -94,7 +94,12 @@ class ResearcherAgent(Agent[Crew]):
             raise SourceError("no sources: name files or folders to read")
         if self._shelf.sources != sources:
             await ctx.progress(None, Progress(agent=self.id, text="reads the sources"))
-            index = await ctx.run_sync(build_index, sources)
+            index = PassageIndex()  # made here and not in the thread, whose result nobody takes after a cancellation
+            try:
+                await ctx.run_sync(index.fill, sources)
+            except BaseException:
+                index.close()
+                raise
             self._shelf.put(index, sources)
             text = f"{len(index.indexed)} files, {index.size} passages, {len(index.skipped)} files skipped"
             await ctx.progress(None, Progress(agent=self.id, text=text))
