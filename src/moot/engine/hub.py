@@ -43,7 +43,8 @@ def _check_reachable(endpoint: str) -> None:
     try:
         with urllib.request.urlopen(request, timeout=_PATIENCE):  # noqa: S310
             return
-    except urllib.error.HTTPError:
-        return  # it answers
+    except urllib.error.HTTPError as answer:
+        answer.close()
+        return
     except OSError as error:
         raise HubUnavailable(f"{endpoint} does not answer") from error

@@ -125,7 +125,11 @@ def _open(url: str, headers: dict[str, str]) -> Any:
         headers = {**headers, "Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
         url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
     request = urllib.request.Request(url, headers={"User-Agent": "moot", **headers})  # noqa: S310 - checked above
-    return urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+    try:
+        return urllib.request.urlopen(request, timeout=_TIMEOUT)  # noqa: S310
+    except urllib.error.HTTPError as refusal:
+        refusal.close()  # it is the answer, with its connection
+        raise
 
 
 def _json_files(body: bytes) -> Iterator[tuple[str, str]]:

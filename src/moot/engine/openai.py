@@ -126,18 +126,22 @@ class OpenAIEngine:
             await self._client.close()
 
     async def _ready(self) -> openai.AsyncOpenAI:
-        if self._is_closed:
-            raise EngineUnavailable(self.name, "it has been closed")
+        self._check_open()
         async with self._probing:
             if self._client is None:
                 client = await asyncio.to_thread(self._new_client)
                 try:
                     await self._probe(client)
+                    self._check_open()  # it may have been closed meanwhile, without this client
                 except BaseException:
                     await client.close()
                     raise
                 self._client = client
         return self._client
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise EngineUnavailable(self.name, "it has been closed")
 
     def _new_client(self) -> openai.AsyncOpenAI:
         import openai
