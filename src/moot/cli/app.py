@@ -179,6 +179,15 @@ def drain(stream: TextIO | None) -> OSError | None:
     try:
         stream.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        forget(stream)
         return error
     return None
+
+
+def forget(stream: TextIO) -> None:
+    """Point a stream to nowhere, so that what is still buffered is no error at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno())
+    finally:
+        os.close(nowhere)

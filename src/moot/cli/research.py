@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from moot.cli.app import forget
+
 if TYPE_CHECKING:
     from moot.cli.kept_run import KeptRun
     from moot.cli.research_screen import Screen
@@ -235,7 +237,7 @@ async def _serve(paths: list[Path], engine: Engine | None, screen: Screen) -> No
         try:
             await serve(team.manager, _stdin_lines(), _write_line)
         except BrokenPipeError:
-            _forget_stdout()
+            forget(sys.stdout)
         except OSError as error:
             raise _BadInputError(f"cannot write the answers: {error.strerror}") from error
 
@@ -290,15 +292,10 @@ def _print(text: str) -> None:
         sys.stdout.buffer.write(text.encode("utf-8", "replace"))
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        _forget_stdout()
+        forget(sys.stdout)
     except OSError as error:
-        _forget_stdout()
+        forget(sys.stdout)
         raise _BadInputError(f"cannot write the report to stdout: {error.strerror}") from error
-
-
-def _forget_stdout() -> None:
-    """Point stdout to nowhere, so that what is still buffered is no error at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _one_line(text: str) -> str:
