@@ -95,10 +95,14 @@ class AgentManager(OutsideCalls):
             raise RuntimeError("this manager was started before, and a manager runs once; make a new one")
         clock = self._clock if self._clock is not None else LoopClock(asyncio.get_running_loop())
         kept = await self._backend.open(self._give_up)
-        if kept is not None:
-            self._ids.begin_run(kept[1].run)
-        stores = Stores(self.dead_letters, self.shared_state, kept)
-        system = System(clock, self._ids, self.directory, stores, self._options)
+        try:
+            if kept is not None:
+                self._ids.begin_run(kept[1].run)
+            stores = Stores(self.dead_letters, self.shared_state, kept)
+            system = System(clock, self._ids, self.directory, stores, self._options)
+        except BaseException:
+            await self._backend.close()
+            raise
         system.supervisor.given_up = self._give_up
         system.engine = self._engine
         system.worker.observer = self._observer
@@ -239,14 +243,22 @@ class AgentManager(OutsideCalls):
             self._begin_to_stop(self._system, drain=False, timeout=10.0)
 
     async def _stop(self, system: System, *, drain: bool, timeout: float) -> None:
-        await system.close(drain=drain, timeout=timeout)
-        if self._owns_engine and self._engine is not None:
-            await self._engine.close()
         try:
-            await self._backend.close()
-        except BackendFailed:
-            if self._failure is None:
-                raise
+            await system.close(drain=drain, timeout=timeout)
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Close what it has opened: the engine that was named, and the backend, whatever becomes of the engine."""
+        try:
+            if self._owns_engine and self._engine is not None:
+                await self._engine.close()
+        finally:
+            try:
+                await self._backend.close()
+            except BackendFailed:
+                if self._failure is None:
+                    raise
 
     async def _add(self, cell: Cell) -> str:
         if self._system is None:

@@ -93,9 +93,9 @@ class System:
         runners = self.worker.open(loop, options["ready"] if "ready" in options else deque())
         self._turn_waits = runners.suspending
         self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, options.get("deadlocks", "break"))
-        self.liveness = Liveness(loop, clock, directory.cells, runners, options.get("watchdog", 1.0))
-
         self.durability: Durability | None = self._keep(*stores.kept) if stores.kept is not None else None
+        # The last, because it begins a thread: what was kept may be unreadable.
+        self.liveness = Liveness(loop, clock, directory.cells, runners, options.get("watchdog", 1.0))
         self._wire()
 
     def _keep(self, journal: Journal, kept: Kept) -> Durability:

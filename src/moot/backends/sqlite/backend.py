@@ -94,6 +94,9 @@ class SqliteBackend:
             self._journal = SqliteJournal(self._writer, owner, numbers, failed)
             self.shared_state.attach(self._journal, kept)
         except BaseException as error:
+            if self._writer is not None:
+                self._writer.close()  # at once: it has been given nothing
+                self._writer = None
             self._let_go()
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
                 raise BackendDamaged(str(self.path), f"SQLite says {error}") from error

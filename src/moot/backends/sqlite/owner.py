@@ -42,6 +42,7 @@ class Owner:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        about = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         self._file = os.open(_sidecar(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
@@ -58,7 +59,6 @@ class Owner:
         numbers = (_NUMBER.unpack_from(self._map, _BEGIN + 8 * slot)[0] for slot in range(_SLOTS))
         self.interrupted: list[int] = [number for number in numbers if number]
         self._free = list(range(_SLOTS - 1, -1, -1))
-        about = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         self._map[:_TEXT] = about[: _TEXT - 1].ljust(_TEXT)
 
     def check(self, batch: int) -> None:
