@@ -1,4 +1,4 @@
-"""The gate's steps: format, lint, types, import contracts, package, start-up, tests.
+"""The gate's steps: format, lint, types, import contracts, package, start-up, tests on each Python.
 
 Called by scripts/test inside the environment that it set up. Each step says its seconds when it ends; the first red one
 ends the run with its name. The tests come last, and their closing line is the last thing printed. Each step has a
@@ -20,8 +20,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pythons
 from gate_stacks import print_stacks
-from gate_tests import closing, side_by_side
+from gate_tests import Pytest, closing, side_by_side
 from gate_watch import ROOT, Overdue, call, command, end_all, limit, output_of, patience, start, take_charge
 
 BIN = Path(sys.executable).parent
@@ -128,27 +129,29 @@ MANY_RUNS = [
 ]
 """Tests that run the same lines very often: measuring coverage would make them much slower, and find nothing more."""
 
+
+def all_tests(folder: Path) -> bool:
+    """All tests on this Python, and the quick ones on the others, which fill the core that becomes free first."""
+    many = Pytest(("-q", "--durations=5", *MANY_RUNS))
+    rest = Pytest(("-q", "--durations=5", "--cov", "--cov-report=term", *(f"--ignore={one}" for one in MANY_RUNS)))
+    return side_by_side(many, rest, *pythons.quick_tests(MANY_RUNS))(folder)
+
+
 FAST = [
     Step("commit", 60, commit),
     Step("format", 120, command(BIN / "ruff", "format", "--check", ".")),
     Step("lint", 120, command(BIN / "ruff", "check", "--quiet", ".")),
     Step("types (mypy)", 600, command(BIN / "mypy")),
     Step("import contracts", 300, command(BIN / "lint-imports", quiet=True)),
-    Step("quick tests", 1800, side_by_side(("-q", "-m", "not slow and not model"))),
+    Step("quick tests", 1800, side_by_side(Pytest(("-q", "-m", "not slow and not model")))),
 ]
 FULL = [
     *FAST[:4],
     Step("types (pyright)", 600, command(BIN / "pyright", "--warnings")),
     FAST[4],
     Step("package", 600, build_and_smoke),
-    Step(
-        "tests, and tests of many runs",
-        2700,
-        side_by_side(
-            ("-q", "--durations=5", *MANY_RUNS),
-            ("-q", "--durations=5", "--cov", "--cov-report=term", *(f"--ignore={one}" for one in MANY_RUNS)),
-        ),
-    ),
+    Step("environments of other Pythons", 900, pythons.prepare),
+    Step("tests, tests of many runs, and quick tests on other Pythons", 2700, all_tests),
 ]
 
 
@@ -169,6 +172,8 @@ def run_steps(steps: Sequence[Step]) -> int:
             return 1
         spent.append(f"{step.name} {seconds:.1f} s")
     print("green: " + ", ".join(spent))
+    if pythons.skipped:
+        print(f"skipped {len(pythons.skipped)}: {', '.join(pythons.skipped)}")
     if closing:
         print(closing[-1])
     return 0

@@ -15,9 +15,12 @@ from typing import NamedTuple
 import gate_stacks
 from gate_watch import ROOT, Overdue, patience, reap_orphans, start
 
-__all__ = ["Margins", "closing", "side_by_side"]
+__all__ = ["Margins", "Pytest", "closing", "side_by_side"]
 
 BYTECODE = ROOT / ".venv-tools" / "bytecode"
+
+AT_ONCE = 2
+"""Runs at a time: as many as the cores of the smallest machine that runs the gate."""
 
 closing: list[str] = []
 """The closing lines of the runs so far."""
@@ -37,16 +40,23 @@ class Margins(NamedTuple):
 MARGINS = Margins()
 
 
-def side_by_side(*runs: tuple[str, ...], margins: Margins = MARGINS) -> Callable[[Path], bool]:
-    """A step: runs of pytest at the same time, each with its options; closing lines are kept.
+class Pytest(NamedTuple):
+    """A run of pytest with these options, on this Python."""
+
+    options: tuple[str, ...]
+    python: str | Path = sys.executable
+
+
+def side_by_side(*runs: Pytest, margins: Margins = MARGINS) -> Callable[[Path], bool]:
+    """A step: runs of pytest, two at a time in the order given; closing lines are kept.
 
     The output of the first is passed on as it comes, that of the others after it. A run that is red ends the others.
     """
 
     def run(folder: Path) -> bool:
-        started = [Run(options, folder / str(number), margins) for number, options in enumerate(runs)]
+        started: list[Run] = []
         try:
-            return _follow(started, margins)
+            return _follow(started, [(one, folder / str(number), margins) for number, one in enumerate(runs)])
         except Overdue as overdue:
             if overdue.pid is not None:
                 raise
@@ -58,10 +68,13 @@ def side_by_side(*runs: tuple[str, ...], margins: Margins = MARGINS) -> Callable
     return run
 
 
-def _follow(started: list[Run], margins: Margins) -> bool:
-    """Up to the end of all runs, or of the first that is red; whether all are green."""
-    going = started
-    while going:
+def _follow(started: list[Run], waiting: list[tuple[Pytest, Path, Margins]]) -> bool:
+    """Start what waits as there is room, up to the end of all or of the first that is red; whether all are green."""
+    going: list[Run] = []
+    while going or waiting:
+        while waiting and len(going) < AT_ONCE:
+            going.append(Run(*waiting.pop(0)))
+            started.append(going[-1])
         try:
             going[0].process.wait(0.2)
         except subprocess.TimeoutExpired:
@@ -75,7 +88,7 @@ def _follow(started: list[Run], margins: Margins) -> bool:
             if one in going:
                 break
         if any(one.process.returncode for one in started):
-            _end(going, margins.end)
+            _end(going, started[0].margins.end)
             return False
     return True
 
@@ -98,20 +111,20 @@ class Run:
     the sources: compiling in each takes longer than what many of them test.
     """
 
-    def __init__(self, options: tuple[str, ...], output: Path, margins: Margins) -> None:
+    def __init__(self, pytest: Pytest, output: Path, margins: Margins) -> None:
         told = output.with_suffix(".told")
         told.touch()
         environment = os.environ | {"PYTHONPYCACHEPREFIX": str(BYTECODE), "PYTHONDONTWRITEBYTECODE": ""}
         plugin = ("-p", "scripts.gate_plugin", f"--tell={told}")  # one word: else pytest looks there for its settings
         with output.open("wb") as file:
             self.process = start(
-                *(sys.executable, "-m", "pytest", *plugin, *options), output=file, environment=environment
+                *(pytest.python, "-m", "pytest", *plugin, *pytest.options), output=file, environment=environment
             )
         gate_stacks.answers[self.process.pid] = Path(f"{told}.stacks")
         self.now = "before the first test"
         self._limit = margins.between * patience()
         self._since = time.monotonic()
-        self._margins = margins
+        self.margins = margins
         self._output, self._told = output.open(errors="replace"), told.open()
         self._rest = ""
 
@@ -121,7 +134,7 @@ class Run:
         if lines:
             self.now, own = json.loads(lines.rpartition("\n")[2])
             self._since = time.monotonic()
-            test, between, _ = self._margins
+            test, between, _ = self.margins
             self._limit = own + test * patience() if own else between * patience()
         if self.process.poll() is None and time.monotonic() - self._since > self._limit:
             raise Overdue(self.now, self._limit, self.process.pid)

@@ -10,13 +10,30 @@ cd "$root" || exit 1
 
 say() { printf '%s\n' "$*" >&2; }
 
+# Whether $1 is a Python with what Moot needs of its library: a name on PATH may be a shim of nothing.
+works() {
+    "$1" -c 'import ensurepip, sqlite3, ssl, sys, venv; sys.exit(sys.version_info < (3, 11))' &>/dev/null
+}
+
+# The Python that PYTHON names, where that is set: on PATH, else the newest of pyenv, whose shims work for an active
+# version only. Otherwise the newest on PATH.
 find_python() {
     local candidate
-    for candidate in "${PYTHON:-}" python3.13 python3.12 python3.11 python3 python; do
-        [ -n "$candidate" ] || continue
-        "$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue
-        command -v "$candidate"
-        return 0
+    if [ -n "${PYTHON:-}" ]; then
+        for candidate in "$PYTHON" $(ls -d "${PYENV_ROOT:-${HOME:-}/.pyenv}/versions/"*"/bin/${PYTHON##*/}" 2>/dev/null | sort -rV); do
+            if works "$candidate"; then
+                command -v "$candidate"
+                return 0
+            fi
+        done
+        say "PYTHON=$PYTHON is no Python 3.11 or newer with the venv module that works here; name another, or unset PYTHON."
+        return 1
+    fi
+    for candidate in python3.13 python3.12 python3.11 python3 python; do
+        if works "$candidate"; then
+            command -v "$candidate"
+            return 0
+        fi
     done
     say "Moot needs Python 3.11 or newer with the venv module; none was found on PATH (set PYTHON=/path/to/python3)."
     return 1
@@ -32,10 +49,17 @@ hand_settings_to_uv() {
     export UV_PYTHON_DOWNLOADS=never UV_NO_PROGRESS=1 UV_HTTP_TIMEOUT="${UV_HTTP_TIMEOUT:-180}"
 }
 
+# Whether the environment $1 was made by the Python $2, to its patch level.
+is_made_by() {
+    local version='import sys; print(sys.version)'
+    [ "$("$1/bin/python" -c "$version" 2>/dev/null)" = "$("$2" -c "$version")" ]
+}
+
+# tools_ready PYTHON: the pinned uv in .venv-tools, whatever Python that has.
 tools_ready() {
-    local python
-    python=$(find_python) || return 1
-    if [ "$(.venv-tools/bin/uv --version 2>/dev/null | cut -d' ' -f2)" != "$UV_VERSION" ]; then
+    local python=$1 uv
+    uv=$(.venv-tools/bin/uv --version 2>/dev/null | cut -d' ' -f2)
+    if [ "$uv" != "$UV_VERSION" ] || ! .venv-tools/bin/python -c '' 2>/dev/null; then
         "$python" -m venv --clear .venv-tools || return 1
         .venv-tools/bin/pip install --quiet --disable-pip-version-check "uv==$UV_VERSION" || return 1
     fi
@@ -43,12 +67,15 @@ tools_ready() {
 }
 
 # set_up EXTRA_OR_GROUP_FLAGS...: creates .venv with what uv.lock says, for the flags given. What else is
-# in it stays, so that the demo does not take the gate's tools away.
+# in it stays, so that the demo does not take the gate's tools away. If PYTHON is set, .venv is of that Python:
+# one of another is made anew.
 set_up() {
     local python
     python=$(find_python) || return 1
-    tools_ready || return 1
-    .venv/bin/python -c '' 2>/dev/null || "$python" -m venv --clear .venv || return 1
+    tools_ready "$python" || return 1
+    if ! .venv/bin/python -c '' 2>/dev/null || { [ -n "${PYTHON:-}" ] && ! is_made_by .venv "$python"; }; then
+        "$python" -m venv --clear .venv || return 1
+    fi
     if [ -n "${UV_DEFAULT_INDEX:-}" ]; then
         # The lock file names files on pypi.org; another index serves the same files, held to the same hashes.
         .venv-tools/bin/uv export --quiet --frozen --no-emit-project "$@" --output-file .venv-tools/locked.txt >/dev/null &&

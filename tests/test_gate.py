@@ -21,7 +21,7 @@ import sys
 sys.path.insert(0, "scripts")
 import gate_stacks
 from gate import Step, run_steps
-from gate_tests import Margins, side_by_side
+from gate_tests import Margins, Pytest, side_by_side
 from gate_watch import command
 """
 
@@ -58,12 +58,12 @@ def gate(*lines: str, patience: str = "1") -> subprocess.CompletedProcess[str]:
     )
 
 
-def plant(folder: Path, body: str, name: str = "test_planted.py") -> str:
-    """Write a test file; the tuple of options, as text, with which pytest runs it."""
+def plant(folder: Path, body: str, *more: str, name: str = "test_planted.py") -> str:
+    """Write a test file; the words that run it in pytest, with ``more`` options."""
     (folder / name).write_text(f"{HOLD}\n{body}\n")
     (folder / "pytest.ini").write_text("[pytest]\n")
     options = ("-q", "-ra", "-p", "pytest_timeout", "-c", str(folder / "pytest.ini"), "--rootdir", str(folder))
-    return repr((*options, "-p", "no:cacheprovider", str(folder / name)))
+    return f"Pytest({(*options, *more, '-p', 'no:cacheprovider', str(folder / name))!r})"
 
 
 def last(done: subprocess.CompletedProcess[str]) -> str:
@@ -104,13 +104,12 @@ def test_a_test_that_holds_the_interpreters_lock_is_ended_and_named_with_its_sta
 
 @pytest.mark.parametrize("tools", ["[['sleep', '1000']]", "[['no-such-tool']]"])
 def test_the_stacks_do_not_depend_on_the_tools_that_dump_them(tmp_path: Path, tools: str) -> None:
-    planted = plant(tmp_path, "def test_hangs():\n    hold_the_lock()")
+    planted = plant(tmp_path, "def test_hangs():\n    hold_the_lock()", "--timeout=0.5")
 
     done = gate(
         f"gate_stacks.PYTHON_TOOLS = gate_stacks.NATIVE_TOOLS = {tools}",
         "gate_stacks.TOOL_LIMIT = 0.2",
-        f"planted = (*{planted}, '--timeout=0.5')",
-        "sys.exit(run_steps([Step('planted', 40, side_by_side(planted, margins=Margins(test=0.5)))]))",
+        f"sys.exit(run_steps([Step('planted', 40, side_by_side({planted}, margins=Margins(test=0.5)))]))",
     )
 
     assert done.returncode == 1, done.stdout + done.stderr
@@ -167,9 +166,22 @@ def test_a_green_gate_names_the_seconds_of_each_step_and_ends_with_pytests_closi
     assert "-- planted: green, " in done.stdout
 
 
+def test_runs_beyond_two_wait_for_a_place_and_are_heard_in_their_order(tmp_path: Path) -> None:
+    runs = [plant(tmp_path, f"def test_{name}():\n    pass", name=f"test_{name}.py") for name in ("a", "b", "c")]
+
+    done = gate(f"sys.exit(run_steps([Step('planted', 40, side_by_side({', '.join(runs)}))]))")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("1 passed in") == 4  # three runs, and the closing line
+    planted = plant(tmp_path, "def test_bad():\n    raise AssertionError")
+    done = gate(f"sys.exit(run_steps([Step('planted', 40, side_by_side({runs[0]}, {runs[1]}, {planted}))]))")
+    assert done.returncode == 1
+    assert "test_planted.py::test_bad" in done.stdout
+
+
 def test_the_settings_of_this_project_hold_in_its_runs() -> None:
     done = gate(
-        "markers = ('--markers', '-p', 'pytest_timeout')",
+        "markers = Pytest(('--markers', '-p', 'pytest_timeout'))",
         "sys.exit(run_steps([Step('markers', 1000, side_by_side(markers))]))",
     )
 
@@ -178,13 +190,13 @@ def test_the_settings_of_this_project_hold_in_its_runs() -> None:
 
 
 def test_a_red_run_is_named_and_ends_the_run_beside_it(tmp_path: Path) -> None:
-    slow = plant(tmp_path, "def test_waits():\n    leave_a_process()\n    hold_the_lock()", "test_slow.py")
+    slow = plant(tmp_path, "def test_waits():\n    leave_a_process()\n    hold_the_lock()", name="test_slow.py")
     bad = plant(
         tmp_path,
         "def test_bad():\n"
         "    while not pathlib.Path(__file__).with_name('pid').exists(): pass\n"
         "    raise AssertionError",
-        "test_bad.py",
+        name="test_bad.py",
     )
 
     done = gate(f"sys.exit(run_steps([Step('planted', 1000, side_by_side({slow}, {bad}))]))")

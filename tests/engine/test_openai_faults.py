@@ -219,16 +219,6 @@ def test_a_kept_connection_that_the_server_closes_costs_no_request_and_is_tried_
             self.end_headers()
             self.wfile.write(text.encode())
 
-
-def test_an_engine_that_is_closed_while_it_looks_at_its_server_keeps_no_connection() -> None:
-    asked, go_on = threading.Event(), threading.Event()
-
-    class Slow(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.set()
-            go_on.wait()
-            self.send_error(404)
-
         def log_message(self, *_: object) -> None:
             """Keep the terminal quiet."""
 
@@ -244,6 +234,19 @@ def test_an_engine_that_is_closed_while_it_looks_at_its_server_keeps_no_connecti
     with http_server(Closing) as url:
         assert asyncio.run(main(url)) == ("yes" if expected == "answered" else "lost")
     assert left == [0]
+
+
+def test_an_engine_that_is_closed_while_it_looks_at_its_server_keeps_no_connection() -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            go_on.wait()
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            """Keep the terminal quiet."""
 
     async def closed_early(url: str) -> None:
         engine = OpenAIEngine("m", f"{url}/v1")
