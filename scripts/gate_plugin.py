@@ -24,7 +24,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to tell."""
+    """Begin to tell. Ctrl-C has its meaning for the tests also where a shell has started the gate in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     file = config.getoption("--tell")
     if file is not None:
         config.pluginmanager.register(Teller(file))
