@@ -174,8 +174,7 @@ def run_steps(steps: Sequence[Step]) -> int:
     print("green: " + ", ".join(spent))
     if pythons.skipped:
         print(f"skipped {len(pythons.skipped)}: {', '.join(pythons.skipped)}")
-    if closing:
-        print(closing[-1])
+    print("\n".join(closing))
     return 0
 
 
