@@ -172,7 +172,7 @@ def test_runs_beyond_two_wait_for_a_place_and_are_heard_in_their_order(tmp_path:
     done = gate(f"sys.exit(run_steps([Step('planted', 40, side_by_side({', '.join(runs)}))]))")
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("1 passed in") == 4  # three runs, and the closing line
+    assert done.stdout.count("1 passed in") == 6  # each run, and each closing line again at the end
     planted = plant(tmp_path, "def test_bad():\n    raise AssertionError")
     done = gate(f"sys.exit(run_steps([Step('planted', 40, side_by_side({runs[0]}, {runs[1]}, {planted}))]))")
     assert done.returncode == 1
