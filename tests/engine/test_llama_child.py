@@ -18,6 +18,7 @@ from moot.engine.base import Completion
 from moot.engine.errors import EngineCrashed, EngineError
 from moot.engine.local import LocalEngine, ProcessPolicy
 from moot.engine.queue import AdmissionQueue
+from moot.engine.slots import Slots
 
 from .conftest import ask, local_engine
 from .processes import command_line, open_files, program, said, told_by_proc, wait_until_gone, working_folder
@@ -104,6 +105,38 @@ def test_a_child_that_is_killed_while_nobody_asks_is_replaced_without_a_word(tin
     asyncio.run(main())
 
 
+def test_crashes_with_any_answer_between_are_not_in_a_row(tiny_model: Path) -> None:
+    async def main() -> None:
+        async with local_engine(tiny_model, context_size=256) as engine:
+            for _ in range(4):
+                assert await engine.count_tokens(ask("Hello").messages)
+                os.kill(await started(engine), signal.SIGKILL)
+
+    asyncio.run(main())
+
+
+def test_what_was_cancelled_while_it_waited_in_the_child_is_not_begun(tiny_model: Path) -> None:
+    async def main() -> None:
+        async with local_engine(tiny_model) as engine:
+            await engine.start()
+            first = asyncio.create_task(engine.generate(ask(STORY, max_tokens=60)))
+            async with asyncio.timeout(60):
+                while not (await engine.metrics())["requests_processing"]:
+                    pass
+            before = await engine.metrics()
+            engine._inside = Slots(100)  # so that they wait there, and not here
+            late = [asyncio.create_task(engine.generate(ask(f"{number} cat " * 300))) for number in range(10)]
+            await engine.count_tokens(ask("x").messages)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(first, *late, return_exceptions=True)
+            assert (await engine.generate(ask("Hello", max_tokens=2))).text
+            after = await engine.metrics()
+            assert after["prompt_tokens_total"] - before["prompt_tokens_total"] < 100
+
+    asyncio.run(main())
+
+
 def test_a_child_that_is_stopped_in_an_answer_is_replaced(tiny_model: Path) -> None:
     async def main() -> None:
         engine = LocalEngine(tiny_model, threads=1, context_size=512, process=ProcessPolicy(silence=3))
@@ -126,6 +159,16 @@ def test_no_child_outlives_a_parent_that_is_killed(tiny_model: Path, phase: str)
     with program(PARENT, str(tiny_model), phase) as parent:
         child = int(said(parent))
         assert "llama/child" in command_line(child)
+        parent.kill()
+        parent.wait()
+
+        assert wait_until_gone(child, 2)
+
+
+def test_a_child_that_does_not_read_its_input_ends_with_its_parent_all_the_same(tiny_model: Path) -> None:
+    with program(PARENT, str(tiny_model), "answering") as parent:
+        child = int(said(parent))
+        os.kill(child, signal.SIGSTOP)  # as deaf as while llama.cpp holds the interpreter's lock
         parent.kill()
         parent.wait()
 
@@ -311,6 +354,9 @@ def test_what_a_slot_has_read_can_be_written_and_given_to_another_process(tiny_m
         async with local_engine(tiny_model) as engine:
             with pytest.raises(EngineError, match="slot_folder"):
                 await engine.save_slot(0, "x")
+            for slot in (-1, 1, 99):
+                with pytest.raises(EngineError, match="it has no slot"):
+                    await engine.save_slot(slot, "x")
 
     asyncio.run(main())
 

@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
+import signal
+import threading
+import warnings
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from moot.engine.errors import EngineCrashed, EngineError, EngineTimeout, EngineUnavailable, ModelUnavailable
+from moot.engine.errors import (
+    EngineCrashed,
+    EngineError,
+    EngineRejected,
+    EngineTimeout,
+    EngineUnavailable,
+    ModelUnavailable,
+)
 from moot.engine.llama import supervisor
+from moot.engine.local import LocalEngine
 from moot.engine.queue import AdmissionQueue
 
 from .conftest import ask
@@ -194,7 +210,7 @@ def test_a_refused_model_is_tried_again_after_a_while(monkeypatch: pytest.Monkey
         await engine.close()
 
     with planted(
-        monkeypatch, tmp_path, f"open({str(lives)!r}, 'a').write('x'); say(failed='no'); os._exit(1)"
+        monkeypatch, tmp_path, f"open({str(lives)!r}, 'a').write('x'); say(failed='no', is_model=True); os._exit(1)"
     ) as model:
         asyncio.run(main(model))
 
@@ -307,6 +323,183 @@ def test_a_context_for_which_there_is_no_memory_is_said_so(monkeypatch: pytest.M
             await engine.start()
         await engine.close()
 
-    body = "os.write(2, b'0.01 E llama_context: failed to allocate buffer\\n'); say(failed='RuntimeError'); os._exit(1)"
+    body = "os.write(2, b'0.01 E init: failed to allocate buffer\\n'); say(failed='no', is_model=True); os._exit(1)"
     with planted(monkeypatch, tmp_path, body) as model:
         asyncio.run(main(model))
+
+
+def test_closing_does_not_wait_for_the_threads_of_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        await engine.start()
+        release = threading.Event()
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        stuck = loop.run_in_executor(None, release.wait)
+        async with asyncio.timeout(5):
+            await engine.close()
+        release.set()
+        await stuck
+
+    with planted(monkeypatch, tmp_path, "ready(); beats(); connection()") as model:
+        asyncio.run(main(model))
+
+
+def test_a_process_forked_in_a_request_neither_hides_a_crash_nor_keeps_a_request_alive(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    body = f"""
+    ready(); beats()
+    taken = connection()
+    taken.sendall({BEGUN!r})
+    assert taken.recv(1) == b""
+    taken = connection()
+    taken.sendall({BEGUN!r})
+    connection()
+    os._exit(3)
+    """
+
+    async def main(model: Path) -> None:
+        engine = engine_on(model, slots=2)
+        cancelled = engine.stream(ask("Hello"))
+        await anext(cancelled)
+        with forked():
+            await cancelled.aclose()
+            lost = engine.stream(ask("Hello"))
+            await anext(lost)
+            with forked():
+                last = asyncio.create_task(engine.count_tokens(()))
+                with pytest.raises(EngineCrashed, match="exit code 3"):
+                    await anext(lost)
+                with pytest.raises(EngineCrashed):
+                    await last
+        await engine.close()
+
+    with planted(monkeypatch, tmp_path, body) as model:
+        asyncio.run(main(model))
+
+
+@contextmanager
+def forked() -> Iterator[None]:
+    """A fork of this process that holds what it has inherited, as a worker pool would."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads is forked is the point
+        pid = os.fork()
+    if not pid:
+        while True:
+            signal.pause()
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize(
+    "line", ["\\xff\\n", '{"error": "x"}\\n', '{"error": {"code": "x"}}\\n', '{"choices": 5}\\n', '{"usage": 1}\\n']
+)
+def test_an_answer_of_wrong_types_ends_the_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str) -> None:
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        with pytest.raises(EngineCrashed, match="sent what is no answer"):
+            await engine.generate(ask("Hello"))
+        await engine.close()
+
+    with planted(monkeypatch, tmp_path, f"ready(); beats(); connection().sendall(b'{line}'); time.sleep(60)") as model:
+        asyncio.run(main(model))
+
+
+def test_what_fails_in_this_process_is_no_crash_of_the_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        with monkeypatch.context() as patch:
+            patch.setattr("subprocess.Popen", none_left)
+            for _ in range(4):  # more than the crashes that a model may have
+                with pytest.raises(EngineUnavailable, match="Too many open files") as caught:
+                    await engine.start()
+                assert not isinstance(caught.value, EngineCrashed)
+        await engine.start()
+        with monkeypatch.context() as patch:
+            patch.setattr("socket.socketpair", none_left)
+            with pytest.raises(EngineUnavailable, match="Too many open files"):
+                await engine.generate(ask("Hello"))
+        await engine.close()
+
+    def none_left(*_: object, **__: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    with planted(monkeypatch, tmp_path, "ready(); beats(); connection()") as model:
+        asyncio.run(main(model))
+
+
+def test_a_thread_that_cannot_start_is_an_error_and_no_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", none_left)
+            with pytest.raises(EngineUnavailable, match="can't start new thread"):
+                await engine.start()
+        await engine.start()
+        await engine.close()
+
+    with planted(monkeypatch, tmp_path, "ready(); beats(); connection()") as model:
+        asyncio.run(main(model))
+
+
+def test_a_library_that_cannot_be_imported_is_no_fault_of_the_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def main(model: Path) -> None:
+        engine = engine_on(model)
+        with pytest.raises(EngineError, match="ModuleNotFoundError: No module named 'needed'") as caught:
+            await engine.start()
+        assert not isinstance(caught.value, ModelUnavailable)
+        await engine.close()
+
+    body = """say(failed="ModuleNotFoundError: No module named 'needed'"); os._exit(1)"""
+    with planted(monkeypatch, tmp_path, body) as model:
+        asyncio.run(main(model))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"slots": 0}, {"slots": True}, {"slots": "2"}, {"context_size": 100.0}, {"threads": 0}, {"threads": -1}],
+    ids=str,
+)
+def test_a_setting_that_is_no_number_is_refused_at_once(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be a whole number above 0"):
+        LocalEngine(tmp_path / "model.gguf", **options)
+
+
+def deep(levels: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(levels):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"schema": deep(3000)},
+        {"schema": {"enum": {1, 2}}},
+        {"schema": {"type": "array", "items": {"type": "string"}, "minItems": 10**9}},
+        {"schema": {"type": "string", "minLength": 10**6}},
+        {"logprobs": 200_000},
+    ],
+    ids=["deep", "a set", "many items", "long", "logprobs"],
+)
+def test_a_request_that_no_engine_should_get_is_refused(tmp_path: Path, options: dict[str, Any]) -> None:
+    model = tmp_path / "model.gguf"
+    model.write_bytes(b"GGUF")
+
+    async def main() -> None:
+        engine = engine_on(model)
+        with pytest.raises(EngineRejected):
+            await engine.generate(ask("Hello", **options))
+        await engine.close()
+
+    asyncio.run(main())

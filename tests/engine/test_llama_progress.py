@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from moot.engine.errors import EngineCrashed, EngineRejected
 from moot.engine.llama import ear, process
-from moot.engine.llama.child import Beats
+from moot.engine.llama.child import Beats, Child
 from moot.engine.local import ProcessPolicy
 
 from .conftest import ask
@@ -84,6 +85,30 @@ def test_a_child_that_was_suspended_has_not_been_quiet(hands: Hands) -> None:
     hands.time += 3600
 
     assert 3 <= beats.beat(1.0)["quiet"] <= 6
+
+
+def test_a_child_notes_what_llama_cpp_gives_it_and_waits_for_no_slow_reader(hands: Hands) -> None:
+    class Llama:
+        """As llama.cpp's server: each chunk takes 5 s, and its callback says whether to stop."""
+
+        def handle_chat_completions(self, _: bytes, on_chunk: Callable[[bytes], bool]) -> None:
+            for chunk in (b'{"prompt_progress":{}}', b'{"choices":[]}'):
+                hands.time += 5
+                seen.append(quiet(child._beats))
+                assert not on_chunk(chunk)
+                seen.append(quiet(child._beats))
+
+    seen: list[float] = []
+    child = Child({"slots": 1, "context_size": 64, "beat": 1.0, "address": ""})
+    child._beats = Beats(hands)
+    child._server = Llama()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        child._complete({}, theirs)
+        assert ours.recv(1000) == b'{"choices":[]}\n'
+
+    assert seen == [5, 0, 5, 0]
+    assert quiet(child._beats) == 0
 
 
 def test_a_parent_that_was_suspended_does_not_blame_its_child(monkeypatch: pytest.MonkeyPatch, hands: Hands) -> None:

@@ -18,7 +18,7 @@ from .processes import program, said, wait_until_gone
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 
 USER = """
-import asyncio, sys
+import asyncio, gc, sys
 from moot.engine.base import ChatMessage, EngineRequest, SamplingParams
 from moot.engine.errors import EngineError
 from moot.engine.local import LocalEngine, ProcessPolicy
@@ -34,7 +34,12 @@ async def main():
                 print((await engine.process()).pid, bool(answer.text), flush=True)
             elif line == "close\\n":
                 await engine.close()
+                await engine.close()
                 print("closed", flush=True)
+            elif line == "drop\\n":
+                engine = LocalEngine(sys.argv[1], threads=1, context_size=256, process=ProcessPolicy(silence=3))
+                gc.collect()
+                print("dropped", flush=True)
         except EngineError as error:
             print(type(error).__name__, flush=True)
 
@@ -93,6 +98,32 @@ def test_the_child_is_one_goes_on_without_who_started_it_and_ends_with_the_last(
     assert third.ask() == child
     third.kill()
     assert wait_until_gone(child, 2)
+
+
+def test_the_child_goes_on_when_who_started_it_closes_twice_forgets_it_and_ends(users: list[User]) -> None:
+    starter, second, _ = users
+    child = starter.ask()
+    assert second.ask() == child
+
+    for word, answer in (("close", "closed"), ("drop", "dropped")):
+        starter.tell(word)
+        assert starter.hear() == answer
+        assert second.ask() == child
+    assert starter.ask() == child  # as a user like others
+    starter.kill()
+    assert second.ask() == child
+    second.kill()
+    assert wait_until_gone(child, 2)
+
+
+def test_a_stopped_child_whose_users_are_gone_bars_nobody(users: list[User]) -> None:
+    first, second, _ = users
+    child = first.ask()
+    os.kill(child, signal.SIGSTOP)
+    first.kill()
+
+    assert second.ask() != child
+    assert wait_until_gone(child, 0)
 
 
 def test_programs_that_start_at_once_get_one_child(users: list[User]) -> None:

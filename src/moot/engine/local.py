@@ -29,6 +29,7 @@ from moot.engine.errors import (
     ContextOverflow,
     EngineError,
     EngineRejected,
+    EngineUnavailable,
     ModelUnavailable,
 )
 from moot.engine.llama.ear import TICK
@@ -45,6 +46,9 @@ from moot.engine.wire import AnswerReader, chat_body, check_json, engine_error, 
 __all__ = ["LocalEngine", "ProcessPolicy"]
 
 _MAX_TOKENS = 2**31 - 1
+# Compact JSON: a small model would spend half a short answer on indentation. Lenient: keywords that the grammar cannot
+# express are left to the caller's validator; otherwise the whole schema would be dropped.
+_GUIDANCE = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":", "lenient": True}
 _MAX_REQUEST = 64 * 1024 * 1024
 _ATTEMPTS = 3
 _INPUT_TOKENS = "/v1/chat/completions/input_tokens"
@@ -110,8 +114,11 @@ class LocalEngine:
             raise EngineError(
                 f"engine {name!r} needs Unix sockets, which are not here; run llama-server and use openai:MODEL@URL"
             )
-        if slots < 1 or context_size < 1 or slots * context_size > _MAX_TOKENS:
-            raise ValueError(f"slots ({slots}) times context_size ({context_size}) must be from 1 to {_MAX_TOKENS:,}")
+        for what, number in (("slots", slots), ("context_size", context_size), ("threads", threads or 1)):
+            if type(number) is not int or number < 1 or threads == 0:
+                raise ValueError(f"{what} must be a whole number above 0, not {number!r}")
+        if slots * context_size > _MAX_TOKENS:
+            raise ValueError(f"slots ({slots}) times context_size ({context_size}) must be at most {_MAX_TOKENS:,}")
         self.path = Path(path).absolute()
         self.name = name
         self.slots = slots
@@ -199,6 +206,8 @@ class LocalEngine:
         return process
 
     async def _slot(self, action: str, slot: int, filename: str) -> dict[str, Any]:
+        if not 0 <= slot < self.slots:
+            raise EngineRejected(self.name, f"it has no slot {slot}; its slots are 0 to {self.slots - 1}")
         if not self._has_slot_folder:
             raise EngineRejected(self.name, "it has nowhere to keep slots; give it a ProcessPolicy(slot_folder=…)")
         path = f"/slots/{slot:d}?action={action}"
@@ -206,7 +215,9 @@ class LocalEngine:
 
     async def _call(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         async with self._exchange(asked, _NO_REQUEST) as exchange:
-            return await self._read(exchange, _NO_REQUEST)
+            answer = await self._read(exchange, _NO_REQUEST)
+            await self._read(exchange, _NO_REQUEST)  # its end
+            return answer
 
     @asynccontextmanager
     async def _slot_for(self, request: EngineRequest) -> AsyncIterator[None]:
@@ -227,15 +238,21 @@ class LocalEngine:
             exchange.close()
 
     async def _hand_in(self, asked: Mapping[str, Any], name: str) -> Exchange:
-        line = json.dumps(asked).encode() + b"\n"
+        try:
+            line = json.dumps(asked).encode() + b"\n"
+        except (TypeError, ValueError, RecursionError) as error:
+            raise EngineRejected(self.name, f"it cannot be written as JSON ({error})") from error
         if len(line) > _MAX_REQUEST:
             raise EngineRejected(self.name, f"it has {len(line):,} bytes, and at most {_MAX_REQUEST:,} are taken")
         for _ in range(_ATTEMPTS):
             process = await self._ready()
             try:
                 return await Exchange.begin(process, name, line)
-            except OSError:  # nothing was done of it, so another process may be asked
+            except ConnectionError:  # nothing was done of it, so another process may be asked
                 failure = await self._supervisor.lost(process, name)
+            except OSError as error:
+                reason = f"there can be no connection to its process ({error})"
+                raise EngineUnavailable(self.name, reason, advice="mend that and ask again") from error
         raise failure
 
     def _asked(self, request: EngineRequest) -> dict[str, Any]:
@@ -245,8 +262,8 @@ class LocalEngine:
         asked: dict[str, Any] = {"op": "chat", "body": body}
         if request.schema is not None:
             try:
-                asked["schema"] = bounded_schema(request.schema)
-            except ValueError as error:
+                asked["schema"] = {**bounded_schema(request.schema), "x-guidance": _GUIDANCE}
+            except (ValueError, RecursionError) as error:
                 raise EngineRejected(self.name, str(error)) from error
         return asked
 
@@ -260,7 +277,7 @@ class LocalEngine:
             raise engine_error(self.name, int(error.get("code", 500)), error, request.sampling.max_tokens)
         if not line:
             self._supervisor.answered()
-        return line
+        return dict(line)
 
 
 def _make_process(name: str, settings: Settings, policy: ProcessPolicy, on_end: OnEnd) -> LlamaProcess:

@@ -17,6 +17,8 @@ MAX_LENGTH = 400
 MAX_ITEMS = 16
 MAX_NUMBER = 1_000_000_000
 PRECISION = 0.0001
+MOST_AT_LEAST = 10_000
+"""Letters or items that a schema may demand. An engine writes a rule for each, which takes memory without end."""
 _TYPES = frozenset({"string", "number", "integer", "boolean", "null", "array", "object"})
 _BOUNDED_FORMATS = frozenset({"date", "time", "date-time", "uuid"})
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
@@ -30,7 +32,8 @@ def bounded_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
 
     Numbers also get ``multipleOf``, which bounds their digits, and objects admit no properties
     beyond those named unless the schema says so. Raises `ValueError` for a node of no or unknown
-    type, since it would admit anything of any length, and for a reference that leads nowhere.
+    type, since it would admit anything of any length, for a reference that leads nowhere, and for a
+    minimum that no answer reaches.
     """
     _check_references(schema, schema)
     return _bounded(schema, "$")
@@ -73,6 +76,9 @@ def _bounded(node: Mapping[str, Any], path: str) -> dict[str, Any]:
         raise ValueError(f"schema node {path} names no type, so nothing bounds it; give it a type, an enum or a $ref")
     if unknown := kinds - _TYPES:
         raise ValueError(f"schema node {path} has the unknown type {min(unknown)!r}; use one of {sorted(_TYPES)}")
+    for key in ("minItems", "minLength", "minProperties"):
+        if isinstance(least := node.get(key), int) and least > MOST_AT_LEAST:
+            raise ValueError(f"schema node {path} asks for {key} {least:,}; no answer has so many, ask for less")
     if not {"enum", "const", "$ref"} & node.keys():
         _add_bounds(result, kinds)
     return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from concurrent.futures import Future
 
 __all__ = ["Slots"]
 
@@ -16,7 +15,7 @@ class Slots:
     def __init__(self, free: int) -> None:
         self._lock = threading.Lock()
         self._free = free
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[asyncio.AbstractEventLoop, asyncio.Future[None]]] = deque()
 
     async def acquire(self) -> None:
         """Wait for a slot and take it."""
@@ -24,21 +23,30 @@ class Slots:
             if self._free:
                 self._free -= 1
                 return
-            turn: Future[None] = Future()
-            self._waiting.append(turn)
+            loop = asyncio.get_running_loop()
+            turn = loop.create_future()
+            self._waiting.append((loop, turn))
         try:
-            await asyncio.wrap_future(turn)
+            await turn
         except asyncio.CancelledError:
-            if not turn.cancel() and not turn.cancelled():
+            if not turn.cancelled():
                 self.release()  # it was given and cancelled at once
             raise
 
     def release(self) -> None:
-        """Give a slot back, to whoever has waited longest."""
+        """Give a slot back, to whoever has waited longest and still does."""
         with self._lock:
             while self._waiting:
-                turn = self._waiting.popleft()
-                if turn.set_running_or_notify_cancel():
-                    turn.set_result(None)
-                    return
+                loop, turn = self._waiting.popleft()
+                try:
+                    loop.call_soon_threadsafe(self._give, turn)
+                except RuntimeError:  # the loop is closed, and its waiter with it
+                    continue
+                return
             self._free += 1
+
+    def _give(self, turn: asyncio.Future[None]) -> None:
+        if turn.cancelled():
+            self.release()
+        else:
+            turn.set_result(None)

@@ -24,6 +24,8 @@ from moot.engine.errors import (
 
 __all__ = ["AnswerReader", "chat_body", "check_json", "engine_error", "last_completion", "message_dicts"]
 
+_MOST_LOGPROBS = 10_000
+"""Alternatives to a token: a judge looks at some dozens; a whole vocabulary makes megabytes of each token."""
 _REFUSALS = frozenset({400, 413, 422})
 _NUMBER = re.compile(r"\d[\d,]*")
 _OVERFLOW = re.compile(r"context (length|size|window)|exceed_context|maximum context|too many tokens", re.IGNORECASE)
@@ -41,6 +43,8 @@ def chat_body(request: EngineRequest, engine: str) -> dict[str, Any]:
     if request.schema is not None and request.grammar is not None:
         raise EngineRejected(engine, "a request has either a schema or a grammar, not both")
     sampling = request.sampling
+    if sampling.logprobs is not None and not 0 <= sampling.logprobs <= _MOST_LOGPROBS:
+        raise EngineRejected(engine, f"logprobs must be from 0 to {_MOST_LOGPROBS:,}, not {sampling.logprobs:,}")
     body: dict[str, Any] = {
         "messages": message_dicts(request.messages),
         "temperature": sampling.temperature,

@@ -4,7 +4,7 @@ llama.cpp holds the interpreter's lock while it loads a model and while it ends,
 it has a process of its own, which holds nothing that is worth saving and is never asked to end well: it is killed.
 
 It is run by its path, as a script, and imports nothing of Moot: it starts in a moment and stays small. Its one argument
-is a JSON object (`moot.engine.llama.process.Settings`). Its standard input and output are the *control* channel: it
+is a JSON object (`moot.engine.llama.settings.Settings`). Its standard input and output are the *control* channel: it
 writes a line when the model is loaded, then a beat each second, and it ends when its input does. Each request has a
 connection of its own: one line of JSON in, lines of JSON out, ``{}`` as the last. A request is cancelled by closing its
 connection.
@@ -35,19 +35,17 @@ MAX_LINE = 64 * 1024 * 1024
 MAX_CONNECTIONS = 512
 """Connections served at once, users of a shared child among them; more wait until one ends."""
 
-_GUIDANCE = {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":", "lenient": True}
-"""Compact JSON: a small model would spend half a short answer on indentation. Lenient: keywords that the grammar cannot
-express are left to the caller's validator; otherwise the whole schema would be dropped."""
 _PROGRESS = b'"prompt_progress":{'
 """Marks a progress report. In an answer's text the quotation marks would be escaped."""
 _FIRST_WORD = 10.0
-"""Seconds in which whoever connects says what it wants, and in which a shared child gets its first user."""
+"""Seconds in which whoever connects says what it wants."""
 
 
 class Beats:
     """What the child knows about its own progress. Times are seconds.
 
-    The child gets on when any request gets a chunk. A request that waits for its asker to read is not waited for.
+    A request is `begun` when it waits for llama.cpp, and `ended` when it has got a chunk or gives up (no ``progress``).
+    The child gets on when any request does. A request that waits for its asker to read is not waited for.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -58,14 +56,12 @@ class Beats:
         self._longest = 0.0
 
     def begun(self) -> None:
-        """A request waits for llama.cpp from now on."""
         with self._lock:
             if not self._computing:
                 self._since = self._now()
             self._computing += 1
 
     def ended(self, *, progress: bool = True) -> None:
-        """A request has got what it waited for, or has given up (no ``progress``)."""
         with self._lock:
             self._computing -= 1
             if progress:
@@ -96,6 +92,7 @@ class Child:
         self._key = secrets.token_urlsafe(24)
         self._beats = Beats()
         self._places = threading.Semaphore(MAX_CONNECTIONS)
+        self._inside = threading.Semaphore(settings["slots"])
         self._leases = 0
         self._lease_lock = threading.Lock()
         self._server: Any = None
@@ -122,7 +119,6 @@ class Child:
         return self._facts
 
     def beat(self, write: Callable[[bytes], Any]) -> None:
-        """Tell how it goes, for ever; returns when nobody reads."""
         every = float(self._settings["beat"])
         with contextlib.suppress(OSError):
             while True:
@@ -130,12 +126,10 @@ class Child:
                 time.sleep(every)
 
     def serve(self, connection: socket.socket) -> None:
-        """Answer one connection in a thread of its own."""
         self._places.acquire()
         threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
 
     def serve_handed(self, control: socket.socket) -> None:
-        """Serve the connections whose descriptors come over ``control``, until it ends."""
         while True:
             data, descriptors, _, _ = socket.recv_fds(control, 1, 1)
             if not data:
@@ -144,8 +138,8 @@ class Child:
                 self.serve(socket.socket(fileno=descriptor))
 
     def serve_all(self, listener: socket.socket) -> None:
-        """Serve whoever connects, for ever; the last user who leaves ends the child."""
-        threading.Timer(_FIRST_WORD, self._leave_if_unused).start()
+        self.serve(listener.accept()[0])
+        _end_with(0)  # from now on its users keep it, whoever has started it
         while True:
             self.serve(listener.accept()[0])
 
@@ -160,6 +154,8 @@ class Child:
                     self._dispatch(json.loads(line), connection)
         finally:
             self._places.release()
+            if self._settings["address"]:
+                self._leave_if_unused()
 
     def _dispatch(self, request: dict[str, Any], connection: socket.socket) -> None:
         kind = request["op"]
@@ -177,19 +173,23 @@ class Child:
             connection.sendall(b"{}\n")
         except _Refused as refused:
             connection.sendall(_line({"error": refused.args[0]}))
-        except OSError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whoever asked is told
+        except (KeyError, TypeError, http.client.HTTPException) as error:  # whoever asked is told
             connection.sendall(_line({"error": {"code": 500, "message": f"{type(error).__name__}: {error}"}}))
 
     def _chat(self, request: dict[str, Any], connection: socket.socket) -> None:
         body: dict[str, Any] = request["body"]
-        prompt = self._count(body["messages"])
+        counted = self._http("POST", "/v1/chat/completions/input_tokens", {"messages": body["messages"]})
+        prompt = int(counted["input_tokens"])
         if prompt + body["max_tokens"] > self._context_size:
             connection.sendall(_line({"overflow": prompt}))
             return
         if request.get("schema") is not None:
             body["grammar"] = _grammar(request["schema"])
+        with self._inside:  # not in llama.cpp's own queue, where what nobody waits for any more is begun all the same
+            if not _has_gone(connection):
+                self._complete(body, connection)
+
+    def _complete(self, body: dict[str, Any], connection: socket.socket) -> None:
         beats = self._beats
 
         def on_chunk(chunk: bytes) -> bool:
@@ -198,7 +198,7 @@ class Child:
             try:
                 if _PROGRESS not in chunk:
                     connection.sendall(chunk + b"\n")
-                return bool(select.select((connection,), (), (), 0)[0])  # nothing more is asked: it was closed
+                return _has_gone(connection)
             except OSError:
                 return True
             finally:
@@ -212,20 +212,20 @@ class Child:
         finally:
             beats.ended(progress=False)
 
-    def _count(self, messages: list[dict[str, str]]) -> int:
-        reply = self._http("POST", "/v1/chat/completions/input_tokens", {"messages": messages})
-        return int(reply["input_tokens"])
-
     def _http(self, method: str, path: str, content: object = None) -> Any:
         # What the library offers over its loopback port only. The port is open to those with the key.
         address = urlsplit(self._server.listening_address)
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=600)
         body = None if content is None else json.dumps(content)
-        with contextlib.closing(connection):
-            headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        self._beats.begun()
+        try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             reply = json.loads(response.read())
+        finally:
+            self._beats.ended()
+            connection.close()
         if "error" in reply:
             raise _Refused({"code": response.status, **reply["error"]})
         return reply
@@ -240,7 +240,6 @@ class Child:
                 continue
         with self._lease_lock:
             self._leases -= 1
-        self._leave_if_unused()
 
     def _leave_if_unused(self) -> None:
         with self._lease_lock:
@@ -260,20 +259,30 @@ def _grammar(schema: dict[str, Any]) -> str:
     import xllamacpp
 
     try:
-        return str(xllamacpp.json_schema_to_grammar(json.dumps({**schema, "x-guidance": _GUIDANCE})))
+        return str(xllamacpp.json_schema_to_grammar(json.dumps(schema)))
     except (RuntimeError, ValueError) as error:
         raise _Refused({"code": 400, "message": str(error)}) from error
+
+
+def _has_gone(connection: socket.socket) -> bool:
+    # Nothing more is asked on it, so what there is to read is its end.
+    return bool(select.select((connection,), (), (), 0)[0])
 
 
 def _line(value: object) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
-def _let_signals_be() -> None:
-    # Signals of a terminal or a service manager are for the parent, which decides when the child ends.
+def _stand_apart() -> None:
+    # Signals of a terminal or a service manager are for the parent. Where memory runs out, the child goes first: it is
+    # replaced, while its parent has the agents. A crash leaves no image of its memory, which takes long to write; 0
+    # bytes would still start a program that collects it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
 
 
 def _end_with(parent: int) -> None:
@@ -287,32 +296,22 @@ def _end_with(parent: int) -> None:
             os._exit(0)
 
 
-def _offer_to_the_kernel() -> None:
-    # Where memory runs out, this process goes first: it is replaced, while its parent has the agents. A crash writes no
-    # image of its memory, which would keep those who asked from learning of it.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
-        file.write("1000")
-
-
 def main(argument: str) -> None:
     """Load the model and serve until the input ends, or the last user has left."""
     settings: dict[str, Any] = json.loads(argument)
-    _let_signals_be()
+    _stand_apart()
     _end_with(settings["parent"])
-    _offer_to_the_kernel()
     control = socket.socket(fileno=os.dup(0))
     os.dup2(2, 1)  # what llama.cpp prints must not get into the control channel
     sys.path[:] = settings["path"]
     child = Child(settings)
     try:
         facts = child.load()
-    except (RuntimeError, ImportError) as error:
-        control.sendall(_line({"failed": f"{type(error).__name__}: {error}"}))
-        os._exit(1)
-    _let_signals_be()  # llama.cpp has put handlers of its own there
+    except Exception as error:  # noqa: BLE001 - the parent is told
+        is_model = isinstance(error, RuntimeError)
+        control.sendall(_line({"failed": f"{type(error).__name__}: {error}", "is_model": is_model}))
+        return
     if address := settings["address"]:
-        _end_with(0)
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(address)
             listener.listen(MAX_CONNECTIONS)
@@ -321,8 +320,11 @@ def main(argument: str) -> None:
     control.sendall(facts)
     threading.Thread(target=child.beat, args=(control.sendall,), daemon=True).start()
     child.serve_handed(control)
-    os._exit(0)  # neither Python nor llama.cpp cleans up: nothing is worth the time, and its destructor may hang
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    try:
+        main(sys.argv[1])
+    except BaseException:  # noqa: BLE001
+        sys.excepthook(*sys.exc_info())
+    os._exit(0)  # neither Python nor llama.cpp cleans up: nothing is worth the time, and its destructor may hang

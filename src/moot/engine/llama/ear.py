@@ -19,6 +19,7 @@ ENDED = "ended"
 """The text of an `Over` for a process that has closed its channel by itself; its exit code says more."""
 
 _TAIL = 4096
+_RECENT = 2.0
 _MAX_LINE = 1 << 16
 
 
@@ -37,6 +38,7 @@ class Ear:
         not blame its child."""
         self._channel = channel
         self._printed = printed
+        self._printed_at = -_RECENT
         self._lines: deque[bytes] = deque()
         self._rest = b""
         self._looked = time.monotonic()
@@ -72,6 +74,7 @@ class Ear:
         with contextlib.suppress(OSError):  # closed, or nothing there
             while self._printed is not None and (data := os.read(self._printed.fileno(), _TAIL)):
                 self.tail = (self.tail + data)[-_TAIL:]
+                self._printed_at = time.monotonic()
                 if len(data) < _TAIL:
                     return
             if self._printed is not None:  # it has closed it: there is nothing more to hear
@@ -79,7 +82,9 @@ class Ear:
                 self._printed = None
 
     def last_words(self) -> str:
-        """The last line that it printed, up to 200 letters of it."""
+        """The last line that it printed, up to 200 letters of it; nothing if that was long before."""
+        if time.monotonic() - self._printed_at > _RECENT:
+            return ""
         return self.tail.decode(errors="replace").strip().rpartition("\n")[2][-200:]
 
     def close(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import contextlib
+import socket
+from typing import Any, TypedDict
 
 import msgspec
 
@@ -15,29 +17,49 @@ _MAX_LINE = 16 * 1024 * 1024
 _TAKEN = b'{"taken": true}\n'
 
 
+class _Error(TypedDict, total=False):
+    code: int
+    message: str
+    type: str
+    n_prompt_tokens: int
+    n_ctx: int
+
+
+class _Line(TypedDict, total=False):
+    """What a line of an answer may have: of llama.cpp's chunks, what is read of them, and the child's own words."""
+
+    choices: list[dict[str, Any]]
+    usage: dict[str, Any] | None
+    timings: dict[str, Any] | None
+    error: _Error
+    overflow: int
+    text: str
+    input_tokens: int
+    n_saved: int
+    n_restored: int
+
+
 class Exchange:
     """A request under way in ``process``, by the ``name`` that is reported if it is lost. Begun with `begin`."""
 
-    def __init__(
-        self, process: LlamaProcess, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+    def __init__(self, process: LlamaProcess, name: str, connection: socket.socket) -> None:
         self.process = process
         self.name = name
-        self._reader = reader
-        self._writer = writer
-        process.under_way.add(name)
+        self._connection = connection
+        self._reader = asyncio.StreamReader()
+        self._writer: asyncio.StreamWriter | None = None
+        process.under_way[name] = connection
 
     @classmethod
     async def begin(cls, process: LlamaProcess, name: str, line: bytes) -> Exchange:
         """Hand a request in and wait until the process has taken it.
 
         Raises:
-            OSError: it has ended before, and has done nothing of it.
+            ConnectionError: it has ended before, and has done nothing of it. OSError: there can be no connection.
         """
-        reader, writer = await asyncio.open_unix_connection(sock=process.connect(), limit=_MAX_LINE)
-        exchange = cls(process, name, reader, writer)
+        exchange = cls(process, name, process.connect())
         try:
-            writer.write(line)
+            await exchange._send(line)
             if await exchange._line() != _TAKEN:
                 raise BrokenPipeError("the request was not taken")
         except BaseException:
@@ -45,23 +67,31 @@ class Exchange:
             raise
         return exchange
 
-    async def read(self) -> dict[str, Any] | None:
+    async def read(self) -> _Line | None:
         """The next line of the answer; empty at its end, and None if the process has broken it off.
 
         A process that sends something else is killed, for it is none of ours.
         """
         data = await self._line()
         try:
-            return msgspec.json.decode(data, type=dict[str, Any])
-        except msgspec.DecodeError:
+            return msgspec.json.decode(data, type=_Line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
             if data:
                 self.process.kill(f"sent what is no answer ({data[:80]!r})")
             return None
 
     def close(self) -> None:
-        """End it. If the answer is not complete, the process stops working on it."""
-        self.process.under_way.discard(self.name)
-        self._writer.transport.abort()
+        """End it. If the answer is not complete, the process stops working on it.
+
+        The connection is shut down and not only closed: a process forked meanwhile holds a copy of it.
+        """
+        self.process.under_way.pop(self.name, None)
+        with contextlib.suppress(OSError):  # it has ended already
+            self._connection.shutdown(socket.SHUT_RDWR)
+        if self._writer is not None:
+            self._writer.transport.abort()
+        else:
+            self._connection.close()
 
     async def _line(self) -> bytes:
         try:
@@ -70,3 +100,7 @@ class Exchange:
             return b""
         except asyncio.LimitOverrunError:  # endless: the beginning is enough to see that
             return await self._reader.read(100)
+
+    async def _send(self, line: bytes) -> None:
+        self._reader, self._writer = await asyncio.open_unix_connection(sock=self._connection, limit=_MAX_LINE)
+        self._writer.write(line)

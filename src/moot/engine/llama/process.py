@@ -7,20 +7,22 @@ ends the child together with the very thread that started it (`moot.engine.llama
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import json
 import os
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
-from moot.engine.errors import EngineError
+from moot.engine.errors import EngineError, EngineUnavailable
 from moot.engine.llama.ear import ENDED, Ear, Over
 from moot.engine.llama.reasons import ending, load_error
 from moot.engine.llama.settings import Settings
@@ -58,7 +60,8 @@ class Facts(msgspec.Struct, frozen=True):
 class _Loaded(msgspec.Struct, frozen=True):
     context_size: int = 0
     pid: int = 0
-    failed: str | None = None
+    failed: str = ""
+    is_model: bool = False
 
 
 class _Beat(msgspec.Struct, frozen=True):
@@ -70,8 +73,9 @@ class LlamaProcess:
     """One child process.
 
     ``ready`` gets its facts, or the `EngineError` that says why there are none. ``ended`` gets how it ended, in words
-    that go on from "its process". Requests under way are noted in ``under_way``. ``silence`` is how many seconds it may
-    make no progress; None goes by the size of its model and by the longest pause that it has shown.
+    that go on from "its process". Requests under way are noted in ``under_way``, each with its connection. ``silence``
+    is how many seconds it may make no progress; None goes by the size of its model and by the longest pause that it
+    has shown.
     """
 
     def __init__(self, engine: str, settings: Settings, *, silence: float | None, on_end: OnEnd) -> None:
@@ -80,7 +84,7 @@ class LlamaProcess:
         self.number = next(_numbers)
         self.ready: Future[Facts] = Future()
         self.ended: Future[str] = Future()
-        self.under_way: set[str] = set()
+        self.under_way: dict[str, socket.socket] = {}
         self.lost: tuple[str, ...] = ()
         """The requests that were under way when it ended."""
         self.failure: EngineError | None = None
@@ -102,7 +106,11 @@ class LlamaProcess:
         self._thread.start()
 
     def connect(self) -> socket.socket:
-        """A connection for one request. Raises `OSError` when the process has ended or takes none."""
+        """A connection for one request.
+
+        Raises:
+            ConnectionError: the process has ended. OSError: there can be no connection.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -127,10 +135,6 @@ class LlamaProcess:
             self._sick = how
             self._kill()
 
-    def join(self, timeout: float) -> bool:
-        """Wait up to ``timeout`` seconds until it has ended and is reaped; whether it has."""
-        return bool(wait([self.ended], timeout).done)
-
     def forget(self) -> None:
         """In a forked process: this is the child of the other one. Close the copies of what leads to it."""
         self._lock = threading.Lock()  # whoever held it is not here
@@ -141,40 +145,49 @@ class LlamaProcess:
     def _run(self) -> None:
         how = ""
         try:
+            how = self._reap(self._live())
+        finally:
+            self.lost = tuple(sorted(self.under_way))
+            try:
+                self._on_end(self, how)
+            finally:
+                self.ended.set_result(how)
+                if not self.ready.done():
+                    self.ready.set_exception(self.failure or Over(how))
+                for connection in tuple(self.under_way.values()):
+                    with contextlib.suppress(OSError):  # a process forked meanwhile may hold the other end open
+                        connection.shutdown(socket.SHUT_RDWR)
+
+    def _live(self) -> str:
+        """The life of the process; what ended it, in words."""
+        try:
             self.ready.set_result(self._open())
             self._watch()
         except EngineError as error:
-            how, self.failure = "could not load its model", error
+            self.failure = error
         except Over as over:
-            how = str(over)
-        except Exception as error:  # noqa: BLE001 - those who wait are told
-            how = f"could not be started ({type(error).__name__}: {error})"
-        how = self._reap(how)
-        self.lost = tuple(sorted(self.under_way))
-        try:
-            self._on_end(self, how)
-        finally:
-            self.ended.set_result(how)
-            if not self.ready.done():
-                self.ready.set_exception(self.failure or Over(how))
+            return str(over)
+        except Exception as error:  # noqa: BLE001 - of ours, not the child's, so it is no crash; those who wait are told
+            reason = f"its process could not be started ({type(error).__name__}: {error})"
+            self.failure = EngineUnavailable(self.engine, reason, advice="mend that and ask again")
+        return "could not be used"
 
     def _open(self) -> Facts:
         """Start the process and wait until its model is loaded."""
         self._channel = self._spawn()
-        return self._wait_ready(self._channel)
+        return self._wait_ready(self._channel, self._patience)
 
     def _spawn(self) -> socket.socket:
         if not sys.executable:
             raise EngineError(f"engine {self.engine!r} starts a Python, and sys.executable is empty; set it")
-        path = [os.path.abspath(entry) for entry in sys.path]
         settings = self.settings
         argument = {
             **msgspec.structs.asdict(settings),
             "params": settings.params(),
             "parent": os.getpid(),
-            "path": path,
+            "path": [path for entry in sys.path if (path := _absolute(entry))],
         }
-        command = [sys.executable, "-I", "-S", str(CHILD), msgspec.json.encode(argument).decode()]
+        command = [sys.executable, "-I", "-S", str(CHILD), json.dumps(argument)]
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -185,6 +198,7 @@ class LlamaProcess:
                     stderr=subprocess.PIPE,
                     start_new_session=True,
                     cwd=os.sep,
+                    env=os.environ | {"GGML_NO_BACKTRACE": "1"},  # its assertions would start a debugger first
                 )
             except BaseException:
                 ours.close()
@@ -195,19 +209,19 @@ class LlamaProcess:
                 self._kill()
         return ours
 
-    def _wait_ready(self, channel: socket.socket) -> Facts:
-        """Listen on ``channel`` until the model is loaded."""
+    def _wait_ready(self, channel: socket.socket, patience: float) -> Facts:
+        """Listen on ``channel`` until the model is loaded, up to ``patience`` seconds."""
         if self._ear is not None:
             self._ear.close()
         ear = self._ear = Ear(channel, self._popen.stderr if self._popen is not None else None)
         waited = 0.0
-        while waited <= self._patience:
-            if line := ear.listen():
+        while waited <= patience:
+            if line := self._listen(ear):
                 told = _decoded(line, _Loaded)
-                if told.failed is None:
+                if not told.failed:
                     return Facts(told.context_size, told.pid)
                 ear.read_printed()
-                raise load_error(self.engine, self.settings, told.failed, ear.tail)
+                raise load_error(self.engine, self.settings, told.failed, ear.tail if told.is_model else None)
             waited += ear.waited
         raise Over(f"did not load its model within {waited:.0f} s")
 
@@ -216,7 +230,7 @@ class LlamaProcess:
         assert self._ear is not None
         missed = 0.0
         while True:
-            line = self._ear.listen()
+            line = self._listen(self._ear)
             missed = 0.0 if line else missed + self._ear.waited
             if line:
                 beat = _decoded(line, _Beat)
@@ -224,6 +238,12 @@ class LlamaProcess:
                     raise Over(f"made no progress for {beat.quiet:.0f} s")
             if missed > (self._silence or _MISSED):
                 raise Over(f"gave no sign of life for {missed:.0f} s")
+
+    def _listen(self, ear: Ear) -> bytes:
+        line = ear.listen()
+        if not line and self._popen is not None and self._popen.poll() is not None:
+            raise Over(ENDED)  # a process forked meanwhile may hold the other end of the channel
+        return line
 
     def _kill(self) -> None:
         if self._popen is not None and self._popen.returncode is None:
@@ -267,8 +287,16 @@ def _wait(popen: subprocess.Popen[bytes], seconds: float) -> int | None:
 def _decoded(line: bytes, type: type[_T]) -> _T:
     try:
         return msgspec.json.decode(line, type=type)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError):
         raise Over(f"sent what no child of ours sends ({line[:80]!r})") from None
+
+
+def _absolute(entry: object) -> str | None:
+    """An entry of the import path for a process in another folder; None for one that cannot be meant."""
+    try:
+        return os.path.abspath(entry) if isinstance(entry, str) else None
+    except OSError:  # of a folder that is gone
+        return None
 
 
 def _size(path: str) -> int:

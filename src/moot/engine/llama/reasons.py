@@ -15,10 +15,15 @@ _NO_MEMORY = re.compile(rb"failed to create.context|(unable|failed) to allocate|
 _REASON = re.compile(rb"^\S+ E +(.+)$", re.MULTILINE)
 
 
-def load_error(engine: str, settings: Settings, failed: str, printed: bytes) -> EngineError:
-    """The error for a model that was not loaded, from the child's own word and the end of what llama.cpp printed."""
-    if failed.startswith("ImportError"):
-        return EngineError(f"engine {engine!r} cannot load xllamacpp: {failed}; install it anew")
+def load_error(engine: str, settings: Settings, failed: str, printed: bytes | None) -> EngineError:
+    """The error for a model that was not loaded, from the child's own word and the end of what llama.cpp printed.
+
+    ``printed`` is None where it did not get as far as the model.
+    """
+    if printed is None:
+        return EngineError(
+            f"engine {engine!r} cannot run llama.cpp on {settings.model}: {failed}; mend that and ask again"
+        )
     if _NO_MEMORY.search(printed):
         return EngineError(
             f"engine {engine!r} has no memory for {settings.slots} context(s) of {settings.context_size:,} tokens with "

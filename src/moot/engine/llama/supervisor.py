@@ -91,7 +91,7 @@ class LlamaSupervisor:
         process = self.end()
         if process is None:
             return
-        if not await asyncio.to_thread(process.join, grace):
+        if not (await asyncio.wait([asyncio.wrap_future(process.ended)], timeout=grace))[0]:
             _log.error("the process of engine %r was killed and has not ended within %g s", self._engine, grace)
 
     def end(self) -> LlamaProcess | None:
