@@ -1,9 +1,10 @@
 """What a process of its own costs the local engine: two builds of Moot beside each other, in turn, in one run.
 
-For each build and number of agents there is one process with a loaded model (`--serve`), which answers on its input's
-word, so that the builds take turns within a second of each other. Each agent asks in a loop of its own through one
-admission queue with as many slots as agents. Throughput is tokens over wall time, the first token is that of a prompt
-whose prefix is cached, asked alone; CPU time is that of the process and of all its children.
+It is run by `engine.py`. For each build and number of agents there is one process with a loaded model (`--serve`),
+which answers on its input's word, so that the builds take turns within a second of each other. Each agent asks in a
+loop of its own through one admission queue with as many slots as agents. Throughput is tokens over wall time, the
+first token is that of a prompt whose prefix is cached, asked alone; CPU time is that of the process and of all its
+children.
 
     git worktree add /tmp/before COMMIT
     python benchmarks/engine.py --against /tmp/before/src [--rounds 21]

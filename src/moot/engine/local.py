@@ -36,7 +36,6 @@ from moot.engine.llama.ear import TICK
 from moot.engine.llama.exchange import Exchange
 from moot.engine.llama.process import Facts, LlamaProcess, OnEnd
 from moot.engine.llama.settings import Settings
-from moot.engine.llama.shared import SharedLlamaProcess, shared_address
 from moot.engine.llama.supervisor import LlamaSupervisor
 from moot.engine.schema import bounded_schema
 from moot.engine.slots import Slots
@@ -285,6 +284,8 @@ def _make_process(name: str, settings: Settings, policy: ProcessPolicy, on_end: 
     _check_is_gguf(Path(settings.model), name)
     kind: type[LlamaProcess] = LlamaProcess
     if policy.is_shared:
+        from moot.engine.llama.shared import SharedLlamaProcess, shared_address
+
         kind, settings = SharedLlamaProcess, msgspec.structs.replace(settings, address=shared_address(settings))
     settings = msgspec.structs.replace(settings, threads=choose_threads(settings.threads or None))
     return kind(name, settings, silence=policy.silence, on_end=on_end)
@@ -308,4 +309,5 @@ def _after_fork() -> None:
 
 
 _all: weakref.WeakSet[LocalEngine] = weakref.WeakSet()
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
