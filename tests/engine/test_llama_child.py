@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from moot.engine.base import Completion
-from moot.engine.errors import EngineCrashed, EngineError
+from moot.engine.errors import EngineCrashed, EngineError, EngineUnavailable
 from moot.engine.local import LocalEngine, ProcessPolicy
 from moot.engine.queue import AdmissionQueue
 from moot.engine.slots import Slots
@@ -294,6 +294,28 @@ def test_two_event_loops_and_two_queues_share_one_engine(tiny_model: Path) -> No
 
     assert len(answers) == 8
     assert all(answers)
+
+
+def test_two_engines_with_the_same_settings_have_one_child_that_ends_with_the_last(tiny_model: Path) -> None:
+    async def main() -> None:
+        async with local_engine(tiny_model, slots=2) as first:
+            async with local_engine(tiny_model, slots=2) as second, local_engine(tiny_model) as another:
+                pid = await started(first)
+                assert await started(second) == pid
+                assert await started(another) != pid
+                going, closed = first.stream(ask(STORY, max_tokens=60)), second.stream(ask(STORY, max_tokens=60))
+                await anext(going)
+                await anext(closed)
+
+            with pytest.raises(EngineUnavailable, match="closed"):
+                await anext(closed)
+            with pytest.raises(EngineUnavailable, match="closed"):
+                await second.start()
+            assert [chunk async for chunk in going][-1].completion
+            assert await started(first) == pid
+        assert wait_until_gone(pid, 0)
+
+    asyncio.run(main())
 
 
 def test_a_forked_process_gets_a_child_of_its_own(tiny_model: Path) -> None:

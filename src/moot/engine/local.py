@@ -8,10 +8,11 @@ cancelled by closing its connection, which the child sees within one batch of to
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import importlib.util
 import json
-import math
+import logging
 import os
 import socket
 import weakref
@@ -35,8 +36,8 @@ from moot.engine.errors import (
 from moot.engine.llama.ear import TICK
 from moot.engine.llama.exchange import Exchange
 from moot.engine.llama.process import Facts, LlamaProcess, OnEnd
-from moot.engine.llama.settings import Settings
-from moot.engine.llama.supervisor import LlamaSupervisor
+from moot.engine.llama.settings import ProcessPolicy, Settings
+from moot.engine.llama.supervisor import LlamaSupervisor, leave, supervisor_of
 from moot.engine.schema import bounded_schema
 from moot.engine.slots import Slots
 from moot.engine.threads import choose_threads
@@ -53,37 +54,10 @@ _ATTEMPTS = 3
 _INPUT_TOKENS = "/v1/chat/completions/input_tokens"
 
 
+_log = logging.getLogger("moot.engine")
+
 _NO_REQUEST = EngineRequest(messages=())
 """What has no deadline and no program."""
-
-
-class ProcessPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How the process of a `LocalEngine` is kept.
-
-    ``silence``: seconds that it may make no progress before it is replaced; None goes by the size of its model and by
-    the longest pause that it has shown. ``shared``: one process for all programs of this user that ask for the same
-    model with the same settings; None is what ``MOOT_ENGINE_SHARED`` says (1 or 0). ``slot_folder`` is where
-    `LocalEngine.save_slot` writes; ``""`` is nowhere.
-    """
-
-    silence: float | None = None
-    shared: bool | None = None
-    slot_folder: str = ""
-
-    def __post_init__(self) -> None:
-        silence: Any = self.silence
-        if silence is not None and not (isinstance(silence, int | float) and 0 < silence < math.inf):
-            raise ValueError(f"silence is a number of seconds above 0, not {silence!r}")
-
-    @property
-    def is_shared(self) -> bool:
-        """What ``shared`` says, or the environment."""
-        if self.shared is not None:
-            return self.shared
-        text = os.environ.get("MOOT_ENGINE_SHARED", "").strip()
-        if text not in {"", "0", "1"}:
-            raise ValueError(f"MOOT_ENGINE_SHARED must be 0 or 1, not {text!r}")
-        return text == "1"
 
 
 class LocalEngine:
@@ -136,14 +110,18 @@ class LocalEngine:
         self._has_slot_folder = bool(policy.slot_folder)
         policy = msgspec.structs.replace(policy, shared=policy.is_shared)
         make = functools.partial(_make_process, name, settings, policy)
-        self._supervisor = LlamaSupervisor(name, settings.model, make)
-        weakref.finalize(self, self._supervisor.end).atexit = False  # the kernel does it then
+        key = (name, settings, policy)
+        self._supervisor = supervisor_of(key, lambda: LlamaSupervisor(name, settings.model, make))
+        self._leave = weakref.finalize(self, leave, key)
+        self._leave.atexit = False  # the kernel does it then
+        self._exchanges: set[Exchange] = set()
+        self._is_closed = False
         _all.add(self)
 
-    def forget_process(self) -> None:
-        """In a forked process, which inherits neither the child nor the requests under way."""
+    def forget_requests(self) -> None:
+        """In a forked process, which does not inherit the requests under way."""
         self._inside = Slots(self.slots)
-        self._supervisor.forget()
+        self._exchanges = set()
 
     async def start(self) -> None:
         """Load the model, once; raises `ModelUnavailable` or `EngineError` when that fails."""
@@ -196,11 +174,23 @@ class LocalEngine:
         yield CompletionChunk(completion=completion)
 
     async def close(self, *, grace: float = 5.0) -> None:
-        """Fail the running requests with `EngineUnavailable` and end the process; waits at most ``grace`` seconds."""
-        await self._supervisor.close(grace)
+        """Fail the running requests with `EngineUnavailable`, and end the process unless another engine uses it, too.
+
+        Waits at most ``grace`` seconds until it is gone.
+        """
+        self._is_closed = True
+        for exchange in tuple(self._exchanges):
+            exchange.hang_up()
+        process = self._leave()
+        if process is None:
+            return
+        if not (await asyncio.wait([asyncio.wrap_future(process.ended)], timeout=grace))[0]:
+            _log.error("the process of engine %r was killed and has not ended within %g s", self.name, grace)
 
     async def _ready(self) -> LlamaProcess:
+        self._check_open()
         process = await self._supervisor.ready()
+        self._check_open()
         self.context_size = process.ready.result().context_size
         return process
 
@@ -234,6 +224,7 @@ class LocalEngine:
         try:
             yield exchange
         finally:
+            self._exchanges.discard(exchange)
             exchange.close()
 
     async def _hand_in(self, asked: Mapping[str, Any], name: str) -> Exchange:
@@ -246,8 +237,16 @@ class LocalEngine:
         for _ in range(_ATTEMPTS):
             process = await self._ready()
             try:
-                return await Exchange.begin(process, name, line)
+                exchange = Exchange(process, name)
+                self._exchanges.add(exchange)
+                try:
+                    await exchange.begin(line)
+                except BaseException:
+                    self._exchanges.discard(exchange)
+                    raise
+                return exchange
             except ConnectionError:  # nothing was done of it, so another process may be asked
+                self._check_open()
                 failure = await self._supervisor.lost(process, name)
             except OSError as error:
                 reason = f"there can be no connection to its process ({error})"
@@ -266,11 +265,16 @@ class LocalEngine:
                 raise EngineRejected(self.name, str(error)) from error
         return asked
 
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise EngineUnavailable(self.name, "it has been closed")
+
     async def _read(self, exchange: Exchange, request: EngineRequest) -> dict[str, Any]:
         """The next line of an answer; empty at its end."""
         async with before_deadline(request.deadline, self._clock, self.name):
             line = await exchange.read()
             if line is None:
+                self._check_open()
                 raise await self._supervisor.lost(exchange.process, exchange.name)
         if error := line.get("error"):
             raise engine_error(self.name, int(error.get("code", 500)), error, request.sampling.max_tokens)
@@ -305,7 +309,7 @@ def _check_is_gguf(path: Path, name: str) -> None:
 
 def _after_fork() -> None:
     for engine in tuple(_all):
-        engine.forget_process()
+        engine.forget_requests()
 
 
 _all: weakref.WeakSet[LocalEngine] = weakref.WeakSet()

@@ -35,10 +35,10 @@ MAX_LINE = 64 * 1024 * 1024
 MAX_CONNECTIONS = 512
 """Connections served at once, users of a shared child among them; more wait until one ends."""
 
+_TAKEN = b'{"taken": true}\n'  # a request is under way; one that is not yet is handed to the next child, if need be
 _PROGRESS = b'"prompt_progress":{'
 """Marks a progress report. In an answer's text the quotation marks would be escaped."""
-_FIRST_WORD = 10.0
-"""Seconds in which whoever connects says what it wants."""
+_FIRST_WORD = 10.0  # seconds in which whoever connects says what it wants
 
 
 class Beats:
@@ -100,10 +100,7 @@ class Child:
         self._context_size = int(settings["context_size"])
 
     def load(self) -> bytes:
-        """Load the model, which holds the interpreter's lock throughout; the line that the parent waits for.
-
-        Raises `RuntimeError` when llama.cpp cannot; its reason is on standard error.
-        """
+        """Load the model, or raise `RuntimeError`; the line that the parent waits for."""
         import xllamacpp
 
         params = xllamacpp.CommonParams()
@@ -158,17 +155,22 @@ class Child:
                 self._leave_if_unused()
 
     def _dispatch(self, request: dict[str, Any], connection: socket.socket) -> None:
-        kind = request["op"]
-        if kind == "lease":
+        if request["op"] == "lease":
             self._lease(connection)
             return
-        connection.sendall(b'{"taken": true}\n')
+        # Not in llama.cpp's own queue, where what nobody waits for any more is begun all the same.
+        with self._inside if request["op"] == "chat" else contextlib.nullcontext():
+            if not _has_gone(connection):
+                connection.sendall(_TAKEN)
+                self._work(request, connection)
+
+    def _work(self, request: dict[str, Any], connection: socket.socket) -> None:
         try:
-            if kind == "chat":
+            if request["op"] == "chat":
                 self._chat(request, connection)
-            elif kind == "metrics":
+            elif request["op"] == "metrics":
                 connection.sendall(_line({"text": str(self._server.handle_metrics())}))
-            elif kind == "post":
+            else:
                 connection.sendall(_line(self._http("POST", request["path"], request["content"])))
             connection.sendall(b"{}\n")
         except _Refused as refused:
@@ -185,9 +187,7 @@ class Child:
             return
         if request.get("schema") is not None:
             body["grammar"] = _grammar(request["schema"])
-        with self._inside:  # not in llama.cpp's own queue, where what nobody waits for any more is begun all the same
-            if not _has_gone(connection):
-                self._complete(body, connection)
+        self._complete(body, connection)
 
     def _complete(self, body: dict[str, Any], connection: socket.socket) -> None:
         beats = self._beats

@@ -40,32 +40,34 @@ class _Line(TypedDict, total=False):
 
 
 class Exchange:
-    """A request under way in ``process``, by the ``name`` that is reported if it is lost. Begun with `begin`."""
+    """A request to ``process``, by the ``name`` that is reported if it is lost.
 
-    def __init__(self, process: LlamaProcess, name: str, connection: socket.socket) -> None:
+    Raises:
+        ConnectionError: the process has ended. OSError: there can be no connection.
+    """
+
+    def __init__(self, process: LlamaProcess, name: str) -> None:
         self.process = process
         self.name = name
-        self._connection = connection
+        self._connection = process.connect()
         self._reader = asyncio.StreamReader()
         self._writer: asyncio.StreamWriter | None = None
-        process.under_way[name] = connection
+        process.under_way[name] = self._connection
 
-    @classmethod
-    async def begin(cls, process: LlamaProcess, name: str, line: bytes) -> Exchange:
-        """Hand a request in and wait until the process has taken it.
+    async def begin(self, line: bytes) -> None:
+        """Hand the request in and wait until the process has taken it.
 
         Raises:
-            ConnectionError: it has ended before, and has done nothing of it. OSError: there can be no connection.
+            ConnectionError: it has ended before, and has done nothing of it.
         """
-        exchange = cls(process, name, process.connect())
         try:
-            await exchange._send(line)
-            if await exchange._line() != _TAKEN:
+            self._reader, self._writer = await asyncio.open_unix_connection(sock=self._connection, limit=_MAX_LINE)
+            self._writer.write(line)
+            if await self._line() != _TAKEN:
                 raise BrokenPipeError("the request was not taken")
         except BaseException:
-            exchange.close()
+            self.close()
             raise
-        return exchange
 
     async def read(self) -> _Line | None:
         """The next line of the answer; empty at its end, and None if the process has broken it off.
@@ -80,14 +82,15 @@ class Exchange:
                 self.process.kill(f"sent what is no answer ({data[:80]!r})")
             return None
 
-    def close(self) -> None:
-        """End it. If the answer is not complete, the process stops working on it.
-
-        The connection is shut down and not only closed: a process forked meanwhile holds a copy of it.
-        """
-        self.process.under_way.pop(self.name, None)
+    def hang_up(self) -> None:
+        """End the connection, from any thread; who reads it gets None. A fork may hold a copy, so it is shut down."""
         with contextlib.suppress(OSError):  # it has ended already
             self._connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End it. If the answer is not complete, the process stops working on it."""
+        self.process.under_way.pop(self.name, None)
+        self.hang_up()
         if self._writer is not None:
             self._writer.transport.abort()
         else:
@@ -100,7 +103,3 @@ class Exchange:
             return b""
         except asyncio.LimitOverrunError:  # endless: the beginning is enough to see that
             return await self._reader.read(100)
-
-    async def _send(self, line: bytes) -> None:
-        self._reader, self._writer = await asyncio.open_unix_connection(sock=self._connection, limit=_MAX_LINE)
-        self._writer.write(line)

@@ -1,12 +1,16 @@
-"""What a process of llama.cpp is told when it is started."""
+"""What a process of llama.cpp is told when it is started, and how users say that it shall be kept."""
 
 from __future__ import annotations
+
+import math
+import os
+from typing import Any
 
 import msgspec
 
 from moot.engine.llama.ear import TICK
 
-__all__ = ["Settings"]
+__all__ = ["ProcessPolicy", "Settings"]
 
 
 _BATCH = 64
@@ -42,3 +46,32 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "endpoint_metrics": True,
             "verbosity": 1,  # errors only, which are read from standard error
         } | ({"slot_save_path": self.slot_folder} if self.slot_folder else {})
+
+
+class ProcessPolicy(msgspec.Struct, frozen=True, kw_only=True):
+    """How the process of a `LocalEngine` is kept.
+
+    ``silence``: seconds that it may make no progress before it is replaced; None goes by the size of its model and by
+    the longest pause that it has shown. ``shared``: one process for all programs of this user that ask for the same
+    model with the same settings; None is what ``MOOT_ENGINE_SHARED`` says (1 or 0). ``slot_folder`` is where
+    `LocalEngine.save_slot` writes; ``""`` is nowhere.
+    """
+
+    silence: float | None = None
+    shared: bool | None = None
+    slot_folder: str = ""
+
+    def __post_init__(self) -> None:
+        silence: Any = self.silence
+        if silence is not None and not (isinstance(silence, int | float) and 0 < silence < math.inf):
+            raise ValueError(f"silence is a number of seconds above 0, not {silence!r}")
+
+    @property
+    def is_shared(self) -> bool:
+        """What ``shared`` says, or the environment."""
+        if self.shared is not None:
+            return self.shared
+        text = os.environ.get("MOOT_ENGINE_SHARED", "").strip()
+        if text not in {"", "0", "1"}:
+            raise ValueError(f"MOOT_ENGINE_SHARED must be 0 or 1, not {text!r}")
+        return text == "1"

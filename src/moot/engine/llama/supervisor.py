@@ -13,13 +13,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from moot.engine.errors import EngineCrashed, EngineError, EngineUnavailable, ModelUnavailable
 from moot.engine.llama.ear import Over
 from moot.engine.llama.process import LlamaProcess, OnEnd
 
-__all__ = ["LlamaSupervisor"]
+__all__ = ["LlamaSupervisor", "leave", "supervisor_of"]
 
 _MOST_CRASHES = 3
 _REST = 60.0
@@ -28,11 +28,39 @@ _REST = 60.0
 _log = logging.getLogger("moot.engine")
 
 
+_all: dict[Hashable, LlamaSupervisor] = {}
+_all_lock = threading.RLock()  # a collected engine leaves, perhaps in the middle of this module
+
+
+def supervisor_of(key: Hashable, make: Callable[[], LlamaSupervisor]) -> LlamaSupervisor:
+    """The supervisor that all engines of this process with an equal ``key`` use, made for the first; `leave` it."""
+    with _all_lock:
+        supervisor = _all.get(key)
+        if supervisor is None:
+            supervisor = _all[key] = make()
+        supervisor.users += 1
+        return supervisor
+
+
+def leave(key: Hashable) -> LlamaProcess | None:
+    """Use it no more; the process, if nobody does any more and it was ended for that."""
+    with _all_lock:
+        supervisor = _all[key]
+        supervisor.users -= 1
+        if supervisor.users:
+            return None
+        del _all[key]
+    return supervisor.end()
+
+
 class LlamaSupervisor:
     """The present process of an engine, and its past. May be used from any thread and event loop.
 
     ``make`` makes a process that is not started yet; it is handed the function to call when the process ends.
     """
+
+    users = 0
+    """How many engines use it."""
 
     def __init__(self, engine: str, model: str, make: Callable[[OnEnd], LlamaProcess]) -> None:
         self._engine = engine
@@ -85,14 +113,6 @@ class LlamaSupervisor:
             return ModelUnavailable(refusal.model, refusal.reason)
         how = process.ended.result()
         return EngineCrashed(self._engine, how, name, lost=process.lost, incident=process.number)
-
-    async def close(self, grace: float) -> None:
-        """End the process and wait up to ``grace`` seconds until it is gone."""
-        process = self.end()
-        if process is None:
-            return
-        if not (await asyncio.wait([asyncio.wrap_future(process.ended)], timeout=grace))[0]:
-            _log.error("the process of engine %r was killed and has not ended within %g s", self._engine, grace)
 
     def end(self) -> LlamaProcess | None:
         """End the process, for good; it, if there is one."""
@@ -152,6 +172,17 @@ class LlamaSupervisor:
 
     def _closed_error(self) -> EngineUnavailable:
         return EngineUnavailable(self._engine, "it has been closed")
+
+
+def _after_fork() -> None:
+    global _all_lock  # whoever held it is not here
+    _all_lock = threading.RLock()
+    for supervisor in _all.values():
+        supervisor.forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _stamp(path: str) -> tuple[int, int] | None:
