@@ -226,7 +226,10 @@ def test_starting_and_closing_at_once_leaves_nothing_behind(tiny_model: Path, *,
 
     assert children
     assert all(wait_until_gone(pid, 0) for pid in children)
-    assert not [thread for thread in threading.enumerate() if thread.name == "moot engine local"]
+    for thread in threading.enumerate():
+        if thread.name == "moot engine local":  # it has told of the end, and is about to end itself
+            thread.join(10)
+            assert not thread.is_alive()
 
 
 def test_the_child_has_neither_our_files_nor_our_signals(tiny_model: Path, tmp_path: Path) -> None:
