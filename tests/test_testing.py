@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from moot import Agent, AgentContext, AgentManager, Payload, ReplyTo, Request, UnknownAgent, handles
-from moot.testing import FakeContext, ScriptedEngine, Stalled, run, settle
+from moot.testing import Crashed, FakeContext, ScriptedEngine, Stalled, run, settle
+from moot.testing.turn_faults import _crashing
 
 
 class Word(Request[str]):
@@ -157,3 +160,42 @@ async def test_settle_returns_when_nothing_is_left_to_do() -> None:
         await settle(manager)
 
         assert len(handled) == 6
+
+
+async def _with_a_group_that_fails() -> None:
+    async def fails() -> None:
+        raise ValueError
+
+    async def takes_its_time_to_end() -> None:
+        try:
+            await asyncio.sleep(10)
+        finally:
+            await asyncio.sleep(1)
+
+    await asyncio.sleep(1)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(takes_its_time_to_end())
+        group.create_task(fails())
+
+
+async def _cancellations_after(handler: Coroutine[Any, Any, None]) -> int:
+    """How many cancellations a task counts that has run it; up to Python 3.12 a group may leave one behind."""
+    with contextlib.suppress(Crashed, ExceptionGroup):
+        await handler
+    task = asyncio.current_task()
+    assert task is not None
+    return task.cancelling()
+
+
+@pytest.mark.parametrize("suspension", range(6))
+async def test_a_simulated_crash_in_a_task_group_leaves_no_more_cancellations_than_the_group_does(
+    suspension: int,
+) -> None:
+    usual = await asyncio.create_task(_cancellations_after(_with_a_group_that_fails()))
+
+    async def crashing() -> None:
+        await _crashing(_with_a_group_that_fails(), "agent", suspension)
+
+    crashed = await asyncio.create_task(_cancellations_after(crashing()))
+
+    assert crashed <= usual
