@@ -40,7 +40,7 @@ async def main():
     prompt = (ChatMessage("user", "Tell me a long story."),)
     if sys.argv[2] == "loading":
         task = asyncio.create_task(engine.start())
-        while (process := engine._supervisor._process) is None or process._popen is None:  # noqa: ASYNC110
+        while (process := engine._supervisor._process) is None or process._popen is None:
             await asyncio.sleep(0)
         print(process._popen.pid, flush=True)
         await task
@@ -57,7 +57,7 @@ asyncio.run(main())
 
 async def loading(engine: LocalEngine) -> int:
     """The child as soon as there is one; it has hardly begun to load."""
-    while (process := engine._supervisor._process) is None or process._popen is None:  # noqa: ASYNC110
+    while (process := engine._supervisor._process) is None or process._popen is None:  # noqa: ASYNC110 - no event
         await asyncio.sleep(0)
     return process._popen.pid
 

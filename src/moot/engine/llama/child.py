@@ -325,6 +325,6 @@ def main(argument: str) -> None:
 if __name__ == "__main__":
     try:
         main(sys.argv[1])
-    except BaseException:  # noqa: BLE001
+    except BaseException:  # noqa: BLE001 - it is printed, and ends the process
         sys.excepthook(*sys.exc_info())
     os._exit(0)  # neither Python nor llama.cpp cleans up: nothing is worth the time, and its destructor may hang
