@@ -19,7 +19,7 @@ import msgspec
 
 from measure import Watch
 from moot import Agent, AgentContext, AgentManager, AgentMessage
-from moot.codec import MsgpackCodec
+from moot.messaging.codec import MsgpackCodec
 from moot.replication import Add, Increment, Put, Replicator, Status, Update
 from moot.state.crdt import LWWMap, ORSet, PNCounter
 from moot.testing import run

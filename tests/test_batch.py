@@ -26,7 +26,7 @@ from moot import (
     TurnError,
     handles,
 )
-from moot.handlers import function_table
+from moot.agent.handlers import function_table
 from moot.testing import FakeContext
 
 

@@ -28,9 +28,10 @@ from moot import (
     UnknownMessageType,
     handles,
 )
-from moot.asks import Ask
-from moot.breaker import Breaker, Breakers
+from moot.agent.ask import Ask
 from moot.clock import LoopClock
+from moot.resilience.breaker import Breaker
+from moot.runtime.routing.breakers import Breakers
 
 RESET = 10.0
 
@@ -171,7 +172,7 @@ async def running(manager: AgentManager, **policies: Any) -> tuple[Flaky, Caller
 
 
 async def test_it_opens_tries_once_and_closes(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "moot.breaker")
+    caplog.set_level(logging.INFO, "moot.resilience.breaker")
     async with AgentManager() as manager:
         flaky, caller = await running(manager)
         assert [await call(manager) for _ in range(5)] == ["TurnError"] * 3 + ["BreakerOpen"] * 2
@@ -193,7 +194,8 @@ async def test_it_opens_tries_once_and_closes(caplog: pytest.LogCaptureFixture) 
         assert [await call(manager) for _ in range(3)] == ["fine"] * 3
 
         assert manager.breakers() == []
-        said = [record.message.partition(";")[0] for record in caplog.records if record.name == "moot.breaker"]
+        ours = [record for record in caplog.records if record.name == "moot.resilience.breaker"]
+        said = [record.message.partition(";")[0] for record in ours]
         assert said == [
             "the circuit breaker of 'caller' to 'flaky' opened after 3 failure(s) in a row",
             "the circuit breaker of 'caller' to 'flaky' tries again",

@@ -412,7 +412,7 @@ async def test_report_mode_names_a_circle_once_and_leaves_all_to_their_deadlines
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     members = ring(Member, 3)
-    caplog.set_level(logging.WARNING, "moot.deadlock")
+    caplog.set_level(logging.WARNING, "moot.runtime.liveness.deadlock")
     loop = asyncio.get_running_loop()
     async with AgentManager(deadlocks="report") as manager:
         await registered(manager, members)

@@ -33,7 +33,7 @@ from moot import (
     RetryPolicy,
     handles,
 )
-from moot.deadlock import DeadlockMode
+from moot.runtime.liveness.deadlock import DeadlockMode
 from moot.testing import VirtualClockLoop, stuck
 
 SYSTEMS = int(os.environ.get("MOOT_DEADLOCK_SYSTEMS", "300"))
@@ -181,7 +181,7 @@ async def run_system(seed: int, mode: DeadlockMode, *, circles: bool) -> Observa
             retry=RetryPolicy(max_attempts=dice.randint(1, 2), backoff=Backoff(first=0.1, limit=1)),
         )
     loop: Any = asyncio.get_running_loop()
-    log = logging.getLogger("moot.deadlock")
+    log = logging.getLogger("moot.runtime.liveness.deadlock")
     log.addHandler(seen)
     async with manager:
         loop.quiet = seen.look

@@ -8,9 +8,9 @@ import pytest
 
 from moot import DeadLetters, MailboxFull, MailboxPolicy, Reason
 from moot.clock import LoopClock
-from moot.flow import Flow, Station
-from moot.message import AgentMessage
-from moot.timers import DeadlineWheel
+from moot.messaging.flow_control import Flow, Station
+from moot.messaging.message import AgentMessage
+from moot.resilience.deadlines import DeadlineWheel
 
 
 class Network:

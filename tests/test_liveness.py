@@ -59,7 +59,7 @@ class Silent(Agent):
 
 
 def texts(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "moot.liveness"]
+    return [record.getMessage() for record in caplog.records if record.name == "moot.runtime.liveness.progress"]
 
 
 async def test_an_agent_that_ends_no_turn_while_mail_waits_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from moot import AgentMessage, Backoff, MailboxPolicy, RetryPolicy
-from moot.mailbox import Mailbox
+from moot.messaging.mailbox import Mailbox
 
 
 class MailboxAgainstAList(RuleBasedStateMachine):

@@ -32,7 +32,7 @@ from moot import (
     UnknownAgent,
     handles,
 )
-from moot.dedup import SeenIds
+from moot.messaging.dedup import SeenIds
 
 
 class Ping(Request[str]):

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moot import AgentMessage, InvalidPayload, MessageError, MessageTooLarge, Payload, ReplyTo, Request
-from moot.codec import Codec, JsonCodec, MsgpackCodec
-from moot.handlers import reply_type
-from moot.message import message_type_of
+from moot.agent.handlers import reply_type
+from moot.messaging.codec import Codec, JsonCodec, MsgpackCodec
+from moot.messaging.message import message_type_of
 
 
 class WeatherReport(Payload):

@@ -22,8 +22,8 @@ from moot import (
     Request,
     handles,
 )
-from moot.mailbox import Mailbox
-from moot.overflow import displacement
+from moot.messaging.mailbox import Mailbox
+from moot.messaging.overflow import displacement
 
 CAPACITY = 3
 

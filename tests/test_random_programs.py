@@ -32,7 +32,7 @@ from moot import (
     RetryPolicy,
     handles,
 )
-from moot.telemetry import TurnOutcome
+from moot.telemetry.observer import TurnOutcome
 from moot.testing import run
 
 PROGRAMS_PER_TEST = 40

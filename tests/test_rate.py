@@ -24,7 +24,7 @@ from moot import (
     Terminated,
     handles,
 )
-from moot.rate import TokenBucket
+from moot.resilience.token_bucket import TokenBucket
 
 EPOCH = 1_700_000_000.0
 

@@ -9,7 +9,8 @@ import pytest
 
 from moot import Agent, AgentContext, AgentManager, AgentMessage, Backoff, Payload, Request, RetryPolicy, handles
 from moot.clock import LoopClock
-from moot.telemetry import TurnOutcome, TurnTimes
+from moot.telemetry.observer import TurnOutcome
+from moot.telemetry.turn_times import TurnTimes
 
 
 class Go(Request[str]):

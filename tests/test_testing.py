@@ -12,7 +12,7 @@ import pytest
 
 from moot import Agent, AgentContext, AgentManager, Payload, ReplyTo, Request, UnknownAgent, handles
 from moot.testing import Crashed, FakeContext, ScriptedEngine, Stalled, run, settle
-from moot.testing.turn_faults import _crashing
+from moot.testing.simulation.turn_faults import _crashing
 
 
 class Word(Request[str]):

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from moot import Agent, AgentContext, AgentManager, Payload, Reason, Request, RetryPolicy, TurnError, handles
 from moot.clock import LoopClock
+from moot.resilience.deadlines import DeadlineWheel
 from moot.testing import FakeContext, run
-from moot.timers import DeadlineWheel
 
 
 class Entry:

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 import pytest
 
 from moot import AgentManager, Payload
+from moot.runtime.liveness.watchdog import Watchdog
 from moot.testing import run
-from moot.watchdog import Watchdog
 
 PATIENCE = 30.0
 
@@ -44,7 +44,7 @@ class Barks(logging.Handler):
 @pytest.fixture
 def barks() -> Iterator[Barks]:
     handler = Barks()
-    logger = logging.getLogger("moot.watchdog")
+    logger = logging.getLogger("moot.runtime.liveness.watchdog")
     logger.addHandler(handler)
     yield handler
     logger.removeHandler(handler)
@@ -129,7 +129,7 @@ def test_a_threshold_of_nothing_is_refused() -> None:
 def test_a_process_may_fork_and_end_beside_a_watchdog() -> None:
     code = """
 import asyncio, os, sys
-from moot.watchdog import Watchdog
+from moot.runtime.liveness.watchdog import Watchdog
 
 async def main():
     watchdog = Watchdog(asyncio.get_running_loop(), 0.02)

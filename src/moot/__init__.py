@@ -5,13 +5,13 @@ engine. ``AgentManager`` runs them; ``Agent`` and ``handles`` write them; ``Payl
 and ``Request`` are what they say to each other.
 """
 
-from moot.agent import Agent, FunctionAgent
-from moot.asks import Ask
+from moot.agent.agent import Agent, FunctionAgent
+from moot.agent.ask import Ask
+from moot.agent.context import AgentContext
+from moot.agent.gather import AskGroup, gather
+from moot.agent.handlers import handles
+from moot.agent.stream import Stream
 from moot.backends.errors import BackendBusy, BackendDamaged, BackendError, BackendFailed, BackendVersion
-from moot.breaker import BreakerStatus
-from moot.context import AgentContext
-from moot.deadletters import DeadLetter, DeadLetters, Reason
-from moot.directory import AgentCard
 from moot.engine.errors import (
     ContextOverflow,
     EngineBreakerOpen,
@@ -49,11 +49,11 @@ from moot.errors import (
     UnknownMessageType,
     WatchExpired,
 )
-from moot.gathering import AskGroup, gather
-from moot.handlers import handles
-from moot.liveness import AgentHealth, Health
-from moot.manager import AgentManager
-from moot.message import AgentMessage, Payload, ReplyTo, Request
+from moot.manager.manager import AgentManager, ManagerStats
+from moot.manager.sender import MessageSender
+from moot.messaging.dead_letters import DeadLetter, DeadLetters, Reason
+from moot.messaging.evolution import upgrade
+from moot.messaging.message import AgentMessage, Payload, ReplyTo, Request
 from moot.policies import (
     Backoff,
     BatchPolicy,
@@ -64,13 +64,12 @@ from moot.policies import (
     Supervision,
     TimeoutPolicy,
 )
-from moot.router import MessageRouter
-from moot.sender import MessageSender
+from moot.resilience.breaker import BreakerStatus
+from moot.runtime.liveness.progress import AgentHealth, Health
+from moot.runtime.routing.death_watch import Terminated
+from moot.runtime.routing.directory import AgentCard
+from moot.runtime.routing.router import MessageRouter
 from moot.state import Change, InMemorySharedState, SharedState, Versioned
-from moot.stream import Stream
-from moot.telemetry import ManagerStats
-from moot.versions import upgrade
-from moot.watches import Terminated
 
 __version__ = "0.1.0"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from moot.backends import Backend, MemoryBackend
 from moot.backends.sqlite import SqliteBackend
 from moot.testing.conformance import Store
-from moot.testing.simulated_backend import SimulatedBackend
+from moot.testing.simulation.backend import SimulatedBackend
 
 
 class MemoryStore(Store):

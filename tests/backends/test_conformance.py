@@ -17,7 +17,7 @@ from moot.backends import Backend, Journal, Kept, MemoryBackend  # noqa: E402
 from moot.errors import MootError  # noqa: E402
 from moot.testing import conformance  # noqa: E402
 from moot.testing.conformance import Case, Lives, Store, cases  # noqa: E402
-from moot.testing.simulated_backend import SimulatedBackend  # noqa: E402
+from moot.testing.simulation.backend import SimulatedBackend  # noqa: E402
 from tests.backends.stores import STORES, MemoryStore, SimulatedStore  # noqa: E402
 
 PLAYED = [pytest.param(store, case, id=f"{store.__name__}-{case}") for store in STORES for case in cases(store)]

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from moot import AgentManager, AgentMessage
-from moot.durability import Durability
-from moot.outside import Outside
+from moot.manager.gateway import Outside
+from moot.runtime.durability.turn_journal import Durability
 from moot.testing import SimulatedBackend, run
 from tests.backends import bank
 

@@ -27,8 +27,8 @@ import pytest
 from moot import Agent, AgentContext, AgentManager, AgentMessage, Payload, RetryPolicy, handles
 from moot.backends.errors import BackendDamaged
 from moot.backends.sqlite.inspection import inspecting
-from moot.backends.sqlite.mending import mending
 from moot.backends.sqlite.owner import Owner, last_acknowledged
+from moot.backends.sqlite.repair import mending
 from moot.cli.app import run
 from tests.backends import bank, crashing
 

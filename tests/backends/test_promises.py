@@ -23,8 +23,8 @@ from moot import (
 )
 from moot.backends.sqlite import SqliteBackend
 from moot.errors import MailboxFull, Retry, TurnError, UnknownAgent
-from moot.testing import simulated_backend
-from moot.testing.simulated_backend import SimulatedBackend
+from moot.testing.simulation import backend as simulated_backend
+from moot.testing.simulation.backend import SimulatedBackend
 
 
 class Start(Payload):

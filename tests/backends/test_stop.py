@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from moot import Agent, AgentContext, AgentManager, Payload, handles
-from moot.testing.simulated_backend import SimulatedBackend
+from moot.testing.simulation.backend import SimulatedBackend
 
 
 class Note(Payload):

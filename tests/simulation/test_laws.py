@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from moot import Agent, AgentContext, AgentMessage, MailboxPolicy, Payload, handles
-from moot.flow import Flow
+from moot.messaging.flow_control import Flow
+from moot.runtime.dispatch.dispatcher import Worker
 from moot.testing import LAWS, Faults, SimulatedManager, Simulation, simulate
-from moot.testing import laws as module
-from moot.worker import Worker
+from moot.testing.simulation import laws as module
 
 
 class Basket(Payload):

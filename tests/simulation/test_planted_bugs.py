@@ -13,14 +13,14 @@ import msgspec
 import pytest
 
 from moot import Agent, AgentContext, MailboxPolicy, Payload, handles
-from moot.asks import Ask
-from moot.cell import Cell
-from moot.commit import Committer
-from moot.flow import Flow, Station
-from moot.mailbox import Mailbox
-from moot.message import AgentMessage
+from moot.agent.ask import Ask
+from moot.messaging.flow_control import Flow, Station
+from moot.messaging.mailbox import Mailbox
+from moot.messaging.message import AgentMessage
+from moot.resilience.deadlines import DeadlineWheel
+from moot.runtime.cell import Cell
+from moot.runtime.dispatch.commit import Committer
 from moot.testing import Faults, SimulatedManager, search, simulate
-from moot.timers import DeadlineWheel
 from tests.simulation.workflow import build
 
 Patch = pytest.MonkeyPatch

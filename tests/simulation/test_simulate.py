@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from moot import Agent, AgentContext, AgentManager, AgentMessage, ManagerStopped, Payload, Request, handles
-from moot.deadletters import DeadLetter
-from moot.telemetry import TurnOutcome
+from moot.messaging.dead_letters import DeadLetter
+from moot.telemetry.observer import TurnOutcome
 from moot.testing import (
     LAWS,
     Fault,
@@ -25,8 +25,8 @@ from moot.testing import (
     search,
     simulate,
 )
-from moot.testing import simulated_loop as loop_module
-from moot.testing.shrink import shrink
+from moot.testing.simulation import loop as loop_module
+from moot.testing.simulation.shrink import shrink
 from tests.simulation import workflow
 
 

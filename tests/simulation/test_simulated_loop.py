@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from moot.testing import Livelock, SimulatedLoop, Stalled
-from moot.testing import simulated_loop as module
+from moot.testing.simulation import loop as module
 
 
 def run(main: Any, seed: int = 0) -> Any:

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from moot import Payload
-from moot.codec import JsonCodec, MsgpackCodec
-from moot.message import AgentMessage
+from moot.messaging.codec import JsonCodec, MsgpackCodec
+from moot.messaging.message import AgentMessage
 from moot.state.crdt import (
     CausalContext,
     Dot,

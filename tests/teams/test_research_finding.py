@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from moot.teams.research.differences import differences, disputes
-from moot.teams.research.figures import asked_units, figures
-from moot.teams.research.gate import Gate, passes
-from moot.teams.research.index import PassageIndex
-from moot.teams.research.ingest import SourceError, read_bytes
+from moot.teams.research.evidence.differences import differences, disputes
 from moot.teams.research.messages import Topic
-from moot.teams.research.question import is_overview, make_query, question_words, split_question
-from moot.teams.research.rank import rank_sentences
-from moot.teams.research.reader import find
-from moot.teams.research.stems import stems
+from moot.teams.research.retrieval.gate import Gate, passes
+from moot.teams.research.retrieval.question import is_overview, make_query, question_words, split_question
+from moot.teams.research.retrieval.rank import rank_sentences
+from moot.teams.research.retrieval.reader import find
+from moot.teams.research.sources.index import PassageIndex
+from moot.teams.research.sources.ingest import SourceError, read_bytes
+from moot.teams.research.text.figures import asked_units, figures
+from moot.teams.research.text.stems import stems
 from moot.teams.research.values import Note
 
 CORPUS = Path(__file__).parents[2] / "examples" / "corpus"

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from moot.manager import AgentManager
+from moot.manager.manager import AgentManager
 from moot.policies import Backoff, RetryPolicy, Supervision
 from moot.teams.research import ResearcherAgent, ResearchTeam, SourceError, research
-from moot.teams.research.index import PassageIndex
 from moot.teams.research.messages import ResearchRequest
+from moot.teams.research.sources.index import PassageIndex
 
 TEXT = "# Chips\n\nThe Willow chip has 105 qubits.\n"
 QUESTION = "How many qubits does the Willow chip have?"

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moot.teams.research.index import PassageIndex
-from moot.teams.research.ingest import MAX_BYTES, SourceError, check_sources, read_bytes, read_sources
+from moot.teams.research.sources.index import PassageIndex
+from moot.teams.research.sources.ingest import MAX_BYTES, SourceError, check_sources, read_bytes, read_sources
 from moot.teams.research.values import Document, SkippedFile
 
 MARKDOWN = """---

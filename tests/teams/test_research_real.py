@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from moot.engine.cache import ModelState, cached_path, model_state
-from moot.engine.catalogue import find_model
+from moot.engine.models.cache import ModelState, cached_path, model_state
+from moot.engine.models.catalogue import find_model
 from moot.engine.openai import OpenAIEngine
 from moot.teams.research import Progress, Report, ResearchTeam
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from moot.teams.research.support import bind, clean_sentence, support
+from moot.teams.research.evidence.support import bind, clean_sentence, support
 from moot.teams.research.values import Note
 
 CITATIONS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "citations.json").read_text(encoding="utf-8"))

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from moot.agent import Agent
+from moot.agent.agent import Agent
+from moot.agent.handlers import handles
 from moot.engine.base import Completion, EngineRequest
 from moot.engine.errors import EngineError
-from moot.handlers import handles
-from moot.manager import AgentManager
+from moot.manager.manager import AgentManager
 from moot.teams.research import (
     AnalystAgent,
     Progress,

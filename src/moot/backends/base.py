@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 if TYPE_CHECKING:
-    from moot.deadletters import DeadLetters
     from moot.errors import MootError
+    from moot.messaging.dead_letters import DeadLetters
     from moot.state import SharedState
 
 __all__ = ["Backend", "Journal", "Kept", "KeptLetter", "KeptMail", "KeptTimer", "MessageName"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from moot.deadletters import DeadLetters
 from moot.errors import MootError
+from moot.messaging.dead_letters import DeadLetters
 from moot.state import InMemorySharedState
 
 __all__ = ["MemoryBackend"]

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from moot.backends.sqlite.inspection import inspecting
-from moot.backends.sqlite.mending import Mending, mending
-from moot.backends.sqlite.views import UNREADABLE
+from moot.backends.sqlite.repair import Mending, mending
+from moot.backends.sqlite.snapshots import UNREADABLE
 from moot.cli.app import UsageError
 from moot.cli.files import FILE, JSON, cell, day, printing, safe, shortened, to_json
-from moot.deadletters import Reason
+from moot.messaging.dead_letters import Reason
 
 __all__ = ["app"]
 

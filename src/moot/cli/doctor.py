@@ -24,8 +24,8 @@ import typer
 
 from moot import AgentManager, Request
 from moot.cli.app import EXIT_FAILED, UsageError
-from moot.engine.cache import ModelState, cache_dir, model_state
-from moot.engine.catalogue import CATALOGUE, Model
+from moot.engine.models.cache import ModelState, cache_dir, model_state
+from moot.engine.models.catalogue import CATALOGUE, Model
 
 __all__ = ["Finding", "doctor", "findings"]
 
@@ -88,8 +88,8 @@ def findings() -> list[Finding]:
 
 def file_findings(file: Path, accept: bool) -> list[Finding]:
     """What is found in the file of a durable system, after its loss was accepted if that is wished."""
-    from moot.backends.sqlite.checkup import checkup
-    from moot.backends.sqlite.mending import mending
+    from moot.backends.sqlite.check import checkup
+    from moot.backends.sqlite.repair import mending
     from moot.cli.files import printing, safe
 
     with printing("let it run: it has found its file whole"):

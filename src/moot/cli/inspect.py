@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from moot.backends.sqlite.inspection import inspecting
-from moot.backends.sqlite.views import AgentMail, Overview
+from moot.backends.sqlite.snapshots import AgentMail, Overview
 from moot.cli.app import UsageError
 from moot.cli.files import FILE, JSON, cell, columns, day, printing, safe, shortened, size, to_json
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from moot.engine.catalogue import Model
+    from moot.engine.models.catalogue import Model
 
 __all__ = ["app", "pull_with_progress"]
 
@@ -30,8 +30,8 @@ def list_models() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from moot.engine.cache import cache_dir, model_state
-    from moot.engine.catalogue import CATALOGUE
+    from moot.engine.models.cache import cache_dir, model_state
+    from moot.engine.models.catalogue import CATALOGUE
 
     with _plain_errors():
         table = Table("name", "model", "size", "licence", "state", box=None, pad_edge=False)
@@ -54,7 +54,7 @@ def pull(name: Name = "default") -> None:
 @app.command()
 def path(name: Name = "default") -> None:
     """Print where a model lies; exit 2 if it is not here."""
-    from moot.engine.cache import model_path
+    from moot.engine.models.cache import model_path
 
     with _plain_errors():
         typer.echo(model_path(_find(name).name))
@@ -65,8 +65,8 @@ def verify(
     name: Annotated[str | None, typer.Argument(help="One model; all that are here if left out.")] = None,
 ) -> None:
     """Hash models in the cache; exit 1 if one is damaged or the named one is missing."""
-    from moot.engine.cache import ModelState, model_state
-    from moot.engine.catalogue import CATALOGUE
+    from moot.engine.models.cache import ModelState, model_state
+    from moot.engine.models.catalogue import CATALOGUE
 
     failed = False
     with _plain_errors():
@@ -80,7 +80,7 @@ def verify(
 
 def pull_with_progress(model: Model) -> Path:
     """Pull ``model``, showing a bar on a terminal and plain lines elsewhere, on stderr."""
-    from moot.engine.download import pull_model
+    from moot.engine.models.download import pull_model
 
     with _progress_bar(model) if sys.stderr.isatty() else _progress_lines(model) as progress:
         return pull_model(model, notice=_notice, progress=progress)
@@ -116,7 +116,7 @@ def _notice(text: str) -> None:
 
 
 def _find(name: str) -> Model:
-    from moot.engine.catalogue import CATALOGUE, find_model
+    from moot.engine.models.catalogue import CATALOGUE, find_model
 
     model = find_model(name)
     if model is None:

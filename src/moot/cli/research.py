@@ -225,8 +225,8 @@ async def _run(
 
 async def _serve(paths: list[Path], engine: Engine | None, screen: Screen) -> None:
     from moot.teams.research import ResearchTeam, SourceError
-    from moot.teams.research.ingest import check_sources
     from moot.teams.research.serve import serve
+    from moot.teams.research.sources.ingest import check_sources
 
     try:
         check_sources(paths)

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from moot.cli.app import EXIT_INTERRUPTED, UsageError
-from moot.manager import AgentManager
+from moot.manager.manager import AgentManager
 
 __all__ = ["run"]
 

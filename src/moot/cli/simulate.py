@@ -18,9 +18,9 @@ import typer
 
 from moot.cli.app import EXIT_FAILED, UsageError
 from moot.cli.run import load
-from moot.testing.faults import Fault, Faults
-from moot.testing.report import Search, as_json, report, search
-from moot.testing.simulate import Simulation
+from moot.testing.simulation.faults import Fault, Faults
+from moot.testing.simulation.report import Search, as_json, report, search
+from moot.testing.simulation.simulate import Simulation
 
 __all__ = ["simulate"]
 

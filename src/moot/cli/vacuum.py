@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from moot.backends.sqlite.mending import mending
+from moot.backends.sqlite.repair import mending
 from moot.cli.files import FILE, printing, safe, size
-from moot.durability import REMEMBERED_FOR
+from moot.runtime.durability.turn_journal import REMEMBERED_FOR
 
 __all__ = ["vacuum"]
 

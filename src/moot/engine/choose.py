@@ -6,7 +6,7 @@ import os
 
 from moot.clock import Clock
 from moot.engine.base import Engine
-from moot.engine.catalogue import CATALOGUE, find_model
+from moot.engine.models.catalogue import CATALOGUE, find_model
 
 __all__ = ["ENGINE_FORMS", "open_engine"]
 
@@ -37,8 +37,8 @@ def open_engine(
     spec = spec or os.environ.get("MOOT_ENGINE") or "local"
     kind, _, rest = spec.partition(":")
     if kind == "local":
-        from moot.engine.cache import model_path
         from moot.engine.local import LocalEngine
+        from moot.engine.models.cache import model_path
 
         chosen = model or rest or "default"
         _check_model(chosen)

@@ -6,7 +6,7 @@ more than it works on and a waiting request can still be cancelled for nothing.
 When the engine says "not now" (429, Retry-After), admission pauses and the
 request goes back to its old place. Waiting is counted apart from engine time,
 and an agent that waits for another agent holds no slot. An engine that fails again
-and again is left alone for a while: requests then fail at once (`moot.breaker`).
+and again is left alone for a while: requests then fail at once (`moot.resilience.breaker`).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 import msgspec
 
-from moot.breaker import Breaker, BreakerState
 from moot.clock import Clock
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest, Usage
 from moot.engine.deadline import RunningLoopClock, before_deadline
 from moot.engine.errors import EngineBreakerOpen, EngineCrashed, EngineError, EngineUnavailable
 from moot.policies import BreakerPolicy
+from moot.resilience.breaker import Breaker, BreakerState
 
 __all__ = ["AdmissionQueue", "QueueStats"]
 

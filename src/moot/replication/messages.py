@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from moot.message import Payload, Request
+from moot.messaging.message import Payload, Request
 from moot.replication.changes import Change
 from moot.replication.kinds import Kind
 from moot.state.crdt import CausalContext

@@ -13,10 +13,10 @@ from hashlib import blake2b
 
 import msgspec
 
-from moot.agent import Agent
-from moot.context import AgentContext
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.errors import StateUnreadable
-from moot.handlers import handles
 from moot.replication.digests import differing, digest_of, haves, keys_in, summary
 from moot.replication.kinds import shown
 from moot.replication.messages import (

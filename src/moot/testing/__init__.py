@@ -8,18 +8,18 @@ function; ``ScriptedEngine`` answers from a list and can assert that it was used
 """
 
 from moot.engine.scripted import ScriptedEngine
-from moot.manager import AgentManager
-from moot.testing.deadlocks import stuck
+from moot.manager.manager import AgentManager
 from moot.testing.fake_context import FakeContext
-from moot.testing.faults import Crashed, Fault, Faults
-from moot.testing.invariants import Invariant, Violation
-from moot.testing.laws import LAWS
-from moot.testing.report import Search, SimulationFailed, report, search
-from moot.testing.simulate import Build, Simulation, simulate
-from moot.testing.simulated_backend import SimulatedBackend
-from moot.testing.simulated_loop import Livelock, SimulatedLoop
+from moot.testing.simulation.backend import SimulatedBackend
+from moot.testing.simulation.deadlocks import stuck
+from moot.testing.simulation.faults import Crashed, Fault, Faults
+from moot.testing.simulation.invariants import Invariant, Violation
+from moot.testing.simulation.laws import LAWS
+from moot.testing.simulation.loop import Livelock, SimulatedLoop
+from moot.testing.simulation.report import Search, SimulationFailed, report, search
+from moot.testing.simulation.simulate import Build, Simulation, simulate
+from moot.testing.simulation.world import SimulatedManager
 from moot.testing.virtual_loop import Stalled, VirtualClockLoop, run
-from moot.testing.world import SimulatedManager
 
 __all__ = [
     "LAWS",

@@ -11,17 +11,19 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, TypeVar
 
-from moot.agent import Agent
-from moot.aggregation import BatchCall, batch_of
-from moot.asks import Ask
-from moot.context import AgentContext
+from moot.agent.agent import Agent
+from moot.agent.ask import Ask
+from moot.agent.batch_call import BatchCall
+from moot.agent.context import AgentContext
+from moot.agent.effects import Effects
+from moot.agent.handlers import Handler
+from moot.agent.records import NOTHING
+from moot.agent.turn_engine import TurnEngine
 from moot.engine.base import Engine
 from moot.errors import UnknownAgent
-from moot.handlers import Handler
-from moot.message import AgentMessage, ReplyTo, message_type_of
+from moot.messaging.batch import batch_of
+from moot.messaging.message import AgentMessage, ReplyTo, message_type_of
 from moot.state import InMemorySharedState, Transaction
-from moot.turn import NOTHING, Effects
-from moot.turn_engine import TurnEngine
 
 __all__ = ["FakeContext"]
 

@@ -66,7 +66,7 @@ def _simulations(
     item: pytest.Item, function: Callable[..., Any], seeds: int = 20, *, start: int | None = None, **settings: Any
 ) -> Callable[..., None]:
     """A plain function that runs the simulations of one test."""
-    from moot.testing.report import search
+    from moot.testing.simulation.report import search
 
     chosen, only = item.config.getoption("--simulate-seed"), item.config.getoption("--simulate-only")
     given_number = item.config.getoption("--simulate-seeds")
@@ -84,7 +84,7 @@ def _simulations(
             lambda manager: function(simulated=manager, **given), seeds=searched, **_narrowed(settings, only)
         )
         if found.shrunk is not None:
-            from moot.testing.report import report
+            from moot.testing.simulation.report import report
 
             pytest.fail(report(found.shrunk, _replay(item, found.shrunk)), pytrace=False)
 
@@ -99,7 +99,7 @@ def _number(text: str | None, default: int) -> int:
 
 
 def _narrowed(settings: dict[str, Any], only: str | None) -> dict[str, Any]:
-    from moot.testing.faults import Fault, Faults
+    from moot.testing.simulation.faults import Fault, Faults
 
     if only is None:
         return settings

@@ -19,12 +19,12 @@ from urllib.parse import parse_qs
 from moot.backends.base import Journal, Kept
 from moot.backends.errors import BackendDamaged, BackendError, BackendFailed
 from moot.backends.sqlite.journal import SqliteJournal
-from moot.backends.sqlite.loading import count_interrupted, load
+from moot.backends.sqlite.load import count_interrupted, load
 from moot.backends.sqlite.owner import Owner
 from moot.backends.sqlite.schema import Profile, connect, prepare
 from moot.backends.sqlite.writer import InlineWriter, ThreadWriter, Writer
-from moot.deadletters import DeadLetters
 from moot.errors import MootError
+from moot.messaging.dead_letters import DeadLetters
 from moot.state import InMemorySharedState
 
 __all__ = ["SqliteBackend"]

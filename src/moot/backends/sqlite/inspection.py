@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from moot.backends.sqlite.schema import connect_readonly, said_by_sqlite
-from moot.backends.sqlite.views import (
+from moot.backends.sqlite.snapshots import (
     UNREADABLE,
     AgentMail,
     AgentView,
@@ -29,8 +29,8 @@ from moot.backends.sqlite.views import (
     TimerView,
     TurnView,
 )
-from moot.deadletters import DeadLetter
-from moot.message import AgentMessage
+from moot.messaging.dead_letters import DeadLetter
+from moot.messaging.message import AgentMessage
 
 __all__ = ["Inspection", "inspecting"]
 

@@ -15,7 +15,7 @@ from itertools import count
 from moot.backends.base import KeptLetter, KeptTimer, MessageName
 from moot.backends.errors import BackendFailed
 from moot.backends.sqlite.batch import Batch
-from moot.backends.sqlite.loading import Numbers
+from moot.backends.sqlite.load import Numbers
 from moot.backends.sqlite.owner import Owner
 from moot.backends.sqlite.writer import Writer
 from moot.errors import MootError

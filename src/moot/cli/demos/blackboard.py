@@ -149,5 +149,5 @@ async def main(seed: int) -> None:
 
 def blackboard(seed: SEED = 1) -> None:
     """Understand a sentence from syllables that were misheard."""
-    logging.getLogger("moot.deadletters").setLevel(logging.ERROR)
+    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)
     run(main(seed))

@@ -81,5 +81,5 @@ async def main(seed: int) -> None:
 
 def contract_net(seed: SEED = 1) -> None:
     """Put five jobs out to tender among workshops that refuse, are late and fail."""
-    logging.getLogger("moot.deadletters").setLevel(logging.ERROR)  # who failed is shown in the table
+    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # who failed is shown in the table
     run(main(seed))

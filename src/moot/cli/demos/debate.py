@@ -92,5 +92,5 @@ async def main(seed: int) -> None:
 
 def debate(seed: SEED = 1) -> None:
     """Have seven people agree on the weight of an ox."""
-    logging.getLogger("moot.deadletters").setLevel(logging.ERROR)  # the doctor's silence is shown in the chart
+    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # the chart shows the doctor's silence
     run(main(seed))

@@ -86,5 +86,5 @@ async def main(seed: int) -> None:
 
 def group_chat(seed: SEED = 1) -> None:
     """Have a help desk talk about four questions, of which two are answered."""
-    logging.getLogger("moot.deadletters").setLevel(logging.ERROR)  # the trainee's silence is shown above
+    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # the trainee's silence is shown above
     run(main(seed))

@@ -111,5 +111,5 @@ async def main(seed: int) -> None:
 
 def hierarchy(seed: SEED = 1) -> None:
     """Count primes with a tree of managers whose workers fail, hang and pull."""
-    logging.getLogger("moot.deadletters").setLevel(logging.ERROR)  # failures are shown in the tree
+    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # failures are shown in the tree
     run(main(seed))

@@ -106,5 +106,5 @@ async def main(seed: int) -> None:
 
 def map_reduce(seed: SEED = 1) -> None:
     """Count words with six workers, of whom one crashes and one hangs."""
-    logging.getLogger("moot.deadletters").setLevel(logging.ERROR)  # what fails is shown in the chart
+    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # what fails is shown in the chart
     run(main(seed))

@@ -109,5 +109,5 @@ async def main(seed: int) -> None:
 
 def saga(seed: SEED = 1) -> None:
     """Book a trip in five steps, and see what is undone when one of them fails."""
-    logging.getLogger("moot.deadletters").setLevel(logging.ERROR)  # the table tells of the failures
+    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # the table tells of the failures
     run(main(seed))

@@ -68,5 +68,5 @@ async def main(seed: int) -> None:
 
 def scatter(seed: SEED = 1) -> None:
     """Ask ten sensors, and wait for six of them, or for all that answer in time."""
-    logging.getLogger("moot.deadletters").setLevel(logging.ERROR)  # who failed is shown in the chart
+    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # who failed is shown in the chart
     run(main(seed))

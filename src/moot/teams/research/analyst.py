@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from moot.agent import Agent
-from moot.context import AgentContext
-from moot.handlers import handles
-from moot.teams.research.differences import differences
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
+from moot.teams.research.evidence.differences import differences
 from moot.teams.research.messages import Analyse, Analysis, Board, Progress, Reading, ReadTopic, Topic
-from moot.teams.research.question import ask_words, make_query
-from moot.teams.research.sameness import repeats
-from moot.teams.research.stems import stems
+from moot.teams.research.retrieval.question import ask_words, make_query
+from moot.teams.research.text.sameness import repeats
+from moot.teams.research.text.stems import stems
 from moot.teams.research.values import Difference, Note
 
 __all__ = ["AnalystAgent", "Pile", "boards_of", "gaps", "merge"]

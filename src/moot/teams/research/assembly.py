@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from moot.teams.research.admission import Admission
-from moot.teams.research.index import PassageIndex
 from moot.teams.research.messages import Analysis, Draft, ResearchRequest
-from moot.teams.research.question import question_words
+from moot.teams.research.retrieval.admission import Admission
+from moot.teams.research.retrieval.question import question_words
+from moot.teams.research.sources.index import PassageIndex
 from moot.teams.research.thinking import Thinking
 from moot.teams.research.values import AgentUse, Note, Report, Statistics, Status
 

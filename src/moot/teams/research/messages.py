@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import msgspec
 
-from moot.message import Payload, ReplyTo, Request
+from moot.messaging.message import Payload, ReplyTo, Request
 from moot.teams.research.values import AgentUse, Claim, Depth, Difference, Note, Report
 
 __all__ = [

@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 
 from moot.engine.base import ChatMessage, Completion, EngineRequest, SamplingParams
-from moot.teams.research.stems import content_stems, overlap, plain
-from moot.teams.research.support import LONGEST_SENTENCE
+from moot.teams.research.evidence.support import LONGEST_SENTENCE
+from moot.teams.research.text.stems import content_stems, overlap, plain
 from moot.teams.research.values import Note
 
 __all__ = [

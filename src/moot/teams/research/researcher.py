@@ -12,14 +12,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from moot.agent import Agent
-from moot.context import AgentContext
-from moot.handlers import handles
-from moot.teams.research.admission import Admission, admit
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.teams.research.assembly import Found, assemble
-from moot.teams.research.extracts import save_extracts
-from moot.teams.research.index import PassageIndex
-from moot.teams.research.ingest import SourceError
 from moot.teams.research.messages import (
     Analyse,
     Progress,
@@ -31,7 +27,11 @@ from moot.teams.research.messages import (
 )
 from moot.teams.research.profile import Profile
 from moot.teams.research.prompts import keyword_lines, keywords_request
-from moot.teams.research.reader import ReaderAgent, Shelf
+from moot.teams.research.retrieval.admission import Admission, admit
+from moot.teams.research.retrieval.reader import ReaderAgent, Shelf
+from moot.teams.research.sources.extracts import save_extracts
+from moot.teams.research.sources.index import PassageIndex
+from moot.teams.research.sources.ingest import SourceError
 from moot.teams.research.thinking import Thinking
 from moot.teams.research.values import Report
 

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
-from moot.codec import JsonCodec
 from moot.errors import MootError
-from moot.manager import AgentManager
-from moot.message import AgentMessage
+from moot.manager.manager import AgentManager
+from moot.messaging.codec import JsonCodec
+from moot.messaging.message import AgentMessage
 from moot.teams.research.messages import ResearchRequest
 
 __all__ = ["serve"]

@@ -17,15 +17,15 @@ import msgspec
 from moot.clock import LoopClock
 from moot.engine.base import Engine
 from moot.errors import TurnError
-from moot.manager import AgentManager
+from moot.manager.manager import AgentManager, ManagerStats
 from moot.teams.research.analyst import AnalystAgent
-from moot.teams.research.ingest import SourceError
 from moot.teams.research.messages import Progress, ResearchRequest
 from moot.teams.research.profile import Profile
 from moot.teams.research.researcher import ResearcherAgent
+from moot.teams.research.sources.ingest import SourceError
 from moot.teams.research.values import Claim, Depth, Difference, Note, Report, Statistics
 from moot.teams.research.writer import WriterAgent
-from moot.telemetry import ManagerStats, TurnTimes
+from moot.telemetry.turn_times import TurnTimes
 
 __all__ = ["ResearchTeam", "research"]
 

@@ -7,7 +7,7 @@ quotes.
 
 from __future__ import annotations
 
-from moot.context import AgentContext
+from moot.agent.context import AgentContext
 from moot.engine.base import Completion, Engine, EngineRequest
 from moot.engine.errors import EngineError
 from moot.teams.research.profile import Profile, profile_of

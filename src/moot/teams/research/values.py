@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from moot.message import Payload
+from moot.messaging.message import Payload
 
 __all__ = [
     "AgentUse",

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from moot.agent import Agent
-from moot.context import AgentContext
-from moot.handlers import handles
-from moot.teams.research.checker import check, judged, quote_claim
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
+from moot.teams.research.evidence.checker import check, judged, quote_claim
 from moot.teams.research.messages import Board, Draft, Progress, Write
 from moot.teams.research.profile import EXTRACTIVE, Profile
 from moot.teams.research.prompts import (

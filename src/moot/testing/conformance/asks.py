@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from moot.agent import Agent
-from moot.context import AgentContext
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.errors import AskTimeout, Retry, TurnError, UnknownAgent
-from moot.handlers import handles
-from moot.message import ReplyTo
+from moot.messaging.message import ReplyTo
+from moot.runtime.routing.death_watch import Terminated
 from moot.testing.conformance.cast import AT_ONCE, Add, Counter, Listener, Note, Question, Thing, acting, refusal
 from moot.testing.conformance.lives import Lives
-from moot.watches import Terminated
 
 __all__ = [
     "a_capability_is_shared_by_those_who_have_it",

@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from moot.agent import Agent, FunctionAgent
+from moot.agent.agent import Agent, FunctionAgent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.clock import LoopClock
-from moot.context import AgentContext
-from moot.handlers import handles
-from moot.manager import AgentManager
-from moot.message import Payload, ReplyTo, Request
+from moot.manager.manager import AgentManager
+from moot.messaging.message import Payload, ReplyTo, Request
 from moot.policies import Backoff, MailboxPolicy, RetryPolicy
 from moot.testing.conformance.lives import Lives
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from moot.agent import Agent
-from moot.context import AgentContext
-from moot.deadletters import Reason
-from moot.handlers import handles
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
+from moot.messaging.dead_letters import Reason
 from moot.policies import RetryPolicy
 from moot.testing.conformance.cast import PATIENT, Add, Counter, Listener, Note, Question, Tally, acting, for_ever
 from moot.testing.conformance.lives import Lives

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from moot.context import AgentContext
-from moot.deadletters import Reason
+from moot.agent.context import AgentContext
 from moot.errors import (
     MailboxFull,
 )
-from moot.manager import AgentManager
-from moot.message import AgentMessage
+from moot.manager.manager import AgentManager
+from moot.messaging.dead_letters import Reason
+from moot.messaging.message import AgentMessage
 from moot.policies import MailboxPolicy
 from moot.testing.conformance.cast import (
     Listener,

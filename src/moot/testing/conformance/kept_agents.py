@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from moot.agent import Agent
-from moot.context import AgentContext
-from moot.deadletters import Reason
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.errors import StateConflict, StateUnreadable
-from moot.handlers import handles
+from moot.messaging.dead_letters import Reason
+from moot.messaging.evolution import upgrade
 from moot.state import Versioned
 from moot.testing.conformance.cast import (
     Add,
@@ -25,7 +26,6 @@ from moot.testing.conformance.cast import (
     refusal,
 )
 from moot.testing.conformance.lives import Lives
-from moot.versions import upgrade
 
 __all__ = [
     "a_child_is_made_by_its_parent_again",

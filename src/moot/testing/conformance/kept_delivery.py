@@ -8,13 +8,13 @@ import enum
 from decimal import Decimal
 from typing import Any
 
-from moot.agent import Agent
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.backends.errors import BackendError
-from moot.context import AgentContext
-from moot.deadletters import Reason
 from moot.errors import MailboxFull, UnknownAgent
-from moot.handlers import handles
-from moot.message import Payload
+from moot.messaging.dead_letters import Reason
+from moot.messaging.message import Payload
 from moot.policies import MailboxPolicy
 from moot.testing.conformance.cast import (
     Add,

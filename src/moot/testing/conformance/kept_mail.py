@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from moot.agent import Agent
-from moot.context import AgentContext
-from moot.handlers import handles
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.policies import BatchPolicy, MailboxPolicy, RetryPolicy
 from moot.testing.conformance.cast import Add, Counter, Listener, Note, Question, Stuck, Tally, acting, for_ever
 from moot.testing.conformance.lives import Lives

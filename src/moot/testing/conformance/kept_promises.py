@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from moot.context import AgentContext
-from moot.deadletters import Reason
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.errors import MootError, TurnError, UnknownMessageType
-from moot.handlers import handles
+from moot.messaging.dead_letters import Reason
 from moot.testing.conformance.cast import (
     ONCE,
     Add,

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from moot.agent import Agent
-from moot.context import AgentContext
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.engine.base import ChatMessage, EngineRequest
 from moot.engine.scripted import ScriptedEngine
 from moot.errors import Retry
-from moot.handlers import handles
 from moot.testing.conformance.cast import (
     AT_ONCE,
     Add,

@@ -11,10 +11,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-from moot.agent import Agent
+from moot.agent.agent import Agent
 from moot.backends import Backend
 from moot.engine.base import Engine
-from moot.manager import AgentManager
+from moot.manager.manager import AgentManager
 
 __all__ = ["Ending", "Lives", "Store"]
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from moot.context import AgentContext
-from moot.deadletters import Reason
+from moot.agent.context import AgentContext
 from moot.errors import (
     AgentStopped,
     AskTimeout,
@@ -13,7 +12,8 @@ from moot.errors import (
     UnknownAgent,
     UnknownMessageType,
 )
-from moot.message import AgentMessage
+from moot.messaging.dead_letters import Reason
+from moot.messaging.message import AgentMessage
 from moot.policies import MailboxPolicy
 from moot.testing.conformance.cast import ONCE, Add, Counter, Note, Question, Thing, acting, begin_full, refusal
 from moot.testing.conformance.lives import Lives

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from moot.agent import Agent
-from moot.context import AgentContext
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
 from moot.errors import MailboxFull, ManagerStopped, MootError, TurnError, UnknownAgent
-from moot.manager import AgentManager
+from moot.manager.manager import AgentManager
 from moot.policies import MailboxPolicy
 from moot.testing.conformance.cast import ONCE, Add, Counter, Listener, Note, Question, acting, for_ever, refusal
 from moot.testing.conformance.lives import Lives

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from moot.context import AgentContext
+from moot.agent.context import AgentContext
 from moot.errors import StateConflict
 from moot.state import Change, Versioned
 from moot.testing.conformance.cast import ONCE, Listener, Note, Question, Tally, acting, refusal

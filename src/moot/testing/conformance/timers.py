@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from moot.context import AgentContext
-from moot.deadletters import Reason
+from moot.agent.context import AgentContext
 from moot.errors import TurnError
+from moot.messaging.dead_letters import Reason
 from moot.testing.conformance.cast import Clockwork, Listener, Note, Question, acting, now, refusal
 from moot.testing.conformance.lives import Lives
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from moot.agent import Agent
-from moot.context import AgentContext
-from moot.deadletters import Reason
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.errors import Retry, TurnError
-from moot.handlers import handles
-from moot.message import ReplyTo
+from moot.messaging.dead_letters import Reason
+from moot.messaging.message import ReplyTo
 from moot.policies import BatchPolicy, Supervision
 from moot.testing.conformance.cast import (
     AT_ONCE,

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Any
 
-from moot.agent import Agent
-from moot.context import AgentContext
-from moot.deadletters import Reason
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
+from moot.agent.handlers import handles
 from moot.errors import InvalidPayload
-from moot.handlers import handles
-from moot.message import AgentMessage
+from moot.messaging.dead_letters import Reason
+from moot.messaging.message import AgentMessage
 from moot.testing.conformance.cast import Add, Counter, Listener, Note, Question, Thing, acting, refusal
 from moot.testing.conformance.lives import Lives
 

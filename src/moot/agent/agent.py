@@ -1,0 +1,161 @@
+"""Agents: who receives messages, and what a class says about how it wants to be treated.
+
+An agent handles one message at a time unless it says otherwise, so its methods need
+no locks. Its constructor arguments are kept, so that it can be constructed again
+after a failure. All it may do to the world it does through the context that its
+handlers are given (`moot.agent.context`).
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
+
+from moot.agent.handlers import HandlerTable, build_table, function_table
+from moot.errors import UnknownMessageType
+from moot.ids import snake_case
+from moot.messaging.evolution import read_version
+from moot.messaging.message import AgentMessage
+from moot.policies import BreakerPolicy, MailboxPolicy, RateLimit, RestartKind, RetryPolicy, Supervision, TimeoutPolicy
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar
+
+    from moot.agent.context import AgentContext
+
+    S = TypeVar("S", default=Any)
+else:
+    from typing import TypeVar
+
+    S = TypeVar("S")
+
+__all__ = ["Agent", "FunctionAgent", "agents_of"]
+
+
+class Agent(Generic[S]):
+    """Base class of agents; ``Agent[S]`` has a state of type ``S`` of its own in ``ctx.state``.
+
+    Mark methods with `handles`, or override `handle_message`.
+    """
+
+    capabilities: ClassVar[tuple[str, ...]] = ()
+    """What it can do; ``capability:NAME`` addresses whoever can."""
+    topics: ClassVar[tuple[str, ...]] = ()
+    """What it is subscribed to from the start."""
+    mailbox: ClassVar[MailboxPolicy] = MailboxPolicy()
+    retry: ClassVar[RetryPolicy] = RetryPolicy()
+    timeouts: ClassVar[TimeoutPolicy] = TimeoutPolicy()
+    rate_limit: ClassVar[RateLimit | None] = None
+    """How many messages it takes in a time; `handles` can set one for a message type."""
+    breaker: ClassVar[BreakerPolicy | None] = None
+    """When its asks to an agent that keeps failing are no longer sent."""
+    supervision: ClassVar[Supervision] = Supervision()
+    """What it does about the failures of its children."""
+    restart: ClassVar[RestartKind] = "transient"
+    """Whether it is made anew: after a failure (``transient``), also when it stopped itself (``permanent``), or never
+    (``temporary``)."""
+    state_version: ClassVar[int] = 1
+    """The version of its state's type; a durable backend keeps it, so that `upgrade` can lead an older one here."""
+    concurrency: ClassVar[int] = 1
+    """How many messages it handles at once. Agents with a state of their own handle one."""
+    cancel_with_asker: ClassVar[bool] = False
+    """Whether a running turn is cancelled when its asker no longer waits."""
+
+    _arguments: tuple[tuple[Any, ...], dict[str, Any] | None]
+    _table: ClassVar[HandlerTable | None] = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        agent = super().__new__(cls)
+        agent._arguments = (args, kwargs or None)
+        return agent
+
+    def __init__(self, agent_id: str) -> None:
+        self.id = agent_id
+
+    async def handle_message(self, message: AgentMessage, ctx: AgentContext[S]) -> Any:
+        """Handle what no `handles` method does; override it to match on ``message.message_type``.
+
+        A returned value is the reply when the message was an ask.
+        """
+        raise UnknownMessageType(self.id, message.message_type, self.handler_table().message_types)
+
+    async def on_start(self, ctx: AgentContext[S]) -> None:
+        """Called before the first message; what it does through ``ctx`` takes effect when it returns."""
+
+    async def on_stop(self, ctx: AgentContext[S]) -> None:
+        """Called after the last message."""
+
+    def initial_state(self) -> S:
+        """The state that a new ``Agent[S]`` begins with: ``S()``, unless overridden."""
+        return cast(S, None if (state_type := _state_type(type(self))) is None else state_type())
+
+    def stored_state(self, body: bytes, version: int) -> S:
+        """The state in what was kept of one of ``version``.
+
+        Raises:
+            StateUnreadable: it is newer than this class, or does not convert to its state's type.
+        """
+        return cast(S, read_version(type(self), body, version, self.state_version, _state_type(type(self))))
+
+    def handler_table(self) -> HandlerTable:
+        """The handlers of this agent's class, built once for the class."""
+        cls = type(self)
+        if "_table" not in cls.__dict__:
+            cls._table = build_table(cls, Agent)
+        return cast(HandlerTable, cls._table)
+
+    def construct_again(self) -> Self:
+        """A new agent from the arguments that this one was constructed with."""
+        args, kwargs = self._arguments
+        return type(self)(*args, **(kwargs or {}))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({getattr(self, 'id', '?')!r})"
+
+
+class FunctionAgent(Agent[Any]):
+    """A plain function as an agent: ``async def upper(message: Upper, ctx) -> str``.
+
+    It is dispatched on its first annotation; without one it is given every message whole.
+    """
+
+    def __init__(self, fn: Callable[..., Any], agent_id: str | None = None) -> None:
+        name = agent_id or getattr(fn, "__name__", None)
+        if name is None:
+            raise TypeError(f"{fn!r} has no name to be its id; give it one: FunctionAgent(fn, 'id')")
+        super().__init__(name)
+        self._function_table = function_table(fn)
+
+    def handler_table(self) -> HandlerTable:
+        """The one handler."""
+        return self._function_table
+
+
+def agents_of(agent: Any, count: int = 1) -> list[Agent[Any]]:
+    """The agents that a registration means: one, a function as one, or ``count`` of a class with ids ``name_1``, ….
+
+    Raises:
+        TypeError: it is none of these. ValueError: ``count`` is below 1.
+    """
+    if isinstance(agent, type):
+        if not issubclass(agent, Agent):
+            raise TypeError(f"{agent.__name__!r} is not a class of agents; derive it from moot.Agent")
+        if count < 1:
+            raise ValueError(f"at least 1 agent is registered, not {count}")
+        return [agent(f"{snake_case(agent.__name__)}_{number}") for number in range(1, count + 1)]
+    if isinstance(agent, Agent):
+        return [agent]
+    if not callable(agent):
+        raise TypeError(f"{type(agent).__name__!r} is no agent; register an Agent, a class of them, or a function")
+    return [FunctionAgent(agent)]
+
+
+def _state_type(cls: type[Any]) -> Any:
+    for owner in cls.__mro__:
+        for base in getattr(owner, "__orig_bases__", ()):
+            origin = typing.get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, Agent):
+                (argument, *_) = typing.get_args(base)
+                return None if isinstance(argument, TypeVar) or argument is Any else argument
+    return None

@@ -1,0 +1,274 @@
+"""Asks: a request under way, and the table that its answer finds it by.
+
+An `Ask` is lazy: nothing is sent before it is awaited or gathered, so that an ask
+that nobody waits for costs nobody a turn. Its answer does not travel through a
+mailbox; it resolves the ask directly. Every ask ends: with the answer, with an
+error, or with its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from moot.errors import AskTimeout, DeliveryError, InvalidPayload
+from moot.messaging.message import AgentMessage, ReplyTo
+from moot.resilience.deadlines import DeadlineWheel, Expiring
+
+if TYPE_CHECKING:
+    from moot.agent.records import Records
+    from moot.messaging.flow_control import Lane, Station
+
+__all__ = ["Answers", "Ask", "AskTable", "Asker", "Guard", "WaitWatch"]
+
+R = TypeVar("R")
+
+_NO_ANSWER: Any = None
+
+
+class Asker(Protocol):
+    """Who sends an ask off: a turn, or the manager for a caller from outside."""
+
+    def post(self, ask: Ask[Any]) -> None:
+        """Deliver the request, with the ask in the table; or settle it at once."""
+        ...
+
+    def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
+        """Nobody waits any more: remove the request if it was not taken, cancel its turn if that agent says so."""
+        ...
+
+
+class Guard(Protocol):
+    """Who wants to know how an ask ends. While it is not ``alert`` it need not be told of an answer, but of errors."""
+
+    alert: bool
+
+    def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
+        """It has been answered, or has failed with ``error``."""
+        ...
+
+
+class Answers(Protocol):
+    """Who carries an answer back, where something lies between; the transport."""
+
+    def answer(self, reply_to: ReplyTo, answer: Any, error: BaseException | None) -> bool:
+        """Take an answer, or an error, to whoever waits; False when nobody does."""
+        ...
+
+
+class WaitWatch(Protocol):
+    """Is told who waits for asks that are not answered at once; it may fail one of them."""
+
+    def begin(self, asks: Sequence[Ask[Any]]) -> Any:
+        """The present task begins to wait for all of ``asks``; what `end` is to be called with, or None."""
+        ...
+
+    def end(self, wait: Any) -> None:
+        """It waits no more."""
+        ...
+
+
+class Ask(msgspec.Struct, Generic[R], eq=False):
+    """One request and, later, its answer. Await it once, or pass it to `gather`.
+
+    Cancelling the awaiting task withdraws the request.
+    """
+
+    # The collector must look into asks: an ask keeps its error, whose traceback leads back to the ask.
+
+    asker: Asker
+    to: str
+    content: Any
+    message_type: str
+    timeout: float
+    started: bool = False
+    done: bool = False
+    error: BaseException | None = None
+    """Why it failed, once it is done."""
+    deadline: float = 0.0
+    key: int = 0
+    table: AskTable | None = None
+    expiring: dict[Expiring, None] | None = None
+    """The entries of its slot on the wheel, once it is there."""
+    target: Station | None = None
+    message: AgentMessage | None = None
+    lane: Lane | None = None
+    records: Records | None = None
+    scope: str = ""
+    """The effect of the turn that it is part of; see `moot.agent.effects.Records`."""
+    guard: Guard | None = None
+    siblings: dict[Ask[Any], None] | None = None
+    """The asks of the same turn that are not done; a done one takes itself out."""
+    on_progress: Callable[[Any, int], None] | None = None
+    given_id: str | None = None
+    """The id that makes asking again no repetition: a caller from outside gave it, or a durable backend."""
+    name: str | None = None
+    """What the answer finds it by in another life of the process; see `moot.runtime.durability.asks`."""
+    answer: R = _NO_ANSWER
+    """The answer, once it is done without error."""
+    _waiter: asyncio.Future[None] | None = None
+    _callbacks: tuple[Callable[[Ask[Any]], None], ...] = ()
+
+    def __await__(self) -> Generator[Any, None, R]:
+        if not self.started:
+            self.started = True
+            try:
+                self.asker.post(self)
+            except (DeliveryError, InvalidPayload) as error:
+                self.fail(error)
+        if not self.done:
+            try:
+                yield  # a pass of the loop costs less than a future and a deadline, and most answers come within one
+                if not self.done:
+                    waiter = self._waiter
+                    if waiter is not None:
+                        yield from waiter
+                    else:
+                        waiter = self._waiter = asyncio.get_running_loop().create_future()
+                        self.watch()
+                        watch = self.table.waits if self.table is not None else None
+                        wait = watch.begin((self,)) if watch is not None else None
+                        try:
+                            yield from waiter
+                        finally:
+                            if watch is not None and wait is not None:
+                                watch.end(wait)
+            except BaseException:
+                self.cancel()
+                raise
+        if self.error is not None:
+            raise self.error
+        return self.answer
+
+    def start(self) -> None:
+        """Send the request; whoever then waits for longer than a pass of the loop calls `watch`. If it cannot be
+        delivered, or the answer that was kept is not of the type that it declares, the error is kept.
+        """
+        self.started = True
+        try:
+            self.asker.post(self)
+        except (DeliveryError, InvalidPayload) as error:
+            self.fail(error)
+
+    def watch(self) -> None:
+        """From now on the deadline counts."""
+        if self.table is not None and self.expiring is None and not self.done:
+            self.expiring = self.table.wheel.entries(self.deadline)
+            self.expiring[self] = None
+
+    def when_done(self, callback: Callable[[Ask[Any]], None]) -> None:
+        """Call ``callback`` when the ask is done; at once if it is."""
+        if self.done:
+            callback(self)
+        else:
+            self._callbacks += (callback,)
+
+    def resolve(self, answer: Any, error: BaseException | None = None) -> None:
+        """End it with its answer, or with an error."""
+        if self.done:
+            return
+        self.done = True
+        self.answer = answer
+        self.error = error
+        if error is None and self.records is not None:
+            self.records.made += ("ask" + self.scope, self.to, self.content, answer)
+        guard = self.guard
+        if guard is not None and (error is not None or guard.alert):
+            guard.settled(self, error)
+        if self.siblings is not None:
+            self.siblings.pop(self, None)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
+        if self._callbacks:
+            for callback in self._callbacks:
+                callback(self)
+
+    def fail(self, error: BaseException) -> None:
+        """End it with an error."""
+        self.resolve(None, error)
+
+    def cancel(self) -> None:
+        """Nobody waits any more: withdraw the request."""
+        if not self.done:
+            self.started = True
+            self.asker.withdraw(self, expired=False)
+            self.fail(asyncio.CancelledError())
+
+    def expire(self) -> None:
+        """The wheel's call: the deadline has passed."""
+        if not self.done:
+            self.asker.withdraw(self, expired=True)
+            self.fail(AskTimeout(self.to, self.message_type, self.timeout))
+
+
+class AskTable:
+    """The asks under way, by the key that their `ReplyTo` carries. Their deadlines are on the wheel."""
+
+    __slots__ = ("_next_key", "_pending", "inbox", "link", "waits", "wheel")
+
+    def __init__(self, inbox: str, next_key: Callable[[], int], wheel: DeadlineWheel) -> None:
+        self.inbox = inbox
+        self._next_key = next_key
+        self.wheel = wheel
+        self.waits: WaitWatch | None = None
+        self._pending: dict[int, Ask[Any]] = {}
+        self.link: Answers | None = None
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def open(self, ask: Ask[Any], deadline: float) -> ReplyTo:
+        """Enter an ask; the address for its answer."""
+        key = ask.key = self._next_key()
+        ask.deadline = deadline
+        self._pending[key] = ask
+        ask.table = self
+        return ReplyTo(self.inbox, key, deadline)
+
+    def get(self, reply_to: ReplyTo) -> Ask[Any] | None:
+        """The ask that waits at this address, if it still does."""
+        return self._pending.get(reply_to.key) if reply_to.inbox == self.inbox else None
+
+    def is_withdrawn(self, message: AgentMessage) -> bool:
+        """Whether ``message`` is a request whose asker does not wait any more."""
+        return message.reply_to is not None and self.get(message.reply_to) is None
+
+    def close(self, ask: Ask[Any]) -> None:
+        """Forget an ask."""
+        if self._pending.pop(ask.key, None) is not None and ask.expiring is not None:
+            ask.expiring.pop(ask, None)
+
+    def resolve(self, reply_to: ReplyTo, answer: Any) -> bool:
+        """Give the answer to whoever waits; False when nobody does any more."""
+        if self.link is not None:
+            return self.link.answer(reply_to, answer, None)
+        ask = self._pending.pop(reply_to.key, None) if reply_to.inbox == self.inbox else None
+        if ask is None:
+            return False
+        if ask.expiring is not None:
+            ask.expiring.pop(ask, None)
+        ask.resolve(answer)
+        return True
+
+    def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
+        """Give an error to whoever waits; False when nobody does any more."""
+        if self.link is not None:
+            return self.link.answer(reply_to, None, error)
+        ask = self.get(reply_to)
+        if ask is None:
+            return False
+        self.close(ask)
+        ask.fail(error)
+        return True
+
+    def fail_all(self, error: Callable[[], BaseException]) -> None:
+        """End every ask: the manager stops."""
+        for ask in tuple(self._pending.values()):
+            self.close(ask)
+            ask.fail(error())

@@ -1,0 +1,285 @@
+"""The context of a turn: all that a handler can do.
+
+What it inherits from `moot.agent.unit_of_work` is held back until the handler returns. An ask
+is different: it is another agent's own turn, happens at once, and stays; so are
+progress, spawned children, calls of the engine, and effects on the outside.
+
+The context reaches the runtime only through the `moot.runtime.Runtime` protocol.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from moot.agent.ask import Ask
+from moot.agent.gather import gather
+from moot.agent.port import DONE
+from moot.agent.records import INSIDE, Records
+from moot.agent.unit_of_work import CollectingContext
+from moot.ids import CAPABILITY
+from moot.messaging.message import AgentMessage, ReplyTo, Request, members_of, message_type_of
+from moot.resilience.retry import retried
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    from moot.agent.agent import Agent
+    from moot.engine.base import Engine
+    from moot.policies import RetryPolicy
+
+    S = DefaultTypeVar("S", default=Any)
+else:
+    S = TypeVar("S")
+
+__all__ = ["AgentContext"]
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class AgentContext(CollectingContext[S]):
+    """One turn's view of the world. After the turn every call raises `RuntimeError`.
+
+    ``message`` is the envelope being handled (of a batch: as the first's, with the earliest deadline of all);
+    ``attempt`` counts the runs of its handler from 1.
+    """
+
+    # who and what
+    @property
+    def agent_id(self) -> str:
+        """The id of the agent whose turn this is."""
+        return self.seat.id
+
+    @property
+    def messages(self) -> tuple[AgentMessage, ...]:
+        """The envelopes of a batch, in the order of its list; of any other turn, its one message."""
+        return members_of(self.message)
+
+    @property
+    def sender(self) -> str:
+        """Who sent the message."""
+        return self.message.sender
+
+    @property
+    def reply_to(self) -> ReplyTo | None:
+        """Where the answer goes; None when the message was not an ask."""
+        return self.message.reply_to
+
+    @property
+    def deadline(self) -> float | None:
+        """When the asker stops waiting, in seconds since the Unix epoch."""
+        return self.message.deadline
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every run of this turn, and for no other turn; give it to outside systems."""
+        return f"{self.message.id}@{self.seat.id}"
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger that knows the agent, the message and the conversation."""
+        message = self.message
+        facts = {"agent": self.seat.id, "message_id": message.id, "conversation": message.conversation_id}
+        return logging.LoggerAdapter(logging.getLogger(f"moot.agent.{self.seat.id}"), facts)
+
+    def now(self) -> float:
+        """The time of this turn, in seconds since the Unix epoch; the same at every call."""
+        effects = self._effects()
+        if effects.now is None:
+            effects.now = self.runtime.now()
+        return effects.now
+
+    @property
+    def random(self) -> random.Random:
+        """Random numbers of this turn; a run again draws the same ones."""
+        effects = self._effects()
+        if effects.random is None:
+            effects.random = self.runtime.random_for(self.idempotency_key)
+        return effects.random
+
+    def find(self, to: str | Sequence[str]) -> list[str]:
+        """The ids of the agents that ``to`` means: of ``capability:NAME`` all who can do it now, this one too if it
+        can, in order of registration; of ids themselves, each once.
+
+        A run again may find others; record what is decided on it with `effect`.
+        """
+        self._check_open()
+        named = [to] if isinstance(to, str) else list(dict.fromkeys(to))
+        if len(named) == 1 and named[0].startswith(CAPABILITY):
+            return self.runtime.find(named[0].removeprefix(CAPABILITY))
+        return named
+
+    # what happens at once
+    @overload
+    def ask(self, to: str, content: Request[R], *, timeout: float = 30.0) -> Ask[R]: ...
+    @overload
+    def ask(self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None) -> Ask[Any]: ...
+    def ask(self, to: str, content: Any, *, timeout: float = 30.0, message_type: str | None = None) -> Ask[Any]:
+        """Ask another agent; nothing is sent before the result is awaited or gathered.
+
+        The deadline is ``timeout`` seconds away, or this turn's own if that is nearer.
+
+        Raises (when awaited):
+            AskTimeout: no answer in time. UnknownAgent, AgentStopped, MailboxFull: it could not be delivered.
+            TurnError: the other handler failed. RuntimeError: this turn holds unsent messages to that agent.
+        """
+        if not 0 < timeout < math.inf:
+            raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
+        ask: Ask[Any] = Ask(self, to, content, message_type_of(content, message_type), timeout)
+        effects = self.effects
+        if effects is None or self.closed:
+            effects = self._effects()
+        ask.siblings = effects.asks
+        effects.asks[ask] = None
+        return ask
+
+    @overload
+    async def gather(
+        self, asks: Sequence[Ask[R]], quorum: int | None = None, *, return_exceptions: Literal[False] = False
+    ) -> list[R]: ...
+    @overload
+    async def gather(self, asks: Sequence[Ask[R]], *, return_exceptions: Literal[True]) -> list[R | BaseException]: ...
+    async def gather(
+        self, asks: Sequence[Ask[R]], quorum: int | None = None, *, return_exceptions: bool = False
+    ) -> list[R] | list[R | BaseException]:
+        """Await several asks at once; see `moot.gather`."""
+        self._check_open()
+        answers = await gather(asks, quorum, return_exceptions=return_exceptions)
+        self._check_open()  # the end of a turn withdraws asks, and to a task that it left behind that is no failure
+        return answers
+
+    def progress(self, to: str | ReplyTo | None, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
+        """Send at once; it is not undone if the turn fails. To a `ReplyTo` (None: this ask's), it joins the stream."""
+        self._check_open()
+        target = to if to is not None else self.message.reply_to
+        if target is not None:
+            kind = "" if isinstance(target, ReplyTo) else message_type_of(content, message_type)
+            self.runtime.progress(self, target, content, kind)
+        return DONE
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether whoever asked iterates over what `progress` tells, so that it is worth making."""
+        reply_to = self.message.reply_to
+        return reply_to is not None and self.runtime.is_heard(reply_to)
+
+    async def spawn(self, child: Agent[Any]) -> str:
+        """Start a child agent at once and return its id. It stops with its parent, or when this turn rolls back."""
+        effects = self._effects()
+        child_id = await self.runtime.spawn(self, child)
+        effects.children += (child_id,)
+        return child_id
+
+    @overload
+    async def effect(
+        self,
+        name: str,
+        fn: Callable[[str], Coroutine[Any, Any, T]],
+        *,
+        type: type[T] | None = None,
+        retry: RetryPolicy | None = None,
+    ) -> T: ...
+    @overload
+    async def effect(
+        self, name: str, fn: Callable[[str], T], *, type: type[T] | None = None, retry: RetryPolicy | None = None
+    ) -> T: ...
+    async def effect(
+        self, name: str, fn: Callable[[str], Any], *, type: Any = None, retry: RetryPolicy | None = None
+    ) -> Any:
+        """Do something outside, such as a payment, and record its result: a run again of this turn does not repeat it.
+
+        ``fn`` is given an idempotency key, the same for every run of this turn and this occurrence of ``name``: pass
+        it on, because an effect is repeated if the process dies before its result is recorded. With ``retry`` it is
+        tried again in place for the errors that the policy names.
+
+        On a durable backend the result is kept, too, and a process that dies later in the turn does not repeat the
+        effect; it then comes back as a ``type``, without one as plain maps, lists and scalars.
+
+        Raises:
+            InvalidPayload: the result cannot be kept. RuntimeError: another task of the turn is in an effect of that
+                name; give each a `branch`. What ``fn`` raises.
+        """
+        records = self._records()
+        name = records.scope + name
+        with records.occurrence("effect", name) as number:
+            target = f"{name}#{number}"
+            known, result = records.find("effect", target, None, Any if type is None else type)
+            if known:
+                return result
+            key = f"{self.idempotency_key}/{target}"
+
+            async def call() -> Any:
+                with records.inside(target):
+                    return await retried(
+                        lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}")
+                    )
+
+            return await records.once("effect", target, call)
+
+    def branch(self, name: str) -> AbstractContextManager[None]:
+        """What the ``with`` block asks for, its engine calls and effects are recorded apart; also those of tasks that
+        are begun in it.
+
+        A run again finds answers by what was asked for and its occurrence, and tasks of one turn may reach theirs in
+        another order then. So each has a branch, of a ``name`` that is its own and the same in each run; branches of
+        one name are counted in the order in which they begin. It is no place for a ``yield`` of a generator.
+
+        Raises:
+            RuntimeError: another task is in a branch of that name.
+        """
+        return self._records().branch(name)
+
+    async def run_sync(self, fn: Callable[..., T], /, *args: Any) -> T:
+        """Run a blocking function in a thread (in a simulation: in place) and return its result."""
+        self._check_open()
+        return await self.runtime.run_sync(lambda: fn(*args))
+
+    @property
+    def engine(self) -> Engine:
+        """The language-model engine; calls inherit the deadline, and a run again reuses their answers.
+
+        Raises:
+            RuntimeError: the manager has none.
+        """
+        self._check_open()
+        return self.runtime.engine_for(self)
+
+    def _records(self) -> Records:
+        self._check_open()
+        if self.records is None:
+            self.records = Records()
+        return self.records
+
+    # for the runtime
+    def post(self, ask: Ask[Any]) -> None:
+        """Called when an ask of this turn is first awaited."""
+        if self.closed:
+            self._check_open()
+        effects = self.effects
+        if effects is not None and effects.outputs and any(message.to == ask.to for message in effects.outputs):
+            raise RuntimeError(
+                f"this turn holds unsent messages to {ask.to!r}, which would arrive after the ask: "
+                "ask first, or split the turn"
+            )
+        records = self.records
+        if records is None:
+            records = self.records = Records()
+        elif records.is_rerun:
+            known, answer = records.find("ask", ask.to, ask.content)
+            if known:
+                records.pinned(ask.to)  # it went to somebody in an earlier run, and counts
+                ask.resolve(answer)
+                return
+        ask.records = records
+        if INSIDE.get() is not None:
+            ask.scope = records.scope
+        self.runtime.post(self, ask)
+
+    def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
+        """Called when nobody waits for an ask of this turn any more."""
+        self.runtime.withdraw(ask, expired=expired)

@@ -1,0 +1,67 @@
+"""Effects: all that the handler of a turn did through its context. They take effect together, or are dropped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from moot.agent.records import NOTHING
+from moot.messaging.message import AgentMessage
+
+if TYPE_CHECKING:
+    import random
+
+    from moot.agent.ask import Ask
+    from moot.messaging.message import ReplyTo
+    from moot.state import Transaction
+
+__all__ = ["Effects", "Timer"]
+
+
+class Timer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A message that is sent ``delay`` seconds after its turn, and then ``every`` so many seconds if that is not 0.
+
+    ``missed`` says what becomes of it if it came due while the process was down: it is sent ``once``, however late;
+    not at all (``skip``); or, if it repeats, as often as it came due (``all``).
+    """
+
+    delay: float
+    message: AgentMessage
+    every: float = 0.0
+    missed: Literal["once", "skip", "all"] = "once"
+    name: str | None = None
+
+
+class Effects(msgspec.Struct, eq=False):
+    """What the handler of a turn did through its context, and what it was told that stays the same for the turn."""
+
+    outputs: list[AgentMessage] = []
+    asks: dict[Ask[Any], None] = {}
+    answers: tuple[tuple[ReplyTo, Any], ...] = ()
+    timers: tuple[Timer | str, ...] = ()
+    """Those that are set, and the names of those that are cancelled, in order."""
+    topics: tuple[tuple[str, bool], ...] = ()
+    children: tuple[str, ...] = ()
+    watches: tuple[tuple[str, bool], ...] = ()
+    stops: bool = False
+    answer: Any = NOTHING
+    state: Any = NOTHING
+    transaction: Transaction | None = None
+    is_deferred: bool = False
+    now: float | None = None
+    random: random.Random | None = None
+
+    @property
+    def scheduled(self) -> list[Timer]:
+        """The timers that are set."""
+        return [timer for timer in self.timers if not isinstance(timer, str)]
+
+    def answer_or(self, returned: Any) -> Any:
+        """The answer to this turn's ask: what ``ctx.reply`` was given, else what the handler returned.
+
+        `NOTHING` when the answer was deferred.
+        """
+        if self.answer is not NOTHING:
+            return self.answer
+        return NOTHING if self.is_deferred else returned

@@ -1,0 +1,327 @@
+"""Handlers: which method of an agent runs for which message type.
+
+The table is built once for a class, from annotations, and checked then: a handler
+that could never run, or two for one message type, fail at registration and not
+when the first message comes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+import types
+import typing
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, Union, overload
+
+import msgspec
+
+from moot.agent.batch_call import BatchCall
+from moot.errors import InvalidPayload, StateUnreadable
+from moot.messaging.evolution import upgraded
+from moot.messaging.message import VERSION, AgentMessage, Payload, Request, members_of
+from moot.policies import BatchPolicy, RateLimit
+
+__all__ = ["Handler", "HandlerTable", "build_table", "function_table", "handles", "reply_type"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARK = "__moot_handles__"
+_SCOPES_SEARCHED = 12
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    """What `handles` was given: the types, and how the messages are taken."""
+
+    types: tuple[Any, ...] = ()
+    batch: BatchPolicy | None = None
+    rate: RateLimit | None = None
+
+
+class Handler(msgspec.Struct, frozen=True):
+    """One entry of a table: how to run a handler. ``call`` takes agent, content and, if it is wanted, the context.
+
+    ``element_type`` is the content of one message. ``content_type`` is what the handler is given: the same, or with a
+    ``batch`` a list of it.
+    """
+
+    name: str
+    message_type: str
+    element_type: Any
+    content_type: Any
+    call: Callable[..., Any]
+    wants_context: bool
+    is_async: bool
+    takes_envelope: bool
+    batch: BatchPolicy | None = None
+    rate: RateLimit | None = None
+
+    def argument(self, message: AgentMessage) -> Any:
+        """What the handler is given for ``message``.
+
+        Raises:
+            InvalidPayload: plain content does not convert to the payload's type.
+        """
+        if self.batch is not None:
+            return [self._element(member) for member in members_of(message)]
+        return self._element(message)
+
+    def _element(self, message: AgentMessage) -> Any:
+        if self.takes_envelope:
+            return message
+        content = message.content
+        if content.__class__ is self.element_type:
+            return content
+        present = getattr(self.element_type, "payload_version", 1)
+        version = message.extra.get(VERSION) if message.extra else None
+        try:
+            if version and version != present:
+                content = upgraded(self.element_type, content, int(version), present)
+            return msgspec.convert(content, self.element_type, from_attributes=False)
+        except (StateUnreadable, ValueError, LookupError, TypeError, RecursionError) as error:
+            raise InvalidPayload(self.message_type, str(error)) from error
+
+
+class HandlerTable:
+    """The handlers of one class by message type, and the one that takes the rest, if any."""
+
+    __slots__ = ("by_type", "rest")
+
+    def __init__(self, handlers: Mapping[str, Handler], rest: Handler | None) -> None:
+        self.by_type = dict(handlers)
+        self.rest = rest
+
+    def __iter__(self) -> Iterator[Handler]:
+        return iter(self.by_type.values())
+
+    def get(self, message_type: str) -> Handler | None:
+        """The handler for this message type, or None."""
+        return self.by_type.get(message_type, self.rest)
+
+    @property
+    def message_types(self) -> tuple[str, ...]:
+        """The message types that have a handler of their own."""
+        return tuple(self.by_type)
+
+
+@overload
+def handles(
+    *types: type[Payload] | str, batch: BatchPolicy | None = None, rate: RateLimit | None = None
+) -> Callable[[F], F]: ...
+@overload
+def handles(fn: F, /) -> F: ...
+def handles(*args: Any, batch: BatchPolicy | None = None, rate: RateLimit | None = None) -> Any:
+    """Mark a method as a handler.
+
+    Bare, it dispatches on the annotation of the method's first parameter, whatever its name; a union
+    handles several types. ``@handles(Greet)`` and ``@handles("greet")`` name the types instead.
+
+    With ``batch`` the method takes a ``list`` of messages that came one after the other and are of one type, and
+    returns a list with an answer for each, or None if none was asked. ``rate`` limits how many messages of the type
+    are handled in a time.
+    """
+    if batch is not None and not isinstance(batch, BatchPolicy):
+        raise TypeError(f"batch= takes a BatchPolicy, not {batch!r}")
+    if rate is not None and not isinstance(rate, RateLimit):
+        raise TypeError(f"rate= takes a RateLimit, not {rate!r}")
+    if len(args) == 1 and isinstance(args[0], types.FunctionType):
+        return _mark(args[0], _Mark((), batch, rate))
+    nothing = not args and batch is None and rate is None
+    if nothing or not all(isinstance(arg, str) or _is_payload(arg) for arg in args):
+        raise TypeError(f"@handles takes a method, Payload classes or message types, not {args!r}")
+    return lambda fn: _mark(fn, _Mark(args, batch, rate))
+
+
+def build_table(cls: type[Any], base: type[Any]) -> HandlerTable:
+    """The table of an agent class; ``base`` is the class whose ``handle_message`` handles nothing.
+
+    Raises:
+        TypeError: a handler is not fit to be one, or two want one message type.
+    """
+    handlers: dict[str, Handler] = {}
+    for owner in cls.__mro__:
+        own: dict[str, Handler] = {}
+        for fn in _marked_methods(owner, cls):
+            for handler in _handlers_of(fn, fn.__dict__[_MARK], skip=1):
+                _add(own, handler, owner.__name__)
+        handlers = {**own, **handlers}  # a subclass's handler for a type goes before the inherited one
+    rest = None
+    if cls.handle_message is not base.handle_message:
+        rest = _handler(cls.handle_message, "", AgentMessage, skip=1)
+    if not handlers and rest is None and cls.on_start is base.on_start:  # (one that only has children may)
+        raise TypeError(
+            f"agent class {cls.__name__!r} handles nothing; mark a method with @handles or override handle_message"
+        )
+    return HandlerTable(handlers, rest)
+
+
+def function_table(fn: Callable[..., Any]) -> HandlerTable:
+    """The table of a plain function used as an agent; without a payload annotation it takes every message whole."""
+    handlers: dict[str, Handler] = {}
+    if _annotation(fn, skip=0) in (AgentMessage, None):
+        return HandlerTable({}, _handler(fn, "", AgentMessage, skip=0))
+    mark: _Mark = getattr(fn, _MARK, None) or _Mark()
+    for handler in _handlers_of(fn, msgspec.structs.replace(mark, types=()), skip=0):
+        _add(handlers, handler, fn.__name__)
+    return HandlerTable(handlers, None)
+
+
+def reply_type(payload: type[Payload]) -> Any:
+    """The ``R`` of a ``Request[R]``; None where no reply is declared."""
+    for cls in payload.__mro__:
+        for base in getattr(cls, "__orig_bases__", ()):
+            if typing.get_origin(base) is Request:
+                (reply,) = typing.get_args(base)
+                return _resolved(reply, cls) if isinstance(reply, typing.ForwardRef) else reply
+    return None
+
+
+def _resolved(reply: typing.ForwardRef, owner: type[Any]) -> Any:
+    """The type that a name in quotes means in the module of ``owner``; any, if it means none there."""
+    named = type("Named", (), {"__annotations__": {"reply": reply}, "__module__": owner.__module__})
+    try:
+        return typing.get_type_hints(named)["reply"]
+    except NameError:
+        return Any
+
+
+def _mark(fn: Any, mark: _Mark) -> Any:
+    with contextlib.suppress(NameError):  # declared further down in the module: resolved at registration
+        fn.__annotations__ = _hints(fn)
+    fn.__dict__[_MARK] = mark
+    return fn
+
+
+def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of ``fn``, resolved; classes local to a function that is running are found there.
+
+    Raises:
+        NameError: one is nowhere to be found.
+    """
+    try:
+        return typing.get_type_hints(fn)
+    except NameError:
+        scopes = list(_scopes(sys._getframe(1)))
+        return typing.get_type_hints(fn, localns=dict(ChainMap(*scopes)))
+
+
+def _scopes(frame: types.FrameType | None) -> Iterator[dict[str, Any]]:
+    for _ in range(_SCOPES_SEARCHED):
+        if frame is None:
+            return
+        yield frame.f_locals
+        frame = frame.f_back
+
+
+def _marked_methods(owner: type[Any], cls: type[Any]) -> Iterator[Callable[..., Any]]:
+    """The handlers that ``owner`` defines and that ``cls`` has not overridden by name."""
+    for name, value in vars(owner).items():
+        marked = _MARK in getattr(getattr(value, "__func__", value), "__dict__", ())
+        if marked and not isinstance(value, types.FunctionType):
+            raise TypeError(f"handler {name!r} of {owner.__name__!r} is no method; mark plain or async methods")
+        if marked and inspect.getattr_static(cls, name) is value:
+            yield value
+
+
+def _add(handlers: dict[str, Handler], handler: Handler, owner: str) -> None:
+    other = handlers.get(handler.message_type)
+    if other is not None:
+        raise TypeError(
+            f"{owner!r} has two handlers for message type {handler.message_type!r}: "
+            f"{other.name!r} and {handler.name!r}; keep one, or give one payload another message_type"
+        )
+    handlers[handler.message_type] = handler
+
+
+def _handlers_of(fn: Callable[..., Any], mark: _Mark, *, skip: int) -> Iterator[Handler]:
+    annotation = _annotation(fn, skip)
+    if mark.batch is not None:
+        annotation = _element_of(fn, annotation, named=bool(mark.types))
+    for content_type in mark.types or _members(annotation):
+        if isinstance(content_type, str):
+            yield _handler(fn, content_type, annotation or AgentMessage, skip, mark)
+        elif _is_payload(content_type):
+            yield _handler(fn, content_type.message_type, content_type, skip, mark)
+        else:
+            raise TypeError(
+                f"handler {fn.__qualname__!r} is annotated with {content_type!r}; "
+                "annotate its first parameter with a Payload class, or name the type: @handles(Greet)"
+                + ("; or with batch=, which is what takes a list" if typing.get_origin(content_type) is list else "")
+            )
+
+
+def _element_of(fn: Callable[..., Any], annotation: Any, *, named: bool) -> Any:
+    """The ``T`` of the ``list[T]`` that a handler of batches takes; where its types are named it may say nothing."""
+    if typing.get_origin(annotation) is list:
+        return typing.get_args(annotation)[0]
+    if named and annotation in (None, Any, list):
+        return None
+    raise TypeError(
+        f"handler {fn.__qualname__!r} has batch=, so it is given a list; "
+        f"annotate its first parameter with one, such as list[Reading], and not with {annotation!r}"
+    )
+
+
+def _handler(
+    fn: Callable[..., Any], message_type: str, content_type: Any, skip: int, mark: _Mark | None = None
+) -> Handler:
+    parameters = _positional(fn)[skip:]
+    if not 1 <= len(parameters) <= 2 or _needs_keywords(fn):
+        raise TypeError(f"handler {fn.__qualname__!r} must take a message and, if it wants one, a context")
+    if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
+        raise TypeError(f"handler {fn.__qualname__!r} is a generator; return the answer, use ctx.progress for pieces")
+    mark = mark or _Mark()
+    wants_context = len(parameters) == 2
+    call = fn if skip else _as_method(fn, wants_context=wants_context)
+    return Handler(
+        name=fn.__name__,
+        message_type=message_type,
+        element_type=content_type,
+        content_type=content_type if mark.batch is None else list[content_type],
+        call=call if mark.batch is None else BatchCall(call, fn.__qualname__, wants_context=wants_context),
+        wants_context=wants_context or mark.batch is not None,
+        is_async=inspect.iscoroutinefunction(fn) or mark.batch is not None,
+        takes_envelope=content_type is AgentMessage,
+        batch=mark.batch,
+        rate=mark.rate,
+    )
+
+
+def _as_method(fn: Callable[..., Any], *, wants_context: bool) -> Callable[..., Any]:
+    """A function that takes an agent first, and does without it."""
+    return (lambda agent, content, ctx: fn(content, ctx)) if wants_context else lambda agent, content: fn(content)
+
+
+def _annotation(fn: Callable[..., Any], skip: int) -> Any:
+    parameters = _positional(fn)[skip:]
+    if not parameters:
+        raise TypeError(f"handler {fn.__qualname__!r} must take a message")
+    try:
+        return _hints(fn).get(parameters[0])
+    except NameError as error:
+        raise TypeError(
+            f"the annotation of handler {fn.__qualname__!r} cannot be resolved ({error}); "
+            "name the type: @handles(Greet)"
+        ) from error
+
+
+def _positional(fn: Callable[..., Any]) -> list[str]:
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [name for name, parameter in inspect.signature(fn).parameters.items() if parameter.kind in kinds]
+
+
+def _needs_keywords(fn: Callable[..., Any]) -> bool:
+    parameters = inspect.signature(fn).parameters.values()
+    return any(p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty for p in parameters)
+
+
+def _members(annotation: Any) -> tuple[Any, ...]:
+    if typing.get_origin(annotation) in (Union, types.UnionType):
+        return typing.get_args(annotation)
+    return (annotation,)
+
+
+def _is_payload(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, Payload)

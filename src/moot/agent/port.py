@@ -1,0 +1,101 @@
+"""The runtime as a turn sees it: the protocol that a context reaches up through.
+
+The worker implements it for production and the simulator, `moot.testing.FakeContext`
+for a unit test of one handler.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from moot.agent.ask import Ask
+from moot.messaging.message import ReplyTo
+
+if TYPE_CHECKING:
+    from moot.agent.agent import Agent
+    from moot.agent.context import AgentContext
+    from moot.engine.base import Engine
+
+__all__ = ["DONE", "Done", "Runtime", "Seat"]
+
+T = TypeVar("T")
+
+
+class Done:
+    """An awaitable that is done."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        return
+        yield
+
+
+DONE = Done()
+
+
+class Seat(Protocol):
+    """What the context needs to know of the agent it belongs to."""
+
+    id: str
+    state: Any
+
+
+class Runtime(Protocol):
+    """What the context needs of the runtime."""
+
+    incarnation: str
+
+    def next_sequence(self) -> int:
+        """The next message number."""
+        ...
+
+    def now(self) -> float:
+        """The clock's reading."""
+        ...
+
+    def random_for(self, name: str) -> random.Random:
+        """A stream of random numbers for ``name``."""
+        ...
+
+    def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+        """Deliver the request of an ask that a turn makes."""
+        ...
+
+    def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
+        """See `moot.agent.ask.Asker`."""
+        ...
+
+    def progress(self, ctx: AgentContext[Any], to: str | ReplyTo, content: Any, message_type: str) -> None:
+        """Deliver at once, outside the turn."""
+        ...
+
+    def is_heard(self, reply_to: ReplyTo) -> bool:
+        """Whether somebody iterates over the progress of the ask that is answered there."""
+        ...
+
+    async def spawn(self, ctx: AgentContext[Any], child: Agent[Any]) -> str:
+        """Register ``child`` under the context's agent."""
+        ...
+
+    async def stop_child(self, child_id: str) -> None:
+        """Stop a child that a turn spawned and rolled back."""
+        ...
+
+    async def run_sync(self, fn: Callable[[], T]) -> T:
+        """Run a blocking function elsewhere than in the event loop."""
+        ...
+
+    def engine_for(self, ctx: AgentContext[Any]) -> Engine:
+        """The manager's engine, as this turn sees it."""
+        ...
+
+    def find(self, capability: str) -> list[str]:
+        """The ids of those who can do ``capability``."""
+        ...
+
+    def open_state(self) -> Any:
+        """A transaction on the shared state."""
+        ...

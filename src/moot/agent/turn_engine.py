@@ -1,0 +1,79 @@
+"""The engine as one turn sees it: recorded, with the turn's deadline and its program.
+
+A turn that is run again finds the completions it already paid for. The requests of
+all turns of one conversation carry its id as their program, so that a scheduler can
+tell whose work they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from moot.agent.records import Records
+from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest
+
+if TYPE_CHECKING:
+    from moot.agent.context import AgentContext
+
+__all__ = ["TurnEngine"]
+
+
+class TurnEngine:
+    """An `Engine` for the length of a turn."""
+
+    def __init__(self, engine: Engine, ctx: AgentContext[Any]) -> None:
+        self._engine = engine
+        self._ctx = ctx
+
+    @property
+    def name(self) -> str:
+        return self._engine.name
+
+    @property
+    def context_size(self) -> int:
+        return self._engine.context_size
+
+    @property
+    def slots(self) -> int:
+        return self._engine.slots
+
+    @property
+    def supports_grammar(self) -> bool:
+        return self._engine.supports_grammar
+
+    async def start(self) -> None:
+        await self._engine.start()
+
+    async def count_tokens(self, messages: tuple[ChatMessage, ...]) -> int:
+        return await self._engine.count_tokens(messages)
+
+    async def generate(self, request: EngineRequest) -> Completion:
+        ctx = self._ctx
+        if ctx.records is None:
+            ctx.records = Records()
+        records = ctx.records
+        known, completion = records.find("engine", self._engine.name, request, Completion)
+        if not known:
+            key = records.last
+            completion = await self._engine.generate(self._of_this_turn(request))
+            await records.keep(key, "engine", self._engine.name, request, completion)
+        answer: Completion = completion
+        return answer
+
+    async def stream(self, request: EngineRequest) -> AsyncIterator[CompletionChunk]:
+        async for chunk in self._engine.stream(self._of_this_turn(request)):
+            yield chunk
+
+    async def close(self) -> None:
+        raise RuntimeError("the engine belongs to the manager, which closes it; a turn only uses it")
+
+    def _of_this_turn(self, request: EngineRequest) -> EngineRequest:
+        deadlines = [moment for moment in (request.deadline, self._ctx.deadline) if moment is not None]
+        return msgspec.structs.replace(
+            request,
+            deadline=min(deadlines, default=None),
+            program=request.program or self._ctx.message.conversation_id,
+        )

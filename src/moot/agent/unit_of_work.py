@@ -1,0 +1,215 @@
+"""Collecting: the part of a context that holds back what a handler does until it returns.
+
+What is sent, published, scheduled, written or replied is collected here and takes
+effect together when the handler returns, or not at all when it raises. The methods
+return a done awaitable, so a forgotten ``await`` loses nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+
+import msgspec
+
+from moot.agent.effects import Effects, Timer
+from moot.agent.port import DONE, Runtime, Seat
+from moot.agent.records import NOTHING, Records
+from moot.messaging.batch import check_single
+from moot.messaging.message import AgentMessage, ReplyTo, message_type_of
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as DefaultTypeVar
+
+    from moot.state import Access
+
+    S = DefaultTypeVar("S", default=Any)
+else:
+    S = TypeVar("S")
+
+__all__ = ["CollectingContext"]
+
+
+class CollectingContext(msgspec.Struct, Generic[S]):
+    """What a turn is about, and what takes effect at its end. After the turn every call raises `RuntimeError`."""
+
+    runtime: Runtime
+    seat: Seat
+    message: AgentMessage
+    attempt: int = 1
+    trace: str | None = None
+    records: Records | None = None
+    effects: Effects | None = None
+    closed: bool = False
+
+    def send(
+        self, to: str | ReplyTo, content: Any, *, message_type: str | None = None, priority: int = 0
+    ) -> Awaitable[None]:
+        """Send to an agent, to ``capability:NAME``, or answer an earlier ask through its `ReplyTo`.
+
+        Raises:
+            TypeError: plain content without ``message_type``.
+        """
+        effects = self.effects
+        if effects is None or self.closed:
+            effects = self._effects()
+        if type(to) is ReplyTo:  # (isinstance of a Struct costs as much as a call)
+            effects.answers += ((to, content),)
+        else:
+            effects.outputs.append(self._envelope(to, content, message_type, priority))
+        return DONE
+
+    def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
+        """Send to whoever is subscribed to ``topic``. A full subscriber loses it to the dead letters."""
+        return self.send(f"topic:{topic}", content, message_type=message_type)
+
+    def reply(self, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
+        """Answer the message: its ask, or its sender if it was none. The handler's return value then does not count."""
+        effects = self._effects()
+        if self.message.reply_to is None:
+            check_single(self.message, "reply to")
+            return self.send(self.message.sender, content, message_type=message_type)
+        effects.answer = content
+        return DONE
+
+    def forward(self, to: str) -> Awaitable[None]:
+        """Pass the message on as it is; whoever handles it answers its ask."""
+        effects = self._effects()
+        check_single(self.message, "forward")
+        message = self.message
+        effects.is_deferred = True
+        onward = msgspec.structs.replace(
+            self._envelope(to, message.content, message.message_type, message.priority),
+            reply_to=message.reply_to,
+            deadline=message.deadline,
+            chain=message.chain,
+        )
+        effects.outputs.append(onward)
+        return DONE
+
+    def schedule(  # noqa: PLR0913 - options, by keyword
+        self,
+        delay: float,
+        content: Any,
+        *,
+        to: str | None = None,
+        message_type: str | None = None,
+        every: float | None = None,
+        name: str | None = None,
+        missed: Literal["once", "skip", "all"] = "once",
+    ) -> Awaitable[None]:
+        """Send after ``delay`` seconds, to this agent itself unless ``to`` says otherwise; then ``every`` so many.
+
+        A timer with a ``name`` takes the place of this agent's timer of that name, and `unschedule` cancels it. On a
+        durable backend timers outlive the process: one that came due while it was down is sent ``once``, however
+        late, or, as ``missed`` says, not at all (``skip``) or, if it repeats, as often as it came due (``all``).
+        """
+        if not 0 <= delay < math.inf:
+            raise ValueError(f"a message is scheduled 0 or more seconds ahead, not {delay:g}")
+        if every is not None and not 0 < every < math.inf:
+            raise ValueError(f"a message is repeated every so many seconds above 0, not every {every:g}")
+        if missed not in ("once", "skip", "all"):
+            raise ValueError(f"missed is 'once', 'skip' or 'all', not {missed!r}")
+        message = self._envelope(to or self.seat.id, content, message_type, 0)
+        self._effects().timers += (Timer(delay, message, every or 0.0, missed, name),)
+        return DONE
+
+    def unschedule(self, name: str) -> Awaitable[None]:
+        """Cancel this agent's timer of that name; nothing happens if there is none."""
+        self._effects().timers += (name,)
+        return DONE
+
+    def subscribe(self, topic: str) -> Awaitable[None]:
+        """Receive what is published to ``topic``, from the end of this turn on."""
+        return self._subscription(topic, wanted=True)
+
+    def unsubscribe(self, topic: str) -> Awaitable[None]:
+        """No longer receive what is published to ``topic``, from the end of this turn on."""
+        return self._subscription(topic, wanted=False)
+
+    def watch(self, agent_id: str) -> Awaitable[None]:
+        """Be sent `Terminated` when that agent stops for good, from the end of this turn on; a restart is no end."""
+        self._effects().watches += ((agent_id, True),)
+        return DONE
+
+    def unwatch(self, agent_id: str) -> Awaitable[None]:
+        """No longer watch that agent, from the end of this turn on."""
+        self._effects().watches += ((agent_id, False),)
+        return DONE
+
+    def stop(self) -> Awaitable[None]:
+        """Stop this agent when the turn has taken effect; one that is ``permanent`` begins anew."""
+        self._effects().stops = True
+        return DONE
+
+    def defer(self) -> ReplyTo:
+        """Answer this ask in a later turn: keep the returned value and ``send`` to it.
+
+        Raises:
+            RuntimeError: the message was not an ask.
+        """
+        effects = self._effects()
+        if self.message.reply_to is None:
+            check_single(self.message, "defer")
+            raise RuntimeError("only an ask can be deferred, and this message was told; send to its sender instead")
+        effects.is_deferred = True
+        return self.message.reply_to
+
+    @property
+    def state(self) -> S:
+        """The agent's own state: a frozen value, replaced and never changed in place."""
+        effects = self.effects
+        state: S = self.seat.state if effects is None or effects.state is NOTHING else effects.state
+        return state
+
+    @state.setter
+    def state(self, value: S) -> None:
+        self._effects().state = value
+
+    @property
+    def shared_state(self) -> Access:
+        """The shared state as this turn sees it; its writes take effect with the turn, its reads are validated then."""
+        effects = self._effects()
+        if effects.transaction is None:
+            effects.transaction = self.runtime.open_state()
+        return effects.transaction
+
+    def _subscription(self, topic: str, *, wanted: bool) -> Awaitable[None]:
+        self._effects().topics += ((topic, wanted),)
+        return DONE
+
+    def _effects(self) -> Effects:
+        if self.closed:
+            self._check_open()
+        effects = self.effects
+        if effects is None:
+            effects = self.effects = Effects()
+        return effects
+
+    def _envelope(self, to: str, content: Any, message_type: str | None, priority: int) -> AgentMessage:
+        if message_type is None:
+            message_type = message_type_of(content)
+        runtime = self.runtime
+        incoming = self.message
+        return AgentMessage(
+            self.seat.id,
+            to,
+            content,
+            message_type,
+            runtime.next_sequence(),
+            runtime.incarnation,
+            incoming.conversation or incoming.sequence,
+            None,
+            None,
+            (),
+            self.trace,
+            priority,
+        )
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise RuntimeError(
+                f"the turn of {self.seat.id!r} is over, so its context does nothing any more; "
+                "do it before the handler returns, or send the agent a message"
+            )

@@ -1,0 +1,183 @@
+"""What programs say to agents from outside: ask, tell, publish, stream.
+
+The manager inherits these. They refuse when it does not run, and leave the rest to
+`moot.manager.gateway`.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeVar, overload
+
+import msgspec
+
+from moot.agent.ask import Ask
+from moot.agent.gather import gather
+from moot.agent.stream import Stream
+from moot.errors import ManagerStopped
+from moot.ids import OUTSIDE, is_text
+from moot.manager.gateway import Outside
+from moot.manager.sender import MessageSender
+from moot.messaging.dead_letters import DeadLetters
+from moot.messaging.message import AgentMessage, Request, message_type_of
+
+__all__ = ["OutsideCalls"]
+
+R = TypeVar("R")
+
+
+class OutsideCalls:
+    """The calls of a manager that reach agents."""
+
+    dead_letters: DeadLetters
+    _outside: Outside | None = None
+    """There while the manager runs."""
+
+    @overload
+    def ask(self, to: str, content: Request[R], *, timeout: float = 30.0, message_id: str | None = None) -> Ask[R]: ...
+    @overload
+    def ask(
+        self,
+        to: str,
+        content: Any,
+        *,
+        timeout: float = 30.0,
+        message_type: str | None = None,
+        message_id: str | None = None,
+    ) -> Ask[Any]: ...
+    def ask(
+        self,
+        to: str,
+        content: Any,
+        *,
+        timeout: float = 30.0,
+        message_type: str | None = None,
+        message_id: str | None = None,
+    ) -> Ask[Any]:
+        """Ask an agent; await the result. Nothing is sent before it is awaited.
+
+        Of the asks with one ``message_id`` to one address, only the first is handled: the others share its answer,
+        also later; when it fails, the next one goes out. On a durable backend such an ask is handled even if the
+        process dies or nobody waits any more, and its answer is there for a week.
+
+        Raises (when awaited):
+            AskTimeout, UnknownAgent, AgentStopped, MailboxFull, ManagerStopped: no answer can be had.
+            TurnError: the handler failed. InvalidPayload, UnknownMessageType: it cannot handle this.
+        """
+        if not 0 < timeout < math.inf:
+            raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
+        outside = self._outside
+        if outside is None or not outside.is_open:
+            raise ManagerStopped("ask an agent")
+        ask: Ask[Any] = Ask(outside, to, content, message_type_of(content, message_type), timeout)
+        if message_id is not None:
+            ask.given_id = _checked_id(message_id)
+        return ask
+
+    gather = staticmethod(gather)
+
+    @overload
+    def stream(
+        self, to: str, content: Request[R], *, timeout: float = 30.0, message_id: str | None = None
+    ) -> Stream[R]: ...
+    @overload
+    def stream(
+        self,
+        to: str,
+        content: Any,
+        *,
+        timeout: float = 30.0,
+        message_type: str | None = None,
+        message_id: str | None = None,
+    ) -> Stream[Any]: ...
+    def stream(
+        self,
+        to: str,
+        content: Any,
+        *,
+        timeout: float = 30.0,
+        message_type: str | None = None,
+        message_id: str | None = None,
+    ) -> Stream[Any]:
+        """Ask an agent and iterate over what its handler passes to ``ctx.progress`` from now on; see `ask`."""
+        return Stream(self.ask(to, content, timeout=timeout, message_type=message_type, message_id=message_id))
+
+    async def tell(
+        self,
+        to: str,
+        content: Any,
+        *,
+        message_type: str | None = None,
+        timeout: float = 30.0,
+        message_id: str | None = None,
+    ) -> None:
+        """Send a message; waits for room in the mailbox. Of those with one ``message_id`` only the first is handled.
+
+        Raises:
+            UnknownAgent, AgentStopped: nobody will handle it. MailboxFull: there was no room within ``timeout``
+            seconds. ManagerStopped: the manager does not run. TypeError: plain content without ``message_type``.
+        """
+        outside = self._outside
+        if outside is None or not outside.is_open:
+            raise ManagerStopped("tell an agent")
+        message = outside.envelope(to, content, message_type_of(content, message_type))
+        if message_id is not None:
+            await outside.tell(msgspec.structs.replace(message, given_id=_checked_id(message_id)), timeout)
+        elif outside.is_durable:
+            await outside.tell(message, timeout)
+        elif lane := outside.accept(message):
+            await outside.admitted(lane, timeout)
+
+    def tell_nowait(self, to: str, content: Any, *, message_type: str | None = None) -> None:
+        """Send a message if there is room. Raises as `tell`, `MailboxFull` at once."""
+        outside = self._door("tell an agent")
+        outside.tell_nowait(outside.envelope(to, content, message_type_of(content, message_type)))
+
+    async def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> int:
+        """Send to all subscribers of a topic, waiting for none; says how many got it."""
+        outside = self._door("publish")
+        delivered = outside.publish(topic, content, message_type_of(content, message_type))
+        await outside.kept()
+        return delivered
+
+    def get_message_sender(self, name: str = OUTSIDE) -> MessageSender:
+        """Send whole envelopes, or messages under a name of one's own."""
+        return MessageSender(name, self._post)
+
+    async def requeue(self, letter_id: int) -> str:
+        """Send a dead letter again, as a new message whose ``causation`` names the old one; returns its id.
+
+        Raises:
+            KeyError: no such dead letter is kept. As `tell`, and then the letter stays.
+        """
+        outside = self._door("send a message")
+        letter = self.dead_letters.get(letter_id)
+        message = outside.stamped(letter.again())
+        lane = outside.accept(message)
+        self.dead_letters.take(letter_id)  # in one step with that, so that it is never in both places, or in none
+        try:
+            await outside.admitted_or_withdrawn(lane, message, 30.0)
+        except BaseException:
+            self.dead_letters.put_back(letter)
+            raise
+        await outside.kept()
+        return message.id
+
+    async def _post(self, message: AgentMessage, timeout: float) -> str:
+        outside = self._door("send a message")
+        if not message.incarnation:
+            message = outside.stamped(message)
+        await outside.tell(message, timeout)
+        return message.id
+
+    def _door(self, what: str) -> Outside:
+        outside = self._outside
+        if outside is None or not outside.is_open:
+            raise ManagerStopped(what)
+        return outside
+
+
+def _checked_id(message_id: Any) -> str:
+    if isinstance(message_id, str) and is_text(message_id):
+        return message_id
+    raise ValueError(f"{message_id!r} is no message id; use Unicode text")

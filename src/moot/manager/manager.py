@@ -1,0 +1,290 @@
+"""The manager: the one object that a program holds to have agents.
+
+It registers agents, carries messages to them from outside, and starts and stops the
+system. Its URL chooses the backend; nothing else in a user's code changes with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
+
+import msgspec
+
+from moot.agent.agent import Agent, agents_of
+from moot.backends import Backend, open_backend
+from moot.backends.errors import BackendFailed
+from moot.clock import Clock, LoopClock
+from moot.engine.base import Engine
+from moot.engine.choose import open_engine
+from moot.engine.queue import AdmissionQueue
+from moot.errors import DeliveryError, ManagerStopped, MootError
+from moot.ids import Ids
+from moot.manager.client import OutsideCalls
+from moot.manager.gateway import Outside
+from moot.manager.signals import StopSignals, stop_signal
+from moot.policies import Policies, check_names
+from moot.resilience.breaker import BreakerStatus
+from moot.runtime.cell import Cell
+from moot.runtime.liveness.progress import Health
+from moot.runtime.options import Options, Stores
+from moot.runtime.routing.directory import AgentCard, Directory
+from moot.runtime.system import System
+from moot.telemetry.observer import GuardedObserver, Observer
+
+if TYPE_CHECKING:
+    from moot.state import SharedState
+
+__all__ = ["AgentManager", "ManagerStats"]
+
+A = TypeVar("A", bound=Agent[Any])
+R = TypeVar("R")
+
+
+class ManagerStats(msgspec.Struct, frozen=True):
+    """Counts since the start: ``messages`` numbered, ``turns`` run, ``dead_letters`` made, ``deadlocks`` found.
+
+    And what is there now: ``agents``, ``open_asks``.
+    """
+
+    agents: int
+    messages: int
+    turns: int
+    dead_letters: int
+    open_asks: int
+    deadlocks: int = 0
+
+
+class AgentManager(OutsideCalls):
+    """Registers agents, starts and stops them, and speaks to them from outside.
+
+    Args:
+        url: chooses the backend: ``"memory://"``, or ``"sqlite:///FILE"`` for a system that outlives its process; or a
+            `Backend`.
+        engine: that of ``ctx.engine``: an `Engine`, or a string such as ``"local"``; one opened so is closed with it.
+        shared_state: the store of ``ctx.shared_state``; the backend's own by default.
+        clock: where the time comes from; the event loop's by default. ``seed`` makes ids and random numbers the same
+            in every run.
+        options: see `moot.runtime.options.Options`; ``supervision=`` is the one that programs use. When more is
+            escalated than it allows, the manager stops, and `SupervisionFailed` is raised at the end of ``async with``
+            or of `run_until_stopped`.
+    """
+
+    def __init__(
+        self,
+        url: str | Backend = "memory://",
+        *,
+        engine: Engine | str | None = None,
+        shared_state: SharedState | None = None,
+        clock: Clock | None = None,
+        seed: int | None = None,
+        **options: Unpack[Options],
+    ) -> None:
+        self._backend = open_backend(url) if isinstance(url, str) else url
+        self._owns_engine = isinstance(engine, str)
+        self._clock = clock
+        if isinstance(engine, str):
+            engine = open_engine(engine, clock=clock)
+        self._engine = AdmissionQueue(engine, clock=clock) if engine is not None else None
+        self._ids = Ids(seed)
+        self._looked = 0
+        self._observer: Observer | None = None
+        check_names(options, Options, "option")
+        self._options = options
+        self._failure: MootError | None = None
+        self._system: System | None = None
+        self._signals: StopSignals | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self.shared_state = shared_state if shared_state is not None else self._backend.shared_state
+        self.dead_letters = self._backend.dead_letters
+        self.directory = Directory()
+
+    # life
+    async def start(self) -> None:
+        """Start the system and the agents registered so far, in order.
+
+        Raises:
+            RuntimeError: it was started before; a manager runs once. What an ``on_start`` raises, after a stop.
+        """
+        if self._system is not None:
+            raise RuntimeError("this manager was started before, and a manager runs once; make a new one")
+        clock = self._clock if self._clock is not None else LoopClock(asyncio.get_running_loop())
+        kept = await self._backend.open(self._give_up)
+        try:
+            if kept is not None:
+                self._ids.begin_run(kept[1].run)
+            stores = Stores(self.dead_letters, self.shared_state, kept)
+            system = System(clock, self._ids, self.directory, stores, self._options)
+        except BaseException:
+            await self._backend.close()
+            raise
+        system.supervisor.given_up = self._give_up
+        system.engine = self._engine
+        system.worker.observer = self._observer
+        self._system = system
+        self._outside = Outside(system)
+        try:
+            await system.residents.start()
+        except BaseException:
+            await self.stop(drain=False)
+            raise
+
+    async def stop(self, *, drain: bool = True, timeout: float = 10.0) -> None:
+        """Stop: no future is stranded, and no message is lost without a dead letter.
+
+        Nothing more is accepted from outside. With ``drain`` what was accepted is handled first, for up to
+        ``timeout`` seconds. Then turns still under way are cancelled and rolled back, ``on_stop`` runs (5 seconds an
+        agent at most), last registered first, and open asks fail with `ManagerStopped`. A second call waits for the
+        first; cancelling a call cancels no stop.
+
+        Raises:
+            RuntimeError: called from an agent's turn, which the stop would wait for.
+        """
+        system = self._system
+        if system is None:
+            return
+        if (cell := system.residents.running_here()) is not None:
+            raise RuntimeError(f"agent {cell.id!r} cannot stop its manager inside its own turn; start a task for it")
+        await asyncio.shield(self._begin_to_stop(system, drain=drain, timeout=timeout))
+
+    async def run_until_stopped(self) -> None:
+        """Run until Ctrl-C, SIGTERM or a `stop` from elsewhere. A second signal ends the draining."""
+        if self._system is None:
+            await self.start()
+        system = self._running("wait for a signal")
+        with stop_signal() as signals:
+            self._signals = signals
+            if self._stopping is None:
+                await signals.wait()
+            await signals.unless_repeated(self.stop(), system.hurry)
+        if self._failure is not None:
+            raise self._failure
+
+    async def __aenter__(self) -> Self:
+        if self._system is None:
+            await self.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        await self.stop(drain=kind is None)
+        if self._failure is not None and (kind is None or issubclass(kind, DeliveryError)):
+            raise self._failure
+
+    def observe(self, observer: Observer) -> None:
+        """Let ``observer`` see turns begin and end; an error of its own is logged and reaches no agent."""
+        self._observer = GuardedObserver(observer)
+        if self._system is not None:
+            self._system.worker.observer = self._observer
+
+    async def settle(self) -> None:
+        """Return when no message waits for a turn and no turn is under way. Timers do not count. For tests."""
+        await self._running("settle").settle()
+
+    # agents
+    @overload
+    async def register(self, agent: type[A], count: int = 1, **policies: Unpack[Policies]) -> list[str]: ...
+    @overload
+    async def register(self, agent: Agent[Any] | Callable[..., Any], **policies: Unpack[Policies]) -> str: ...
+    async def register(self, agent: Any, count: int = 1, **policies: Unpack[Policies]) -> str | list[str]:
+        """Register an agent, a function, or ``count`` agents of a class (``worker_1``, ``worker_2``, …).
+
+        ``policies`` (``mailbox=``, ``retry=``, …) take the place of the class's own. Returns the id or, for a class,
+        the ids; once the manager runs, when ``on_start`` has.
+
+        Raises:
+            DuplicateAgent: the id is taken. TypeError, ValueError: it is no agent. What its ``on_start`` raises.
+        """
+        check_names(policies, Policies, "policy")
+        ids = [await self._add(Cell(one, policies)) for one in agents_of(agent, count)]
+        return ids if isinstance(agent, type) else ids[0]
+
+    def host(self, agent: Callable[[str], Agent[Any]], *, domain: str) -> None:
+        """Make the agents ``domain/key`` when they are first addressed, as ``agent("domain/key")``."""
+        self.directory.host(domain, agent)
+
+    async def unregister(self, agent_id: str) -> None:
+        """Stop an agent after its present turn; its mail becomes dead letters. Raises `UnknownAgent`."""
+        system = self._running("unregister an agent")
+        await system.residents.remove(system.residents.resident(agent_id))
+
+    def find(self, capability: str) -> list[str]:
+        """The ids of the agents that can do ``capability``."""
+        return self.directory.find(capability)
+
+    def card(self, agent_id: str) -> AgentCard:
+        """What an agent tells about itself, with JSON schemas of what it handles. Raises `UnknownAgent`."""
+        return self.directory.card(agent_id)
+
+    def health(self) -> Health:
+        """How the agents and the event loop get on: who has mail, since when, and what it waits for.
+
+        Raises:
+            ManagerStopped: the manager does not run.
+        """
+        system = self._running("look at its health")
+        return system.liveness.health(len(system.asks))
+
+    def stats(self) -> ManagerStats:
+        """Counts since the start."""
+        system = self._system
+        self._looked += 1
+        return ManagerStats(
+            agents=len(self.directory),
+            messages=self._ids.next_sequence() - self._looked,
+            turns=system.worker.turns if system is not None else 0,
+            dead_letters=sum(self.dead_letters.counts.values()),
+            open_asks=len(system.asks) if system is not None else 0,
+            deadlocks=system.deadlocks.found if system is not None else 0,
+        )
+
+    def breakers(self) -> list[BreakerStatus]:
+        """The circuit breakers that know of a failure: whose, to whom, in what state, and when to try again."""
+        return self._system.breakers.status() if self._system is not None else []
+
+    # inside
+    def _begin_to_stop(self, system: System, *, drain: bool, timeout: float) -> asyncio.Task[None]:
+        if self._outside is not None:
+            self._outside.is_open = False
+        if self._signals is not None:
+            self._signals.give_way()
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._stop(system, drain=drain, timeout=timeout))
+        return self._stopping
+
+    def _give_up(self, failure: MootError) -> None:
+        """The supervisor's or the backend's call: a failure has reached the top."""
+        if self._failure is None and self._system is not None:
+            self._failure = failure
+            self._begin_to_stop(self._system, drain=False, timeout=10.0)
+
+    async def _stop(self, system: System, *, drain: bool, timeout: float) -> None:
+        try:
+            await system.close(drain=drain, timeout=timeout)
+        finally:
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Close what it has opened: the engine that was named, and the backend, whatever becomes of the engine."""
+        try:
+            if self._owns_engine and self._engine is not None:
+                await self._engine.close()
+        finally:
+            try:
+                await self._backend.close()
+            except BackendFailed:
+                if self._failure is None:
+                    raise
+
+    async def _add(self, cell: Cell) -> str:
+        if self._system is None:
+            self.directory.add(cell)
+        else:
+            await self._running("register an agent").residents.add(cell)
+        return cell.id
+
+    def _running(self, what: str) -> System:
+        system = self._system
+        if system is None or not system.is_open:
+            raise ManagerStopped(what)
+        return system

@@ -1,0 +1,158 @@
+"""Dead letters: where every message goes that could not be handled.
+
+Nothing disappears: a message that was accepted ends as handled or here, with a
+reason from a short list, the error's text and its attempts. The store is bounded;
+what it forgets is counted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+
+import msgspec
+
+from moot.messaging.message import AgentMessage
+
+__all__ = ["DeadLetter", "DeadLetters", "Reason"]
+
+_log = logging.getLogger("moot.messaging.dead_letters")
+
+
+class Reason(StrEnum):
+    """Why a message could not be handled."""
+
+    UNKNOWN_AGENT = "unknown_agent"
+    STOPPED = "stopped"
+    OVERFLOW = "overflow"
+    EXPIRED = "expired"
+    INVALID = "invalid"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    FORBIDDEN = "forbidden"
+
+
+class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
+    """One message that could not be handled, and why. ``at`` is in seconds since the Unix epoch."""
+
+    id: int
+    message: AgentMessage
+    reason: Reason
+    error: str
+    attempts: int
+    at: float
+
+    @property
+    def trace(self) -> str | None:
+        """The trace that the message belonged to."""
+        return self.message.trace
+
+    def again(self) -> AgentMessage:
+        """The message as a new one, not numbered yet, whose ``causation`` names the old one."""
+        old = self.message
+        return msgspec.structs.replace(
+            old,
+            conversation=old.conversation_id if old.conversation else 0,  # its number says nothing in another run
+            causation=old.id,
+            given_id=None,
+            reply_to=None,
+            deadline=None,
+            sequence=0,
+            incarnation="",
+            attempt=1,
+        )
+
+
+class DeadLetters:
+    """The newest ``capacity`` dead letters, and counts of all.
+
+    Each new one is logged while they are few; after that only at each doubling, so that a
+    storm of them does not become a storm of log lines.
+    """
+
+    def __init__(self, capacity: int = 10_000) -> None:
+        self._letters: deque[DeadLetter] = deque(maxlen=capacity)
+        self._total = 0
+        self.listener: Callable[[DeadLetter], None] | None = None
+        """Called with each new one."""
+        self.added: Callable[[DeadLetter, str], None] | None = None
+        """The same, with whose mail it was: for a backend that keeps them."""
+        self.taken: Callable[[int], None] | None = None
+        """Called with the id of one that was taken out, or is forgotten."""
+        self.counts: Counter[Reason] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._letters)
+
+    def __iter__(self) -> Iterator[DeadLetter]:
+        return iter(tuple(self._letters))
+
+    def list(self, reason: Reason | None = None) -> list[DeadLetter]:
+        """Those still kept, oldest first; only those of one reason if it is given."""
+        return [letter for letter in self._letters if reason is None or letter.reason is reason]
+
+    def get(self, letter_id: int) -> DeadLetter:
+        """One dead letter by its id.
+
+        Raises:
+            KeyError: it was never here, was taken, or has been forgotten.
+        """
+        for letter in self._letters:
+            if letter.id == letter_id:
+                return letter
+        raise KeyError(f"no dead letter {letter_id} is kept; list() shows those that are")
+
+    def add(
+        self,
+        message: AgentMessage,
+        reason: Reason,
+        error: str,
+        *,
+        at: float,
+        attempts: int = 0,
+        agent_id: str | None = None,
+    ) -> DeadLetter:
+        """Keep ``message`` as a dead letter. ``agent_id`` is whose mail it was, if not that of whom it names."""
+        self._total += 1
+        self.counts[reason] += 1
+        letter = DeadLetter(id=self._total, message=message, reason=reason, error=error, attempts=attempts, at=at)
+        self._keep(letter)
+        if self.added is not None:
+            self.added(letter, agent_id or message.to)
+        if self.listener is not None:
+            self.listener(letter)
+        count = self.counts[reason]
+        if count <= 8 or count & (count - 1) == 0:
+            _log.log(
+                logging.INFO if reason is Reason.CANCELLED else logging.WARNING,  # that was somebody's wish
+                "dead letter %d (%s, %d of this kind): %s from %s to %s: %s",
+                *(letter.id, reason.value, count, message.message_type, message.sender, message.to, error),
+            )
+        return letter
+
+    def take(self, letter_id: int) -> DeadLetter:
+        """Remove one, to send it again. Raises `KeyError` as `get` does."""
+        letter = self.get(letter_id)
+        self._letters.remove(letter)
+        if self.taken is not None:
+            self.taken(letter_id)
+        return letter
+
+    def put_back(self, letter: DeadLetter) -> None:
+        """Put one in again that was taken: it could not be sent after all."""
+        self._keep(letter)
+        if self.added is not None:
+            self.added(letter, letter.message.to)
+
+    def restore(self, letter: DeadLetter) -> None:
+        """Put one in that was kept elsewhere; it counts for nothing but its id."""
+        self._letters.append(letter)
+        self._total = max(self._total, letter.id)
+
+    def _keep(self, letter: DeadLetter) -> None:
+        letters = self._letters
+        if letters and len(letters) == letters.maxlen and self.taken is not None:
+            self.taken(letters[0].id)
+        letters.append(letter)

@@ -1,0 +1,276 @@
+"""Flow: how messages wait for room, and how that never freezes the system.
+
+A commit never waits. What does not fit into the receiver's mailbox waits in a
+*lane*, the sender's outbox towards that receiver, in order. A station with lanes
+is blocked: it starts no new turn, and that is the back-pressure. Lanes that wait
+for the same receiver take turns. A mailbox that is set to lose a message instead
+(`moot.messaging.overflow`) lets nobody wait.
+
+A circle of blocked stations could wait for ever, so it is looked for whenever a
+station becomes blocked, and broken by growing the smallest mailbox on it
+(T. Parks, "Bounded Scheduling of Process Networks", 1995) up to twice its
+capacity; when none can grow, the message that waits longest for the smallest
+mailbox becomes a dead letter. (Reserving room at commit instead was tried: it
+froze most random systems with small mailboxes.) Whatever the reason, output that
+is not delivered within the sender's ``patience`` becomes a dead letter too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from moot.clock import Clock
+from moot.errors import AgentStopped, MailboxFull
+from moot.ids import TOPIC
+from moot.messaging.dead_letters import DeadLetters, Reason
+from moot.messaging.mailbox import Mailbox
+from moot.messaging.message import AgentMessage
+from moot.messaging.overflow import displacement
+from moot.policies import SEND_TIMEOUT, MailboxPolicy
+from moot.resilience.deadlines import DeadlineWheel, Expiring
+
+__all__ = ["Flow", "Lane", "Station"]
+
+_BLOCKED = "the receiver's mailbox stayed full"
+
+
+class Station:
+    """Where messages arrive and leave: a mailbox, and the lanes on both sides of it.
+
+    ``lanes`` are this station's undelivered output by receiver; ``queue`` are the lanes that wait for its mailbox.
+    ``displace`` chooses what a full mailbox loses, if it is set to lose something; ``lost`` counts what it did.
+    """
+
+    __slots__ = ("_mark", "displace", "fails_when_full", "id", "lanes", "lost", "mailbox", "queue")
+
+    def __init__(self, station_id: str, policy: MailboxPolicy) -> None:
+        self.id = station_id
+        self.mailbox = Mailbox(policy.capacity)
+        self.fails_when_full = policy.overflow == "fail"
+        self.displace = displacement(policy)
+        self.lost = 0
+        self.lanes: dict[Station, Lane] | None = None
+        self.queue: deque[Lane] | None = None
+        self._mark = 0.0
+
+    @property
+    def patience(self) -> float:
+        """How many seconds its output may wait for room."""
+        return SEND_TIMEOUT
+
+    def full(self, now: float) -> MailboxFull:
+        """The error for a message that finds no room; its estimate is the time since the last such error."""
+        since, self._mark = now - self._mark, now
+        return MailboxFull(self.id, self.mailbox.capacity, min(max(since, 0.01), 1.0))
+
+
+class Lane:
+    """Messages on their way to one full mailbox, in order.
+
+    ``source`` is the station whose outbox it is; None for a caller from outside or an ask, which wait for
+    ``accepted`` instead, if they wait at all.
+    """
+
+    __slots__ = ("accepted", "expiring", "flow", "messages", "source", "target")
+
+    def __init__(self, flow: Flow, source: Station | None, target: Station) -> None:
+        self.flow = flow
+        self.source = source
+        self.target = target
+        self.messages: deque[AgentMessage] = deque()
+        self.accepted: asyncio.Future[None] | None = None
+        self.expiring: dict[Expiring, None] | None = None
+
+    def expire(self) -> None:
+        """The wheel's call: the patience of a sender's outbox is over."""
+        self.flow.abandon(self, _BLOCKED)
+
+
+class Flow:
+    """Moves messages between stations.
+
+    ``arrived(station)`` is called for each message that enters a mailbox, ``unblocked(station)`` when the last
+    lane of a station is gone, ``lost(station, message)`` when one for it has become a dead letter,
+    ``blocked(station)`` when one has got lanes that are on no circle of lanes.
+    """
+
+    def __init__(self, wheel: DeadlineWheel, clock: Clock, dead_letters: DeadLetters) -> None:
+        self._wheel = wheel
+        self._clock = clock
+        self._dead_letters = dead_letters
+        self.arrived: Callable[[Any], None] = lambda station: None
+        self.unblocked: Callable[[Any], None] = lambda station: None
+        self.lost: Callable[[Station, AgentMessage], None] = lambda target, message: None
+        self.blocked: Callable[[Station], None] = lambda station: None
+
+    def put(self, source: Station, target: Station, message: AgentMessage) -> None:
+        """Deliver what a turn of ``source`` sent: at once, or through its outbox."""
+        lane = source.lanes.get(target) if source.lanes is not None else None
+        patience = SEND_TIMEOUT if source is target else source.patience  # its own timers are not lost to its own mail
+        if lane is not None:
+            lane.messages.append(message)
+        elif self._enter(target, message) != "full":
+            return
+        elif target.fails_when_full:
+            self._bury(target, message, f"mailbox of {target.id!r} is full and set to fail")
+        elif patience == 0:
+            self._bury(target, message, f"mailbox of {target.id!r} is full, and {source.id!r} does not wait")
+        else:
+            lane = self._queue(source, target, message)
+            lane.expiring = self._wheel.entries(self._clock.now() + patience)
+            lane.expiring[lane] = None
+            if source.lanes is None:
+                source.lanes = {}
+            source.lanes[target] = lane
+
+    def offer(self, target: Station, message: AgentMessage, *, waits: bool = True) -> Lane | None:
+        """Deliver what comes from outside a commit (a caller, an ask): at once, or as a lane of its own.
+
+        A message that the mailbox is set to lose is delivered, too: it is a dead letter by then.
+
+        Raises:
+            MailboxFull: there is no room and the mailbox is set to fail, or the message does not wait.
+        """
+        if self._enter(target, message) != "full":
+            return None
+        if target.fails_when_full or not waits:
+            raise target.full(self._clock.now())
+        return self._queue(None, target, message)
+
+    def publish(self, target: Station, message: AgentMessage) -> bool:
+        """Deliver to a subscriber, without waiting; say whether it got the message. If not, it is a dead letter."""
+        fate = self._enter(target, message)
+        if fate == "full":
+            self._bury(target, message, f"subscriber {target.id!r} is full")
+        return fate == "entered"
+
+    def admit(self, target: Station) -> None:
+        """Fill the room in ``target`` from the lanes that wait for it, one message of each in turn."""
+        queue = target.queue
+        while queue and target.mailbox.room > 0:
+            lane = queue.popleft()
+            target.mailbox.offer(lane.messages.popleft())
+            self.arrived(target)
+            if lane.messages:
+                queue.append(lane)
+            else:
+                self._finished(lane)
+
+    def settle_cycles(self, source: Station) -> None:
+        """Break every circle of blocked stations that ``source`` is on. To be called when it became blocked."""
+        while source.lanes and (cycle := _cycle_through(source)):
+            smallest = min(cycle, key=lambda lane: (lane.target.mailbox.capacity, lane.target.id))
+            growable = [lane for lane in cycle if lane.target.mailbox.grown < lane.target.mailbox.capacity]
+            if growable:
+                target = min(growable, key=lambda lane: (lane.target.mailbox.capacity, lane.target.id)).target
+                target.mailbox.grow(max(1, target.mailbox.capacity // 8))
+                self.admit(target)
+            else:
+                self._bury(
+                    smallest.target,
+                    smallest.messages.popleft(),
+                    "a circle of full mailboxes could not be widened further",
+                )
+                if not smallest.messages:
+                    self._drop(smallest)
+        if source.lanes:
+            self.blocked(source)
+
+    def abandon(self, lane: Lane, error: str) -> None:
+        """Give a lane up: its messages become dead letters and its source goes on."""
+        messages = tuple(lane.messages)
+        self._drop(lane)
+        for message in messages:
+            self._bury(lane.target, message, error)
+
+    def withdraw(self, lane: Lane) -> bool:
+        """Take back a message from outside that still waits in ``lane``; say whether it did."""
+        waiting = bool(lane.messages)
+        if waiting:
+            self._drop(lane)
+        return waiting
+
+    def close(self, target: Station) -> list[AgentMessage]:
+        """Empty a station that has stopped; the messages that it will not handle, in order."""
+        messages = target.mailbox.drain()
+        for lane in tuple(target.queue or ()):
+            messages.extend(lane.messages)
+            if lane.accepted is not None and not lane.accepted.done():
+                lane.accepted.set_exception(AgentStopped(target.id))
+            self._drop(lane)
+        return messages
+
+    def _enter(self, target: Station, message: AgentMessage) -> Literal["entered", "lost", "full"]:
+        """Put a message into a mailbox, or let the policy of a full one choose what is lost instead."""
+        if target.mailbox.offer(message):
+            self.arrived(target)
+            return "entered"
+        lost = target.displace(target.mailbox, message) if target.displace is not None else None
+        if lost is None:
+            return "full"
+        if lost is message:
+            self._bury(target, lost, f"mailbox of {target.id!r} is full, and this was the one to drop")
+            return "lost"
+        self.arrived(target)
+        self._bury(target, lost, f"mailbox of {target.id!r} was full, and a newer message took its room")
+        return "entered"
+
+    def _queue(self, source: Station | None, target: Station, message: AgentMessage) -> Lane:
+        lane = Lane(self, source, target)
+        lane.messages.append(message)
+        if target.queue is None:
+            target.queue = deque()
+        target.queue.append(lane)
+        return lane
+
+    def _drop(self, lane: Lane) -> None:
+        lane.messages.clear()
+        queue = lane.target.queue
+        if queue is not None and lane in queue:
+            queue.remove(lane)
+        self._finished(lane)
+
+    def _finished(self, lane: Lane) -> None:
+        source = lane.source
+        if source is not None and source.lanes is not None:
+            if lane.expiring is not None:
+                lane.expiring.pop(lane, None)
+            source.lanes.pop(lane.target, None)
+            if not source.lanes:
+                source.lanes = None
+                self.unblocked(source)
+        if lane.accepted is not None and not lane.accepted.done():
+            lane.accepted.set_result(None)
+
+    def _bury(self, target: Station, message: AgentMessage, error: str) -> None:
+        target.lost += 1
+        if message.to.startswith(TOPIC):  # the letter names the one subscriber that lost it
+            message = msgspec.structs.replace(message, to=target.id)
+        self._dead_letters.add(message, Reason.OVERFLOW, error, at=self._clock.now(), agent_id=target.id)
+        self.lost(target, message)
+
+
+def _cycle_through(start: Station) -> list[Lane] | None:
+    """The lanes of one circle of blocked stations through ``start``, or None; depth first, in order of arrival."""
+    path: list[Lane] = []
+    seen: set[Station] = set()
+    stack = list((start.lanes or {}).values())
+    marks: list[int] = [0] * len(stack)
+    while stack:
+        lane, depth = stack.pop(), marks.pop()
+        del path[depth:]
+        path.append(lane)
+        if lane.target is start:
+            return path
+        if lane.target in seen:
+            continue
+        seen.add(lane.target)
+        onward = list((lane.target.lanes or {}).values())
+        stack.extend(onward)
+        marks.extend([depth + 1] * len(onward))
+    return None

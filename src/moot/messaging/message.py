@@ -1,0 +1,145 @@
+"""Messages: the typed content that agents exchange, and the envelope it travels in.
+
+A `Payload` is what a handler dispatches on. A `Request` says besides which type
+it wants back, so that ``await manager.ask(…)`` has that type for a type checker.
+Both are frozen: inside a process a message is passed by reference, never copied,
+and several subscribers may hold the same one.
+
+An `AgentMessage` is the envelope. It is identified by who sent it: sender,
+incarnation and sequence number, which costs a counter where a random id would
+cost more than the delivery.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform, final
+
+import msgspec
+
+from moot.ids import snake_case
+
+__all__ = [
+    "NEWS",
+    "VERSION",
+    "AgentMessage",
+    "Batch",
+    "Payload",
+    "ReplyTo",
+    "Request",
+    "members_of",
+    "message_type_of",
+    "with_version",
+]
+
+R = TypeVar("R")
+
+VERSION = "version"
+"""The key of ``extra`` that carries the version of the content; 0, and none, is content that has none."""
+NEWS = 1 << 62
+"""The priority of news of the runtime itself: no full mailbox keeps them out, and nothing displaces them."""
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class Payload(msgspec.Struct, frozen=True):
+    """Typed content of a message; a frozen `msgspec.Struct`.
+
+    Its ``message_type`` is the class name in snake case, unless the class body sets it.
+    """
+
+    message_type: ClassVar[str] = "payload"
+    payload_version: ClassVar[int] = 1
+    """The version of its fields; one that was kept or sent under an older one is led here by `upgrade`."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "message_type" not in cls.__dict__:
+            cls.message_type = snake_case(cls.__name__)
+
+
+class Request(Payload, Generic[R], frozen=True):
+    """Content that expects an ``R`` back: ``class Greet(Request[str]): …``."""
+
+
+@final
+class ReplyTo(msgspec.Struct, frozen=True, gc=False):
+    """Where the answer to one ask goes; a value that may be stored and answered in a later turn."""
+
+    inbox: str
+    key: int
+    deadline: float | None = None
+
+
+class AgentMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename={"sender": "from"}):
+    """The envelope: ``from`` (``sender`` in Python), ``to``, ``content``, ``message_type``, and how to treat it.
+
+    ``deadline`` is in seconds since the Unix epoch. ``priority`` never reorders; it is carried for those who
+    must choose what to drop. ``chain`` names the agents that wait for this ask, outermost first. ``extra``
+    keeps fields of the wire form that this version does not know.
+    """
+
+    sender: str
+    to: str
+    content: Any
+    message_type: str
+    sequence: int = 0
+    incarnation: str = ""
+    conversation: int | str = 0
+    reply_to: ReplyTo | None = None
+    deadline: float | None = None
+    chain: tuple[str, ...] = ()
+    trace: str | None = None
+    priority: int = 0
+    attempt: int = 1
+    causation: str | None = None
+    given_id: str | None = None
+    extra: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        """Unique to this message: the id given from outside, or sender's run and number."""
+        return self.given_id or f"{self.incarnation}-{self.sequence}"
+
+    @property
+    def conversation_id(self) -> str:
+        """The conversation that this message belongs to; the id of the message that began it, unless given."""
+        conversation = self.conversation
+        if isinstance(conversation, str):
+            return conversation
+        return f"{self.incarnation}-{conversation}" if conversation else self.id
+
+
+class Batch(AgentMessage, frozen=True, gc=False):
+    """Messages of one type, its ``members``, that are handled in one turn; see `moot.messaging.batch`."""
+
+    members: tuple[AgentMessage, ...] = ()
+
+
+def with_version(message: AgentMessage) -> AgentMessage:
+    """A message as it is written: with the version of its content in ``extra``, unless that is the first."""
+    version = getattr(message.content.__class__, "payload_version", 1)
+    if version == 1:
+        return message
+    return msgspec.structs.replace(message, extra={**(message.extra or {}), VERSION: version})
+
+
+def members_of(message: AgentMessage) -> tuple[AgentMessage, ...]:
+    """The messages of a batch; of any other message, itself."""
+    return message.members if isinstance(message, Batch) else (message,)
+
+
+def message_type_of(content: object, message_type: str | None = None) -> str:
+    """The message type of ``content``: its own if it is a `Payload`, else the one given.
+
+    Raises:
+        TypeError: neither says what it is, or an envelope is passed for its content.
+    """
+    if message_type is not None:
+        return message_type
+    kind = getattr(content.__class__, "message_type", None)
+    if isinstance(kind, str):
+        return kind
+    if isinstance(content, AgentMessage):
+        raise TypeError("send the content, not an AgentMessage: use ctx.forward(), or the manager's message sender")
+    raise TypeError(
+        f"{type(content).__name__!r} says no message type: send a Payload, or pass message_type= with plain content"
+    )

@@ -1,0 +1,113 @@
+"""Overflow: which message a full mailbox loses.
+
+Four policies of `moot.policies.MailboxPolicy` lose a message rather than let the sender
+wait. Each is a function that looks at a full mailbox and the message that comes, and
+that is only called then: a mailbox with room costs the same under every policy.
+
+All of them keep the order of a pair of agents. For three that is plain, because what
+stays in the queue stays in its place. A message that replaces another (``coalesce``) may
+take its place only if nothing that its own sender sent waits behind it; else it would
+overtake that, and so it goes to the end. (Always to the end would be simpler, but then a
+key that is sent faster than the mailbox empties would be put back again and again, and
+never be handled.)
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from operator import attrgetter
+from typing import Any
+
+from moot.messaging.mailbox import Mailbox
+from moot.messaging.message import NEWS, AgentMessage
+from moot.policies import MailboxPolicy
+
+__all__ = ["Displace", "displacement"]
+
+Displace = Callable[[Mailbox, AgentMessage], AgentMessage | None]
+"""Decides what a full mailbox does with one message more: which one is lost, the new or a waiting one that it then
+stands for; None if none is, so that the new one has to wait."""
+
+_log = logging.getLogger("moot.messaging.overflow")
+
+_priority = attrgetter("priority")
+
+
+def displacement(policy: MailboxPolicy) -> Displace | None:
+    """The function of an overflow policy; None for those that lose nothing (``block``) or refuse (``fail``)."""
+    match policy.overflow:
+        case "drop_newest":
+            return _drop_newest
+        case "drop_oldest":
+            return _drop_oldest
+        case "drop_lowest":
+            return _drop_lowest
+        case "coalesce" if policy.key is not None:
+            return _Coalesce(policy.key)
+        case _:
+            return None
+
+
+def _drop_newest(_: Mailbox, message: AgentMessage) -> AgentMessage:
+    return message
+
+
+def _drop_oldest(mailbox: Mailbox, message: AgentMessage) -> AgentMessage:
+    waiting = mailbox.waiting
+    index = next((place for place, other in enumerate(waiting) if other.priority < NEWS), None)
+    if index is None:
+        return message
+    oldest = waiting[index]
+    del waiting[index]
+    waiting.append(message)
+    return oldest
+
+
+def _drop_lowest(mailbox: Mailbox, message: AgentMessage) -> AgentMessage:
+    waiting = mailbox.waiting
+    lowest = min(map(_priority, waiting))
+    if message.priority <= lowest:
+        return message
+    behind = next(place for place, other in enumerate(reversed(waiting)) if other.priority == lowest)
+    index = len(waiting) - 1 - behind
+    lost = waiting[index]
+    del waiting[index]
+    waiting.append(message)
+    return lost
+
+
+class _Coalesce:
+    """Replaces the newest waiting message that is alike. A walk of the queue: no index is kept while there is room."""
+
+    __slots__ = ("_key", "_warned")
+
+    def __init__(self, key: Callable[[Any], Hashable]) -> None:
+        self._key = key
+        self._warned = False
+
+    def __call__(self, mailbox: Mailbox, message: AgentMessage) -> AgentMessage | None:
+        waiting = mailbox.waiting
+        kind, sender, key = message.message_type, message.sender, self._key_of(message)
+        overtakes = False
+        for behind, other in enumerate(reversed(waiting)):
+            if other.message_type == kind and self._key_of(other) == key:
+                index = len(waiting) - 1 - behind
+                if overtakes:
+                    del waiting[index]
+                    waiting.append(message)
+                else:
+                    waiting[index] = message
+                return other
+            overtakes = overtakes or other.sender == sender
+        return None
+
+    def _key_of(self, message: AgentMessage) -> Hashable:
+        """The key of a message; one whose key cannot be had is like no other, because no delivery may fail for it."""
+        try:
+            return self._key(message.content)
+        except Exception:
+            if not self._warned:
+                self._warned = True
+                _log.warning("a mailbox's key= failed on %r; such a message is not coalesced", message, exc_info=True)
+            return object()

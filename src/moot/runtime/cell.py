@@ -1,0 +1,143 @@
+"""Cells: the runtime's side of one registered agent.
+
+A cell is a station with an agent in it: mailbox and outbox, the handlers' table, the
+agent's state, and where the scheduler has it. It is small on purpose, because an
+agent that does nothing should cost nothing: no task, no queue, no timer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from moot.agent.agent import Agent
+from moot.ids import CAPABILITY, OUTSIDE, TOPIC
+from moot.messaging.dedup import SeenIds
+from moot.messaging.flow_control import Station
+from moot.messaging.mailbox import WatchedMailbox
+from moot.messaging.message import AgentMessage
+from moot.policies import Policies
+from moot.runtime.limits import intake_for
+
+__all__ = ["Cell"]
+
+
+class Cell(Station):
+    """One agent and what the runtime knows of it.
+
+    ``queued``: it stands in the ready queue. ``running``: turns under way. ``stopping``: it takes no more messages.
+    ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has. ``renewed`` is there while it is
+    being restarted and runs no turn; ``held`` of its turns wait for that, rolled back. ``seen``: what it was
+    given, where a message may come twice. ``is_timed``: its turns have a run timeout. ``intake``: what limits how it
+    takes its mail, if anything does.
+    """
+
+    __slots__ = (
+        "agent",
+        "breaker",
+        "cancels",
+        "children",
+        "concurrency",
+        "held",
+        "intake",
+        "is_timed",
+        "parent",
+        "queued",
+        "rate_limit",
+        "renewed",
+        "restart",
+        "retry",
+        "running",
+        "seen",
+        "started",
+        "starting",
+        "state",
+        "stopping",
+        "supervision",
+        "table",
+        "timeouts",
+    )
+
+    def __init__(self, agent: Agent[Any], policies: Policies | None = None) -> None:
+        chosen: Policies = policies or {}
+        super().__init__(_checked_id(agent), chosen.get("mailbox", agent.mailbox))
+        if agent.concurrency < 1:
+            raise ValueError(f"agent {agent.id!r} must handle at least 1 message at a time, not {agent.concurrency}")
+        self.agent = agent
+        self.table = agent.handler_table()
+        self.retry = chosen.get("retry", agent.retry)
+        self.timeouts = chosen.get("timeouts", agent.timeouts)
+        self.rate_limit = chosen.get("rate_limit", agent.rate_limit)
+        self.intake = intake_for(self.id, self.table, self.rate_limit)
+        if self.intake is not None and self.intake.waits_for_batches:
+            self.mailbox = WatchedMailbox(self.mailbox.capacity)
+        self.breaker = chosen.get("breaker", agent.breaker)
+        self.supervision = chosen.get("supervision", agent.supervision)
+        self.restart = chosen.get("restart", agent.restart)
+        self.starting = type(agent).on_start is not Agent.on_start
+        self.concurrency = 1 if self.starting else agent.concurrency  # nothing is handled beside ``on_start``
+        self.cancels = agent.cancel_with_asker
+        self.is_timed = self.timeouts.run_timeout is not None
+        self.state: Any = agent.initial_state()
+        if self.state is not None and agent.concurrency != 1:
+            raise ValueError(f"agent {agent.id!r} has a state of its own, so it must handle one message at a time")
+        self.parent: Cell | None = None
+        self.children: dict[Cell, None] | None = None
+        self.queued = False
+        self.stopping = False
+        self.running = 0
+        self.seen: SeenIds | None = None
+        self.held = 0
+        self.renewed: asyncio.Future[None] | None = None
+        self.started: asyncio.Future[None] | None = None
+
+    @property
+    def patience(self) -> float:
+        """As its policy says."""
+        return self.timeouts.send_timeout
+
+    def is_repeat(self, message: AgentMessage) -> bool:
+        """Whether the agent has been given this message before; if not, it has been now."""
+        if self.seen is None:
+            self.seen = SeenIds()
+        return not self.seen.is_new((message.incarnation, message.sequence))
+
+    def take_back(self, messages: Iterable[AgentMessage]) -> None:
+        """The agent was not given these after all: they wait again."""
+        if self.seen is not None:
+            for message in messages:
+                self.seen.discard((message.incarnation, message.sequence))
+
+    def pause(self) -> None:
+        """Begin no turn before `release`: the agent is to be restarted."""
+        self.concurrency = 0
+        if self.renewed is None:
+            self.renewed = asyncio.get_running_loop().create_future()
+
+    def renew(self) -> None:
+        """Put an agent constructed anew in the place of the present one; mail and committed state stay."""
+        agent = self.agent.construct_again()
+        if agent.id != self.id:
+            raise ValueError(f"agent {self.id!r} calls itself {agent.id!r} when it is constructed again; keep its id")
+        self.agent = agent
+        self.table = agent.handler_table()
+        self.starting = type(agent).on_start is not Agent.on_start
+
+    def release(self) -> None:
+        """Let turns run again: those that were held first."""
+        self.concurrency = self.agent.concurrency
+        renewed, self.renewed = self.renewed, None
+        if renewed is not None and not renewed.done():
+            renewed.set_result(None)
+
+
+def _checked_id(agent: Agent[Any]) -> str:
+    """The agent's id, if it is one and no other kind of address."""
+    agent_id = getattr(agent, "id", None)
+    if isinstance(agent_id, str) and agent_id not in ("", OUTSIDE) and not agent_id.startswith((CAPABILITY, TOPIC)):
+        return agent_id
+    raise ValueError(
+        f"{agent_id!r} is no agent id: it is text, neither empty nor {OUTSIDE!r}, and begins with neither "
+        f"{CAPABILITY!r} nor {TOPIC!r}; pass one to super().__init__ of {type(agent).__name__!r}"
+    )

@@ -1,0 +1,270 @@
+"""Runners: a few tasks that run all turns.
+
+A task for each agent costs memory, a task for each message costs more than the
+message. So a small pool of parked tasks serves one ready queue. One runner at a
+time, the *owner*, takes from the queue; handlers run inside its task, so that
+everything that needs a task (timeouts, task groups, cancellation) works in them.
+When a handler suspends, its runner is no longer the owner, and another is woken if
+there is more to do: a waiting handler holds up nobody. An ask says so itself; any
+other suspension is noticed on the next pass of the loop.
+
+A runner that has emptied the queue lingers for one pass before it parks: whoever was
+answered resumes in that pass, and most often has the next thing to do.
+
+A runner whose handlers changed its context variables or cancelled its task is retired,
+because the next agent must not see that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, Protocol
+
+from moot.runtime.cell import Cell
+
+if TYPE_CHECKING:
+    from moot.agent.context import AgentContext
+
+__all__ = ["ReadyQueue", "Runner", "Runners"]
+
+_TURNS_PER_PASS = 256
+_MOST_PARKED = 64
+
+
+class ReadyQueue(Protocol):
+    """Cells that have something to do. Which one is next is the queue's choice: a seam for a simulator.
+
+    A queue may say besides how many turns a cell runs in one visit, as ``turns_per_visit``.
+    """
+
+    def __len__(self) -> int: ...
+
+    def append(self, cell: Cell, /) -> None:
+        """A cell became ready."""
+        ...
+
+    def popleft(self) -> Cell:
+        """The next cell to run."""
+        ...
+
+
+@types.coroutine
+def _next_pass() -> Generator[None, None, None]:
+    """Let the loop make one pass; `asyncio.sleep(0)` with a frame less."""
+    yield
+
+
+class Runner:
+    """One task of the pool. ``cell`` is the one whose turns it runs; ``gate`` is what it waits for when parked.
+
+    ``ctx`` is that of the turn under way. ``interruption`` is why it is being cancelled, until it has ended.
+    """
+
+    __slots__ = ("abandoned", "cell", "ctx", "gate", "interruption", "task")
+
+    def __init__(self) -> None:
+        self.cell: Cell | None = None
+        self.ctx: AgentContext[Any] | None = None
+        self.interruption: BaseException | None = None
+        self.abandoned = False
+        self.gate: asyncio.Future[None] | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    def settle(self) -> BaseException | None:
+        """The interrupted turn has ended: why it was interrupted, if it was. The task goes on uncancelled."""
+        reason, self.interruption = self.interruption, None
+        if reason is not None and self.task is not None:
+            self.task.uncancel()
+        return reason
+
+
+class Runners:
+    """The pool. ``run(cell, runner)`` runs some turns of a cell and returns how many."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        run: Callable[[Cell, Runner], Coroutine[Any, Any, int]],
+        ready: ReadyQueue,
+    ) -> None:
+        self._loop = loop
+        self._run = run
+        self._ready = ready
+        self._owner: Runner | None = None
+        self._parked: list[Runner] = []
+        self._held: dict[Cell, None] = {}
+        self._all: dict[asyncio.Task[None], Runner] = {}
+        self._idle_waiters: list[asyncio.Future[None]] = []
+        self._clean = copy_context()  # what every turn begins with: the context in which the system was started
+        self._looking = False
+        self._closing = False
+        self.woken: Callable[[], None] | None = None  # told once that there is something to run
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no cell is ready or held, and no turn is under way."""
+        return not self._ready and not self._held and len(self._parked) == len(self._all)
+
+    def push(self, cell: Cell) -> None:
+        """A cell has something to do."""
+        self._ready.append(cell)
+        if self._owner is None:
+            self._wake()
+        elif self._owner.cell is not None and not self._looking:
+            self._look_soon()
+
+    def hold(self, cell: Cell) -> None:
+        """A cell has mail that it must not take yet; it counts as queued until `release`."""
+        cell.queued = True
+        self._held[cell] = None
+
+    def release(self, cell: Cell) -> None:
+        """A cell need no longer wait; whoever calls this says whether it is ready."""
+        if cell in self._held:
+            del self._held[cell]
+            cell.queued = False
+            self._loop.call_soon(self._note_idle)
+
+    def suspending(self) -> None:
+        """A turn is about to wait. Saying so early saves the pass of the loop that finds it out."""
+        if self._owner is not None and self._owner.cell is not None:
+            self._give_up()
+
+    def running(self, task: asyncio.Task[Any] | None) -> Cell | None:
+        """The cell whose turn runs in ``task``, if one does."""
+        runner = self._all.get(task) if task is not None else None
+        return runner.cell if runner is not None else None
+
+    def agent_now(self) -> str | None:
+        """The id of the agent in whose turn the loop is at this moment; may be asked from another thread."""
+        cell = self.running(asyncio.current_task(self._loop))
+        return cell.id if cell is not None else None
+
+    def runner(self, task: asyncio.Task[Any] | None) -> Runner | None:
+        """The runner whose task this is."""
+        return self._all.get(task) if task is not None else None
+
+    def busy(self) -> list[Runner]:
+        """The runners that run turns."""
+        return [runner for runner in self._all.values() if runner.cell is not None]
+
+    def of(self, cell: Cell) -> list[Runner]:
+        """The runners that run turns of ``cell``."""
+        return [runner for runner in self._all.values() if runner.cell is cell]
+
+    def abandon(self, runner: Runner) -> None:
+        """Go on without a runner whose handler does not end; it retires when that does."""
+        runner.abandoned = True
+        if runner.task is not None:
+            self._all.pop(runner.task, None)
+        if self._owner is runner:
+            self._give_up()
+        self._note_idle()
+
+    async def wait_idle(self) -> None:
+        """Return when `is_idle`."""
+        while not self.is_idle and not self._closing:
+            waiter: asyncio.Future[None] = self._loop.create_future()
+            self._idle_waiters.append(waiter)
+            await waiter
+
+    async def close(self, grace: float = 5.0) -> list[Runner]:
+        """Cancel what runs and end all runners. Those whose handlers do not end in ``grace`` seconds are returned."""
+        self._closing = True
+        runners = dict(self._all)
+        for task in runners:
+            task.cancel()
+        stuck: set[asyncio.Task[None]] = set()
+        if runners:
+            _, stuck = await asyncio.wait(runners, timeout=grace)
+        for waiter in self._idle_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        return [runner for task, runner in runners.items() if task in stuck]
+
+    def _wake(self) -> None:
+        if self.woken is not None:
+            self.woken()
+        if self._parked:
+            runner = self._parked.pop()
+            gate = runner.gate
+            if gate is not None and not gate.done():
+                gate.set_result(None)
+        elif self._closing:
+            return
+        else:
+            runner = Runner()
+            runner.task = self._loop.create_task(
+                self._serve(runner), name=f"moot runner {len(self._all)}", context=self._clean.copy()
+            )
+            self._all[runner.task] = runner
+        self._owner = runner
+
+    async def _serve(self, runner: Runner) -> None:
+        """The life of a runner: run ready cells while it owns the queue, then park, until it must be retired."""
+        ready = self._ready
+        task = runner.task or asyncio.current_task()
+        turns = 0
+        try:
+            while True:
+                lingers = bool(ready)
+                while ready and self._owner is runner:
+                    cell = runner.cell = ready.popleft()
+                    if ready and not self._looking:
+                        self._look_soon()
+                    turns += await self._run(cell, runner)
+                    runner.cell = runner.ctx = None
+                    if runner.abandoned or copy_context() != self._clean or (task is not None and task.cancelling()):
+                        return
+                    if self._owner is None:
+                        self._owner = runner
+                    if turns >= _TURNS_PER_PASS:
+                        turns = 0
+                        await _next_pass()
+                if lingers and self._owner is runner:
+                    await _next_pass()
+                    continue
+                if self._closing or len(self._parked) >= _MOST_PARKED:
+                    return
+                await self._park(runner)
+        finally:
+            if runner.task is not None:
+                self._all.pop(runner.task, None)
+            if runner in self._parked:
+                self._parked.remove(runner)
+            if self._owner is runner:
+                self._give_up()
+            self._note_idle()
+
+    async def _park(self, runner: Runner) -> None:
+        """Wait until there is something to do."""
+        if self._owner is runner:
+            self._owner = None
+        runner.gate = self._loop.create_future()
+        self._parked.append(runner)
+        self._note_idle()
+        await runner.gate
+
+    def _look_soon(self) -> None:
+        self._looking = True
+        self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Called between the steps of tasks: an owner in the middle of a visit is one that has suspended."""
+        self._looking = False
+        self.suspending()
+
+    def _give_up(self) -> None:
+        self._owner = None
+        if self._ready:
+            self._wake()
+
+    def _note_idle(self) -> None:
+        if self.is_idle:
+            for waiter in self._idle_waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._idle_waiters.clear()

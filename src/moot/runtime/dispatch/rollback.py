@@ -1,0 +1,206 @@
+"""Recovery: what follows when a turn fails.
+
+Roll back, then decide: run it again in place if the error is one that may pass, or
+make a dead letter of the message and tell its asker. Retrying in place keeps the
+order of a pair of agents; the agent handles nothing else meanwhile. A turn that
+lost a race for shared state is run again without that counting as an attempt, and so
+is one that was interrupted because its agent is restarted.
+
+``hold(cell)`` waits for a restart under way. ``supervise(cell, error, default)`` is told
+of each turn that has failed for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from moot.agent.context import AgentContext
+from moot.agent.records import Records
+from moot.errors import (
+    AgentStopped,
+    MessageError,
+    MootError,
+    Retry,
+    StateConflict,
+    TurnError,
+)
+from moot.messaging.dead_letters import Reason
+from moot.messaging.message import Batch
+from moot.policies import Directive
+from moot.resilience.retry import decisive
+from moot.runtime.cell import Cell
+from moot.runtime.dispatch.interrupts import AskerGone, Restarting
+from moot.runtime.routing.delivery import Delivery
+
+if TYPE_CHECKING:
+    from moot.agent.port import Runtime
+    from moot.clock import Clock
+    from moot.runtime.dispatch.pool import Runner
+
+__all__ = ["Recovery", "Verdict"]
+
+Verdict = Literal["retried", "failed", "cancelled"]
+
+_LONGEST = 10_000
+_MOST_CONFLICTS = 100
+
+_log = logging.getLogger("moot.runtime.dispatch.rollback")
+
+
+class Recovery:
+    """Decides what becomes of failed turns."""
+
+    def __init__(
+        self, runtime: Runtime, clock: Clock, delivery: Delivery, hold: Callable[[Cell], Awaitable[None]]
+    ) -> None:
+        self._runtime = runtime
+        self._clock = clock
+        self._delivery = delivery
+        self._hold = hold
+        self.supervise: Callable[[Cell, BaseException, Directive], None] = lambda cell, error, default: None
+
+    async def failed(
+        self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner
+    ) -> tuple[Verdict, AgentContext[Any] | None]:
+        """Roll the turn back and decide; with the context of its next run, if there is one.
+
+        A cancellation is a verdict, too; whether the runner has to end with it, `check_runner` says.
+        """
+        error = decisive(runner.settle() or error, (Retry, StateConflict, *cell.retry.retry_on))
+        if isinstance(ctx.message, Batch):
+            await self._take_apart(cell, ctx, error, runner)
+            return "retried", None
+        try:
+            await self.roll_back(ctx)
+            while isinstance(error, Restarting) or self._runs_again(cell, ctx, error):
+                restarting = isinstance(error, Restarting)
+                try:
+                    await (self._hold(cell) if restarting else self._wait(cell, ctx, error))
+                except asyncio.CancelledError as cancelled:
+                    error = runner.settle() or cancelled
+                else:
+                    if cell.stopping:
+                        break
+                    return "retried", _next_run(ctx, error, counts=not restarting)
+        except asyncio.CancelledError as cancelled:
+            error = runner.settle() or cancelled
+        if isinstance(error, AskerGone):
+            self._give_up(cell, ctx, Reason.CANCELLED, error)
+            return "cancelled", None
+        if isinstance(error, (asyncio.CancelledError, Restarting)) and cell.stopping:
+            self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
+            return "cancelled", None
+        if isinstance(error, MessageError):
+            self._give_up(cell, ctx, Reason.INVALID, error)
+        else:
+            _log.debug("turn of %s failed", cell.id, exc_info=error)
+            self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
+            self.supervise(cell, error, "resume")
+        return "failed", None
+
+    def abandoned(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> None:
+        """A turn whose handler does not end is given up as it stands; its agent is to be restarted."""
+        ctx.closed = True
+        if ctx.effects is not None:
+            for ask in tuple(ctx.effects.asks):
+                ask.cancel()
+        _log.error("agent %s swallowed its cancellation and was abandoned in the middle of a turn", cell.id)
+        if cell.stopping:
+            self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
+            return
+        self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
+        self.supervise(cell, error, "restart")
+
+    async def roll_back(self, ctx: AgentContext[Any]) -> None:
+        """Undo a turn: nothing it collected takes effect, its asks are withdrawn, its children stopped."""
+        ctx.closed = True
+        if ctx.effects is not None:
+            for ask in tuple(ctx.effects.asks):
+                ask.cancel()
+            for child in ctx.effects.children:
+                await self._runtime.stop_child(child)
+
+    def check_runner(self, error: BaseException) -> None:
+        """Called when a failed turn is over.
+
+        Raises:
+            BaseException: the runner must not go on: its task is being cancelled, or the whole program ends.
+        """
+        if not isinstance(error, (Exception, asyncio.CancelledError)):
+            raise error
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from None
+
+    async def _take_apart(self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner) -> None:
+        """Put the messages of a batch back, to be handled alone; or as before, if it was only interrupted."""
+        try:
+            await self.roll_back(ctx)
+        except asyncio.CancelledError:
+            runner.settle()
+        finally:
+            if cell.intake is not None:
+                cell.take_back(ctx.messages)
+                cell.intake.put_back(cell.mailbox, ctx.messages, alone=not isinstance(error, Restarting))
+
+    def _runs_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> bool:
+        if (
+            isinstance(error, AskerGone)
+            or cell.stopping
+            or (ctx.deadline is not None and ctx.deadline <= self._clock.now())
+        ):
+            return False
+        if isinstance(error, StateConflict):
+            return ctx.records is None or ctx.records.conflicts < _MOST_CONFLICTS
+        if ctx.attempt >= cell.retry.max_attempts:
+            return False
+        return isinstance(error, (Retry, *cell.retry.retry_on))
+
+    async def _wait(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> None:
+        if isinstance(error, StateConflict):
+            return
+        if isinstance(error, Retry) and error.after is not None:
+            delay = error.after
+        else:
+            name = f"{ctx.idempotency_key}/{ctx.attempt}"
+            delay = cell.retry.backoff.delay(ctx.attempt, self._runtime.random_for(name))
+        await asyncio.sleep(delay)
+
+    def _give_up(self, cell: Cell, ctx: AgentContext[Any], reason: Reason, error: MootError) -> None:
+        text = f"{error.error}: {error.text}" if isinstance(error, TurnError) else error
+        for message in ctx.messages:
+            self._delivery.bury(message, reason, text, attempts=ctx.attempt, receiver=cell)
+            if message.reply_to is not None:
+                self._delivery.asks.fail(message.reply_to, error)
+
+
+def _turn_error(cell: Cell, ctx: AgentContext[Any], error: BaseException) -> TurnError:
+    return TurnError(cell.id, ctx.message.message_type, type(error).__name__, _text(error), ctx.attempt)
+
+
+def _text(error: BaseException) -> str:
+    """The text of an error, the first 10,000 characters; half a surrogate pair, as of a file's name, is written out:
+    no backend could keep it.
+    """
+    try:
+        text = str(error)
+        if len(text) > _LONGEST:
+            text = f"{text[:_LONGEST]}… ({len(text):,} characters)"
+        return text.encode(errors="backslashreplace").decode()
+    except Exception as second:
+        return f"(its text cannot be had: {type(second).__name__})"
+
+
+def _next_run(ctx: AgentContext[Any], error: BaseException, *, counts: bool) -> AgentContext[Any]:
+    records = ctx.records if ctx.records is not None else Records()
+    conflict = isinstance(error, StateConflict)
+    records.conflicts += conflict
+    if isinstance(error, Retry) and error.fresh:
+        records.forget()
+    else:
+        records.rerun()
+    attempt = ctx.attempt + (counts and not conflict)
+    return AgentContext(ctx.runtime, ctx.seat, ctx.message, attempt, ctx.message.trace, records)

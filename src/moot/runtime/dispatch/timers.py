@@ -1,0 +1,135 @@
+"""The schedule: messages that are sent later, once or again and again.
+
+A timer is its agent's: it fires as a message of the agent's own, and ends with it. On a
+durable backend it outlives the process; what came due meanwhile is sent once, however
+late, unless the timer says otherwise. One that repeats keeps to its own beat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from moot.agent.effects import Timer
+from moot.backends.base import MessageName
+from moot.messaging.dead_letters import Reason
+from moot.messaging.message import AgentMessage
+from moot.runtime.cell import Cell
+from moot.runtime.routing.delivery import Delivery
+
+if TYPE_CHECKING:
+    from moot.clock import Clock
+    from moot.runtime.durability.turn_journal import Durability
+
+__all__ = ["Schedule"]
+
+
+class _Set(msgspec.Struct, eq=False):
+    """A timer that is set."""
+
+    cell: Cell
+    timer: Timer
+    due: float
+    handle: asyncio.TimerHandle | None = None
+
+
+class Schedule:
+    """The timers of all agents. ``incarnation`` and ``next_sequence`` number what a repeating timer sends."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        delivery: Delivery,
+        incarnation: str,
+        next_sequence: Callable[[], int],
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._delivery = delivery
+        self._incarnation = incarnation
+        self._next_sequence = next_sequence
+        self._timers: dict[Cell, dict[MessageName, _Set]] = {}
+        self.durability: Durability | None = None
+        self.unscheduled: Callable[[AgentMessage], None] = lambda message: None
+        """Is told what is not sent after all, because its agent set another timer in its place or cancelled it."""
+
+    def __len__(self) -> int:
+        """How many messages are scheduled."""
+        return sum(map(len, self._timers.values()))
+
+    def put(self, cell: Cell, timer: Timer | str) -> None:
+        """Set a timer of an agent, in place of one that has its name; or cancel the one of that name."""
+        name = timer if isinstance(timer, str) else timer.name
+        if name is not None:
+            for found in [one for one in self._of(cell) if one.timer.name == name]:
+                self._drop(found)
+                self.unscheduled(found.timer.message)
+        if not isinstance(timer, str):
+            self._set(_Set(cell, timer, self._clock.now() + timer.delay))
+
+    def restore(self, cell: Cell, timer: Timer, due: float) -> None:
+        """Set a timer again that was kept, as it says about what came due while nobody was there."""
+        now = self._clock.now()
+        if due <= now and timer.every:
+            beats = 1 + math.floor((now - due) / timer.every)
+            skipped = {"once": beats - 1, "skip": beats, "all": 0}[timer.missed]
+            due += skipped * timer.every
+        elif due <= now and timer.missed == "skip":
+            self._end(timer.message)
+            return
+        self._set(_Set(cell, timer, due))
+
+    def ended(self, cell: Cell) -> None:
+        """An agent is out for good, and what it had scheduled is not sent."""
+        for found in self._of(cell):
+            self._drop(found)
+            self._delivery.bury(found.timer.message, Reason.STOPPED, f"agent {cell.id!r}, which scheduled it, stopped")
+
+    def close(self) -> None:
+        """The system stops, and what was scheduled for later is not sent."""
+        for found in [one for cell in self._timers for one in self._of(cell)]:
+            if found.handle is not None:
+                found.handle.cancel()
+            self._delivery.bury(found.timer.message, Reason.STOPPED, "it was scheduled for after the stop")
+        self._timers.clear()
+
+    def _of(self, cell: Cell) -> list[_Set]:
+        return list(self._timers.get(cell, {}).values())
+
+    def _set(self, one: _Set) -> None:
+        message = one.timer.message
+        self._timers.setdefault(one.cell, {})[message.incarnation, message.sequence] = one
+        if self.durability is not None:
+            self.durability.put_timer(one.cell, one.timer, one.due)
+        one.handle = self._loop.call_later(max(0.0, one.due - self._clock.now()), self._fire, one)
+
+    def _fire(self, one: _Set) -> None:
+        timer = one.timer
+        if not timer.every:
+            self._drop(one)
+            self._delivery.send_now(one.cell, timer.message)
+            return
+        one.due += timer.every
+        self._set(one)
+        again = msgspec.structs.replace(timer.message, sequence=self._next_sequence(), incarnation=self._incarnation)
+        self._delivery.send_now(one.cell, again)
+
+    def _drop(self, one: _Set) -> None:
+        if one.handle is not None:
+            one.handle.cancel()
+        message = one.timer.message
+        mine = self._timers.get(one.cell)
+        if mine is not None:
+            mine.pop((message.incarnation, message.sequence), None)
+            if not mine:
+                del self._timers[one.cell]
+        self._end(message)
+
+    def _end(self, message: AgentMessage) -> None:
+        if self.durability is not None:
+            self.durability.end_timer(message)

@@ -1,0 +1,74 @@
+"""Packing: the bytes of what a durable backend keeps.
+
+MessagePack of the envelope as it is, content and all; what comes back is an envelope with
+plain content, which its handler converts. The version of the content's class goes with it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from moot.agent.effects import Timer
+from moot.backends.base import MessageName
+from moot.errors import InvalidPayload, MessageTooLarge
+from moot.messaging.message import VERSION, AgentMessage, Payload, with_version
+
+__all__ = ["message_name", "packed", "turn_name", "unpacked", "unpacked_timer"]
+
+_MOST_BYTES = 1 << 24
+
+
+def message_name(message: AgentMessage) -> MessageName:
+    """What a backend knows a message by."""
+    return message.incarnation, message.sequence
+
+
+def turn_name(message: AgentMessage, agent_id: str) -> str:
+    """What a turn is known by in all lives of the process: its message, and whose turn it is."""
+    return f"{message.id}@{agent_id}"
+
+
+def packed(thing: Any, what: str) -> bytes:
+    """The bytes of a message, a timer, a state or an answer; ``what`` is what an error calls it.
+
+    Raises:
+        InvalidPayload, MessageTooLarge: it cannot be kept.
+    """
+    try:
+        body = msgspec.msgpack.encode(_versioned(thing))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise InvalidPayload(what, f"it cannot be kept ({error}); a durable system needs plain values") from error
+    if len(body) > _MOST_BYTES:
+        raise MessageTooLarge(f"size of {what} in bytes", len(body), _MOST_BYTES)
+    return body
+
+
+def unpacked(body: bytes) -> AgentMessage:
+    """The message in ``body``. Raises `msgspec.DecodeError` if there is none."""
+    return _of_first(msgspec.msgpack.decode(body, type=AgentMessage))
+
+
+def unpacked_timer(body: bytes) -> Timer:
+    """The timer in ``body``. Raises `msgspec.DecodeError` if there is none."""
+    timer = msgspec.msgpack.decode(body, type=Timer)
+    return msgspec.structs.replace(timer, message=_of_first(timer.message))
+
+
+def _versioned(thing: Any) -> Any:
+    """A message, or a timer with its message, as it is written; anything else as it is."""
+    if isinstance(thing, AgentMessage):
+        if isinstance(thing.content, Payload):
+            return with_version(thing)
+        return msgspec.structs.replace(thing, extra={**(thing.extra or {}), VERSION: 0})
+    if isinstance(thing, Timer):
+        return msgspec.structs.replace(thing, message=_versioned(thing.message))
+    return thing
+
+
+def _of_first(message: AgentMessage) -> AgentMessage:
+    """A message that was kept: what was written with no version is of the first."""
+    if message.extra is not None and VERSION in message.extra:
+        return message
+    return msgspec.structs.replace(message, extra={**(message.extra or {}), VERSION: 1})

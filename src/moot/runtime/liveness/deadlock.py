@@ -1,0 +1,308 @@
+"""Deadlocks: agents that wait for each other in a circle are found when the circle closes, not when a timeout ends.
+
+A wait-for graph has two kinds of nodes. A *turn* that awaits asks in its own task
+cannot go on as long as one of them cannot be answered. A *cell* cannot take its next
+message as long as its outbox cannot be delivered, or all of its slots run turns that
+cannot go on. An ask leads to the turn that handles it or, untaken, to the cell that
+would. Whatever else a turn may wait for (a timer, an engine, a child task, a quorum)
+is unknown, counts as "may go on", and is never part of a reported circle.
+
+A node cannot go on if the greatest fixpoint of these rules, over what can be reached
+from it, contains it (E. Knapp, "Deadlock Detection in Distributed Databases", 1987:
+the AND-OR model). It is computed only when an edge is added that may close a circle;
+an ask that is answered within a pass of the loop never gets here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import typing
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from moot.agent.ask import Ask, AskTable
+from moot.agent.gather import gather
+from moot.errors import DeadlockError
+from moot.messaging.message import members_of
+
+if TYPE_CHECKING:
+    from moot.agent.effects import Effects
+    from moot.messaging.flow_control import Flow, Station
+    from moot.messaging.message import AgentMessage
+    from moot.runtime.cell import Cell
+    from moot.runtime.dispatch.pool import Runner
+
+__all__ = ["DeadlockMode", "Deadlocks", "Wait", "awaited"]
+
+DeadlockMode = Literal["break", "report", "off"]
+
+_AWAIT = Ask.__await__.__code__
+_GATHER = gather.__code__
+
+_log = logging.getLogger("moot.runtime.liveness.deadlock")
+
+
+class Turn(Protocol):
+    """What is to be known of a turn: its context."""
+
+    seat: Any
+    message: AgentMessage
+    effects: Effects | None
+
+
+class Turns(Protocol):
+    """Who runs turns; `moot.runtime.dispatch.pool.Runners` is it."""
+
+    def runner(self, task: asyncio.Task[Any] | None) -> Runner | None:
+        """The runner whose task this is."""
+        ...
+
+    def of(self, cell: Cell) -> list[Runner]:
+        """The runners that run turns of ``cell``."""
+        ...
+
+
+class Wait:
+    """A turn that waits, in its own task, for all of ``asks``."""
+
+    __slots__ = ("asks", "cell", "is_reported", "turn")
+
+    def __init__(self, cell: Cell, turn: Turn, asks: Sequence[Ask[Any]]) -> None:
+        self.cell = cell
+        self.turn = turn
+        self.asks = asks
+        self.is_reported = False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is about to go on: all is answered, or something has failed."""
+        return all(ask.done for ask in self.asks) or any(ask.error is not None for ask in self.asks)
+
+
+class _Edge(NamedTuple):
+    """To a node that is waited for; by an ask, if it is one."""
+
+    ask: Ask[Any] | None
+    node: Wait | Station
+
+
+_Graph = dict["Wait | Station", list[list[_Edge]]]
+"""For each node its groups of edges: it is stuck if all nodes of one group are."""
+
+
+class Deadlocks:
+    """Finds circles, and breaks them by failing the ask that was made last: with it the least work is lost.
+
+    ``found`` counts them. In ``report`` mode they are only logged, and the asks end with their deadlines.
+    """
+
+    def __init__(
+        self, asks: AskTable, turns: Turns, flow: Flow, now: Callable[[], float], mode: DeadlockMode = "break"
+    ) -> None:
+        self._asks = asks
+        self._turns = turns
+        self._now = now
+        if mode not in typing.get_args(DeadlockMode):
+            raise ValueError(f"deadlocks is one of {', '.join(typing.get_args(DeadlockMode))}, not {mode!r}")
+        self.breaks = mode == "break"
+        self._waits: dict[Station, list[Wait]] = {}
+        self._answering: dict[int, Wait] = {}
+        self.found = 0
+        if mode != "off":
+            asks.waits = self
+            flow.blocked = self.blocked
+
+    # what happens
+    def begin(self, asks: Sequence[Ask[Any]]) -> Wait | None:
+        """The present task begins to wait for ``asks``, all of them; None if it is not a turn's own task."""
+        turn: Any = asks[0].asker
+        runner = self._turns.runner(asyncio.current_task())
+        cell = runner.cell if runner is not None else None
+        is_own = getattr(turn, "seat", None) is cell  # (a caller from outside has none)
+        if runner is None or cell is None or not is_own or (runner.ctx is not None and runner.ctx is not turn):
+            return None
+        wait = Wait(cell, turn, asks)
+        self._waits.setdefault(cell, []).append(wait)
+        message = turn.message
+        for member in members_of(message):
+            if member.reply_to is not None:
+                self._answering[member.reply_to.key] = wait
+        if message.chain or cell.mailbox.items or cell.queue:  # else nobody can be waiting for this turn
+            self._look(wait)
+        return wait
+
+    def end(self, wait: Wait) -> None:
+        """What `begin` returned waits no more."""
+        waits = self._waits[wait.cell]
+        waits.remove(wait)
+        if not waits:
+            del self._waits[wait.cell]
+        for member in members_of(wait.turn.message):
+            if member.reply_to is not None and self._answering.get(member.reply_to.key) is wait:
+                del self._answering[member.reply_to.key]
+
+    def blocked(self, cell: Station) -> None:
+        """The outbox of ``cell`` waits for room."""
+        if cell.mailbox.items or cell.queue:
+            self._look(cell)
+
+    def check_chain(self, turn: Turn, target: Cell) -> None:
+        """A turn is about to ask an agent that is busy. If that is itself, its asker or further up, it fails.
+
+        The turns up there go on only when this one is over, so the ask could never be answered. (Should one of them
+        not depend on its ask alone, nothing is said here.)
+
+        Raises:
+            DeadlockError: so it is.
+        """
+        if (target is not turn.seat and target.id not in turn.message.chain) or not self.breaks:
+            return  # (what is only reported will be, once all of them wait)
+        if target.renewed is not None and target is not turn.seat:
+            return  # it is restarted, and takes messages when it has been
+        path = [turn.seat.id]
+        held = int(turn.seat is target)
+        while held < target.concurrency:
+            ask = self._asker_of(turn)
+            if ask is None:
+                return
+            asker: Any = ask.asker
+            turn = asker
+            path.append(turn.seat.id)
+            held += turn.seat is target
+        self.found += 1
+        error = DeadlockError(path[::-1])
+        _log.warning("%s: the last ask is not sent", error)
+        raise error
+
+    # the graph
+    def _asker_of(self, turn: Turn) -> Ask[Any] | None:
+        """The ask that ``turn`` answers, if another turn awaits it, and nothing else."""
+        reply_to = turn.message.reply_to
+        ask = self._asks.get(reply_to) if reply_to is not None and not _is_deferred(turn) else None
+        seat = getattr(ask.asker, "seat", None) if ask is not None else None
+        runners = self._turns.of(seat) if seat is not None else ()
+        return ask if any(ask in awaited(runner.task) for runner in runners) else None
+
+    def _awaited(self, ask: Ask[Any]) -> Wait | Station | None:
+        """What ``ask`` waits for: a turn that waits itself, a cell that is blocked, or nothing that is known."""
+        target: Cell | None = ask.target  # type: ignore[assignment]  # stations with mail are cells
+        message = ask.message
+        if ask.done or target is None or message is None or ask.deadline <= self._now():
+            return None  # (what is overdue ends with the next slot of the wheel)
+        answering = self._answering.get(ask.key)
+        if answering is not None:
+            return None if _is_deferred(answering.turn) else answering
+        if target.lanes is None and not self._slots(target):
+            return None  # it can take a message
+        if ask.lane is not None and ask.lane.messages:
+            return target
+        if target.seen is not None and (message.incarnation, message.sequence) in target.seen:
+            return None  # what waits there is a repetition
+        untaken = any(waiting is message for waiting in reversed(target.mailbox.items or ()))
+        return target if untaken else None
+
+    def _slots(self, cell: Any) -> list[_Edge]:
+        """The turns that hold all slots of a cell and wait; empty when one of them may go on, or a slot is free."""
+        waits = [wait for wait in self._waits.get(cell, ()) if not wait.is_over]
+        return [_Edge(None, wait) for wait in waits] if len(waits) >= cell.concurrency else []
+
+    def _groups(self, node: Any) -> list[list[_Edge]]:
+        if isinstance(node, Wait):
+            if node.is_over or node.cell.renewed is not None:
+                return []  # (a restart interrupts it)
+            return [[_Edge(ask, to)] for ask in node.asks if (to := self._awaited(ask)) is not None]
+        if node.stopping or node.renewed is not None:
+            return []  # what it does not take is refused, or taken after its restart
+        slots = self._slots(node)
+        return [[_Edge(None, target)] for target in node.lanes or ()] + ([slots] if slots else [])
+
+    def _stuck(self, start: Wait | Station) -> _Graph:
+        """Of all that can be reached from ``start``, what cannot go on."""
+        graph: _Graph = {}
+        dependents: defaultdict[Wait | Station, list[Wait | Station]] = defaultdict(list)
+        todo = [start]
+        free = []
+        while todo:
+            node = todo.pop()
+            if node in graph:
+                continue
+            groups = graph[node] = self._groups(node)
+            if not groups:
+                free.append(node)
+            for edge in (edge for group in groups for edge in group):
+                dependents[edge.node].append(node)
+                todo.append(edge.node)
+        while free:
+            node = free.pop()
+            if graph.pop(node, None) is not None:
+                free += [other for other in dependents[node] if other in graph and _open_group(other, graph) is None]
+        return graph
+
+    def _circle(self, start: Wait | Station) -> list[tuple[Wait | Station, Ask[Any] | None]] | None:
+        """A circle that ``start`` waits for: the nodes in order, each with the ask by which it waits for the next."""
+        graph = self._stuck(start)
+        if start not in graph:
+            return None
+        path: list[tuple[Wait | Station, Ask[Any] | None]] = []
+        places: dict[Wait | Station, int] = {}
+        node = start
+        while node not in places:
+            places[node] = len(path)
+            group = _open_group(node, graph)
+            assert group is not None
+            path.append((node, group[0].ask))
+            node = group[0].node
+        return path[places[node] :]
+
+    def _look(self, start: Wait | Station) -> None:
+        """Find the circles that ``start`` waits for, and break them."""
+        while circle := self._circle(start):
+            asks = [(ask.key, ask, node) for node, ask in circle if ask is not None and isinstance(node, Wait)]
+            if not asks:
+                return  # outboxes alone: the flow's to settle
+            _, victim, wait = max(asks, key=lambda found: found[0])
+            if wait.is_reported:
+                return
+            wait.is_reported = True
+            self.found += 1
+            error = DeadlockError(_ids([node for node, _ in circle]))
+            what = "fails" if self.breaks else "is left to its deadline"
+            _log.warning("%s: the ask %r to %r %s", error, victim.message_type, victim.to, what)
+            if not self.breaks:
+                return
+            victim.asker.withdraw(victim, expired=False)
+            victim.fail(error)
+
+
+def awaited(task: asyncio.Task[Any] | None) -> Sequence[Ask[Any]]:
+    """The asks that a suspended task awaits in its own coroutine, all of them needed; empty if it awaits anything else.
+
+    It reads the coroutine's stack, so that nobody has to keep books: for rare questions, and for checking the books.
+    """
+    step: Any = task.get_coro() if task is not None else None
+    while step is not None:
+        if getattr(step, "gi_code", None) is _AWAIT:
+            return (step.gi_frame.f_locals["self"],)
+        if getattr(step, "cr_code", None) is _GATHER:
+            known = step.cr_frame.f_locals
+            return tuple(known["asks"]) if known.get("needed") == len(known["asks"]) else ()
+        step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
+    return ()
+
+
+def _open_group(node: Wait | Station, graph: _Graph) -> list[_Edge] | None:
+    """A group of the node's edges that leads only to nodes in the graph."""
+    return next((group for group in graph[node] if all(edge.node in graph for edge in group)), None)
+
+
+def _is_deferred(turn: Turn) -> bool:
+    return turn.effects is not None and turn.effects.is_deferred
+
+
+def _ids(nodes: Sequence[Any]) -> list[str]:
+    """The agents of a circle in order; a turn and its cell next to each other are one."""
+    ids = [node.cell.id if isinstance(node, Wait) else node.id for node in nodes]
+    ids = [name for name, before in zip(ids, [None, *ids], strict=False) if name != before]
+    return ids[:-1] if len(ids) > 1 and ids[0] == ids[-1] else ids

@@ -1,0 +1,266 @@
+"""Supervision: what becomes of an agent that has failed, after Erlang/OTP.
+
+A failed turn is not yet a failed agent: most often it just goes on (``resume``). A
+parent's policy says for which errors it is made anew, stopped, or is its parent's own
+failure. Restarting keeps the mailbox and the committed state, and runs the turns that
+it interrupted again. Who fails too often is not restarted for ever: the failure goes
+up, and at the top the manager stops.
+
+Source: "OTP Design Principles", chapter "Supervisor Behaviour".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from moot.errors import SupervisionFailed
+from moot.policies import Directive, Supervision
+from moot.resilience.retry import decisive
+from moot.runtime.cell import Cell
+from moot.runtime.dispatch.dispatcher import Worker
+
+if TYPE_CHECKING:
+    from moot.agent.port import Runtime
+    from moot.clock import Clock
+    from moot.runtime.routing.directory import Directory
+
+__all__ = ["Restarts", "Supervisor"]
+
+_log = logging.getLogger("moot.runtime.supervision")
+
+_PATIENCE = 5.0
+"""Seconds that a hook may take to end when it is cancelled."""
+
+
+class Restarts:
+    """Counts the restarts of one parent's children within a time."""
+
+    __slots__ = ("_times",)
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def count(self, now: float, within: float) -> int:
+        """How many there were in the last ``within`` seconds."""
+        while self._times and self._times[0] <= now - within:
+            self._times.popleft()
+        return len(self._times)
+
+    def add(self, now: float) -> None:
+        """One more."""
+        self._times.append(now)
+
+
+class Supervisor:
+    """Restarts, stops and escalates. ``remove(cell, error)`` takes an agent out, with its children.
+
+    ``given_up(error)`` is called when the failure has reached the manager, ``began()`` when a restart begins.
+    """
+
+    def __init__(
+        self,
+        policy: Supervision,
+        clock: Clock,
+        runtime: Runtime,
+        directory: Directory,
+        worker: Worker,
+        remove: Callable[[Cell, BaseException | None], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._runtime = runtime
+        self._directory = directory
+        self._worker = worker
+        self._remove = remove
+        self._restarts: dict[Cell | None, Restarts] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._hooks: dict[Cell, asyncio.Task[None]] = {}
+        self._starting: set[Cell] = set()
+        self._closed = False
+        self.given_up: Callable[[SupervisionFailed], None] = lambda error: None
+        self.began: Callable[[], None] = lambda: None
+        self.restarts = 0
+        worker.recovery.supervise = self.failed
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an agent is being restarted or stopped."""
+        return bool(self._tasks)
+
+    async def wait_idle(self) -> None:
+        """Return when nothing is being restarted or stopped."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def cancel(self) -> None:
+        """End what is under way, and supervise no more."""
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+
+    async def close(self, grace: float) -> None:
+        """End what is under way; a hook that swallows its cancellation for ``grace`` seconds is left behind."""
+        self.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace)
+
+    async def let_go(self, cell: Cell) -> None:
+        """``cell`` is taken out: let a hook of its restart end. An ``on_start`` is cancelled, an ``on_stop`` is not."""
+        task = self._hooks.get(cell)
+        if task is None:
+            return
+        if cell in self._starting:
+            task.cancel()
+        await asyncio.wait({task}, timeout=_PATIENCE)
+
+    def forget(self, cell: Cell) -> None:
+        """Count no restarts of the children of ``cell`` any more."""
+        self._restarts.pop(cell, None)
+
+    def failed(self, cell: Cell, error: BaseException, default: Directive) -> None:
+        """An agent has failed: do what its parent's policy says, and ``default`` where that says nothing."""
+        if not (self._closed or cell.stopping or cell.renewed is not None):
+            self._decide(cell, error, default, again=())
+
+    def stopped_itself(self, cell: Cell) -> None:
+        """An agent said that it stops: a permanent one begins anew, any other is gone."""
+        if self._closed or cell.stopping or cell.renewed is not None:
+            return
+        if cell.restart == "permanent":
+            self._restart_group(cell, None, again=())
+        else:
+            self._stop(cell, None)
+
+    def _policy_for(self, cell: Cell) -> Supervision:
+        return cell.parent.supervision if cell.parent is not None else self._policy
+
+    def _decide(self, cell: Cell, error: BaseException, default: Directive, again: Collection[Cell]) -> None:
+        error = decisive(error)
+        directive = self._policy_for(cell).directive(error, default)
+        if directive == "restart" and cell.restart == "temporary":
+            directive = "stop"
+        if directive != "resume":
+            _log.warning("agent %s failed (%s: %s): %s", cell.id, type(error).__name__, error, directive)
+        if directive == "restart":
+            self._restart_group(cell, error, again)
+        elif directive == "stop":
+            self._stop(cell, error)
+        elif directive == "escalate":
+            self._escalate(cell, error)
+        elif cell.renewed is not None:
+            cell.release()
+
+    def _restart_group(self, cell: Cell, error: BaseException | None, again: Collection[Cell]) -> None:
+        """Begin to restart ``cell`` and whom its parent's strategy adds. ``again``: whose restart is to be repeated."""
+        policy = self._policy_for(cell)
+        now = self._clock.now()
+        restarts = self._restarts.setdefault(cell.parent, Restarts())
+        count = restarts.count(now, policy.within)
+        if count >= policy.max_restarts:
+            _log.error("agent %s was restarted %d times within %g s", cell.id, count, policy.within)
+            self._escalate(cell, error or RuntimeError("it stopped itself too often"))
+            return
+        restarts.add(now)
+        self.restarts += 1
+        group = self._group(cell, policy, again)
+        for member in group:
+            member.pause()
+        self.began()
+        delay = policy.backoff.delay(count + 1, self._runtime.random_for(f"{cell.id}/restart/{self.restarts}"))
+        self._own(self._restart(group, delay))
+
+    def _group(self, cell: Cell, policy: Supervision, again: Collection[Cell]) -> list[Cell]:
+        """Who is restarted with ``cell``, in the order of their start."""
+        if policy.strategy == "one_for_one":
+            return [cell]
+        siblings = self._directory.cells.values() if cell.parent is None else (cell.parent.children or {})
+        group = [
+            one
+            for one in siblings
+            if one.parent is cell.parent and not one.stopping and (one.renewed is None or one is cell or one in again)
+        ]
+        return group if policy.strategy == "one_for_all" else group[group.index(cell) :]
+
+    async def _restart(self, group: list[Cell], delay: float) -> None:
+        """Stop in reverse, wait, start in order."""
+        for cell in reversed(group):
+            await self._halt(cell)
+        await asyncio.sleep(delay)
+        for index, cell in enumerate(group):
+            if cell.restart == "temporary":
+                await self._remove(cell, None)
+            elif not cell.stopping and (error := await self._renew(cell)) is not None:
+                rest = group[index + 1 :]
+                self._decide(cell, error, "restart", again=rest)
+                if self._policy_for(cell).strategy != "one_for_one" and cell.renewed is not None:
+                    return  # the others are part of the next try
+
+    async def _halt(self, cell: Cell) -> None:
+        for child in tuple(reversed(cell.children or {})):
+            await self._remove(child, None)
+        error = await self._hook(cell, self._worker.lifecycle.halt(cell))
+        if error is not None:
+            _log.error("agent %s failed in on_stop, before its restart", cell.id, exc_info=error)
+
+    async def _renew(self, cell: Cell) -> BaseException | None:
+        """Construct and start one agent anew; what it failed of, if it did."""
+        self.forget(cell)  # as a parent it begins anew, too
+        try:
+            cell.renew()
+        except Exception as refused:
+            cell.starting = True
+            return refused
+        self._starting.add(cell)
+        error = await self._hook(cell, self._worker.lifecycle.begin_again(cell))
+        self._starting.discard(cell)
+        if cell.stopping:
+            return None
+        if error is not None:
+            cell.starting = True
+            return error
+        cell.release()
+        self._worker.notice(cell)
+        return None
+
+    async def _hook(self, cell: Cell, work: Coroutine[Any, Any, None]) -> BaseException | None:
+        """Run a hook in a task that `let_go` knows; what it failed of, if it did."""
+        task = self._hooks[cell] = asyncio.get_running_loop().create_task(work)
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task}, timeout=_PATIENCE)
+            raise
+        finally:
+            del self._hooks[cell]
+        return asyncio.CancelledError() if task.cancelled() else task.exception()
+
+    def _escalate(self, cell: Cell, error: BaseException) -> None:
+        """The failure becomes the parent's own; the agent itself is stopped."""
+        if cell.parent is None:
+            cell.stopping = True
+            self.given_up(SupervisionFailed(cell.id, error, self.restarts))
+        else:
+            self._stop(cell, error)
+            self.failed(cell.parent, error, "restart")
+
+    def _stop(self, cell: Cell, error: BaseException | None) -> None:
+        cell.stopping = True  # from now on it is given nothing more
+        self._own(self._remove(cell, error))
+
+    def _own(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(_quietly(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before it begins has not touched it
+
+
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        _log.exception("an agent could not be stopped or restarted")

@@ -1,0 +1,318 @@
+"""The running system: the parts of the runtime, wired, and what a turn may ask of them.
+
+Made when a manager starts and closed when it stops. It implements the `Runtime`
+that contexts reach up through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from moot.agent.agent import Agent
+from moot.agent.ask import Ask, AskTable
+from moot.agent.context import AgentContext
+from moot.agent.turn_engine import TurnEngine
+from moot.errors import AgentNotMade, AgentStopped, ManagerStopped, UnknownAgent
+from moot.messaging.flow_control import Flow
+from moot.messaging.message import AgentMessage, ReplyTo
+from moot.policies import Supervision
+from moot.resilience.deadlines import DeadlineWheel
+from moot.runtime.cell import Cell
+from moot.runtime.dispatch.commit import Committer
+from moot.runtime.dispatch.dispatcher import Worker
+from moot.runtime.dispatch.interrupts import Interrupts
+from moot.runtime.dispatch.timers import Schedule
+from moot.runtime.liveness.deadlock import Deadlocks
+from moot.runtime.liveness.progress import Liveness
+from moot.runtime.options import Options, Stores
+from moot.runtime.registrar import Residents
+from moot.runtime.routing.breakers import Breakers
+from moot.runtime.routing.death_watch import Watches
+from moot.runtime.routing.delivery import Delivery
+from moot.runtime.routing.router import MessageRouter
+from moot.runtime.supervision import Supervisor
+from moot.state import Transaction
+
+if TYPE_CHECKING:
+    from moot.agent.records import Records
+    from moot.backends import Journal, Kept
+    from moot.clock import Clock
+    from moot.engine.base import Engine
+    from moot.ids import Ids
+    from moot.runtime.durability.asks import KeptAsks
+    from moot.runtime.durability.turn_journal import Durability
+    from moot.runtime.routing.directory import Directory
+    from moot.runtime.routing.transport import Link
+
+__all__ = ["System"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("moot.runtime.system")
+
+
+class System:
+    """All parts at work."""
+
+    def __init__(
+        self, clock: Clock, ids: Ids, directory: Directory, stores: Stores, options: Options | None = None
+    ) -> None:
+        options = options or {}
+        loop = asyncio.get_running_loop()
+        self._loop = loop
+        self._ids = ids
+        self._link: Link | None = None
+        self.directory = directory
+        self._shared_state = stores.shared_state
+        self.clock = clock
+        self.incarnation = ids.incarnation
+        self.next_sequence = ids.next_sequence
+        self.now = clock.now
+        self.engine: Engine | None = None
+        self.is_open = True
+        self.wheel = DeadlineWheel(loop, clock)
+        self.asks = (AskTable if stores.kept is None else _kept_asks())(ids.incarnation, count(1).__next__, self.wheel)
+        self.breakers = Breakers(clock)
+        self.flow = Flow(self.wheel, clock, stores.dead_letters)
+        self.router = MessageRouter(directory)
+        self.delivery = Delivery(clock, self.router, self.flow, self.asks, stores.dead_letters)
+        self.watches = Watches(directory, ids.next_sequence, ids.incarnation)
+        self.schedule = Schedule(loop, clock, self.delivery, ids.incarnation, ids.next_sequence)
+        self.committer = Committer(directory, self.delivery, self.flow, self.watches, self.schedule)
+        interrupts = Interrupts(self.wheel, clock)
+        self.worker = Worker(self, clock, directory, self.flow, self.committer, interrupts)
+        self.residents = Residents(directory, self.worker)
+        policy = options.get("supervision", Supervision())
+        self.supervisor = Supervisor(policy, clock, self, directory, self.worker, self.residents.remove_quietly)
+        runners = self.worker.open(loop, options["ready"] if "ready" in options else deque())
+        self._turn_waits = runners.suspending
+        self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, options.get("deadlocks", "break"))
+        self.durability: Durability | None = self._keep(*stores.kept) if stores.kept is not None else None
+        # The last, because it begins a thread: what was kept may be unreadable.
+        self.liveness = Liveness(loop, clock, directory.cells, runners, options.get("watchdog", 1.0))
+        self._wire()
+
+    def _keep(self, journal: Journal, kept: Kept) -> Durability:
+        """Tell the journal of a durable backend what happens, and go on from what it has kept."""
+        from moot.runtime.durability.turn_journal import Durability  # loads much that a system in memory does not need
+
+        durability = Durability(journal, kept, self.clock, cast("KeptAsks", self.asks))
+        durability.open_letters(self.delivery.dead_letters)
+        durability.schedule = self.schedule.restore
+        durability.bury = self.delivery.bury_kept
+        self.delivery.is_direct = False
+        self.delivery.durability = self.worker.durability = durability
+        self.residents.durability = self.schedule.durability = durability
+        if self.worker.lifecycle.hooks is not None:
+            self.worker.lifecycle.hooks.durability = durability
+        return durability
+
+    def _wire(self) -> None:
+        """Tell the parts of each other where one below is to call one above."""
+        self.watches.deliver = self.delivery.control
+        self.residents.ended = self.worker.ended = self._ended
+        self.router.activate = self.residents.activate
+        self.residents.resolve = self.router.resolve
+        self.residents.let_go = self.supervisor.let_go
+        self.committer.stop_requested = self.supervisor.stopped_itself
+        self.liveness.is_restarting = lambda: self.supervisor.is_busy
+        self.supervisor.began = self.liveness.wake
+
+    def put_link(self, link: Link) -> None:
+        """Let ``link`` carry from now on what agents send each other, and run their handlers. For a simulator."""
+        self._link = self.delivery.link = self.worker.link = self.asks.link = link
+        self.delivery.is_direct = False
+        self.worker.expect_repeats()
+
+    # the Runtime that contexts see
+    def random_for(self, name: str) -> random.Random:
+        return self._ids.random_for(name)
+
+    def find(self, capability: str) -> list[str]:
+        return self.directory.find(capability)
+
+    def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+        seat: Any = ctx.seat  # a cell; said so, because a cast is a call
+        if seat.breaker is not None:
+            ask.guard = self.breakers
+            if self.breakers.alert:
+                self.breakers.guard(seat.id, ask)
+        self._turn_waits()
+        target = self.directory.cells.get(ask.to)
+        if target is None or target.stopping:
+            target = self.target(ask.to, ctx.records)
+        incoming = ctx.message
+        deadline = self.now() + ask.timeout
+        if incoming.deadline is not None and incoming.deadline < deadline:
+            deadline = incoming.deadline
+        sender = ctx.seat.id
+        if target.running >= target.concurrency:
+            self.deadlocks.check_chain(ctx, target)
+        if self.durability is not None:
+            self.durability.name(ask)
+        reply_to = self.asks.open(ask, deadline)
+        if ask.name is not None and self.durability is not None and self.durability.is_known(ask):
+            return
+        message = AgentMessage(
+            sender,
+            target.id,
+            ask.content,
+            ask.message_type,
+            self.next_sequence(),
+            self.incarnation,
+            incoming.conversation or incoming.sequence,
+            reply_to,
+            deadline,
+            (*incoming.chain, sender),
+            ctx.trace,
+            given_id=ask.given_id,
+        )
+        if self._link is None and target.mailbox.offer(message):
+            ask.target, ask.message = target, message
+            if not target.queued:
+                self.worker.notice(target)
+        else:
+            self.delivery.request(ask, target, message)
+
+    def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
+        self.delivery.withdraw(ask, expired=expired)
+
+    def progress(self, ctx: AgentContext[Any], to: str | ReplyTo, content: Any, message_type: str) -> None:
+        if isinstance(to, ReplyTo):
+            self.delivery.progress(ctx, to, content)
+            return
+        message = AgentMessage(
+            ctx.seat.id,
+            to,
+            content,
+            message_type,
+            self.next_sequence(),
+            self.incarnation,
+            ctx.message.conversation or ctx.message.sequence,
+            trace=ctx.trace,
+        )
+        self.delivery.send_now(_cell_of(ctx), message)
+
+    def is_heard(self, reply_to: ReplyTo) -> bool:
+        ask = self.asks.get(reply_to)
+        return ask is not None and ask.on_progress is not None
+
+    async def spawn(self, ctx: AgentContext[Any], child: Agent[Any]) -> str:
+        parent = _cell_of(ctx)
+        if parent.stopping:
+            raise AgentStopped(parent.id)
+        cell = Cell(child)
+        cell.parent = parent
+        await self.residents.add(cell)
+        return cell.id
+
+    async def stop_child(self, child_id: str) -> None:
+        cell = self.directory.cells.get(child_id)
+        if cell is not None:
+            await self.residents.remove_quietly(cell, None)
+
+    async def run_sync(self, fn: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(None, fn)
+
+    def engine_for(self, ctx: AgentContext[Any]) -> Engine:
+        if self.engine is None:
+            raise RuntimeError("this manager has no engine; give it one: AgentManager(engine='local')")
+        return TurnEngine(self.engine, ctx)
+
+    def open_state(self) -> Transaction:
+        return Transaction(self._shared_state)
+
+    # addresses
+    def target(self, address: str, records: Records | None = None) -> Cell:
+        """The cell at an address. Raises `UnknownAgent`, `AgentStopped`."""
+        target = self.directory.cells.get(address)
+        if target is not None and not target.stopping:
+            return target
+        try:
+            target = self.router.resolve(address, records)
+        except AgentNotMade:
+            raise
+        except UnknownAgent:
+            raise self.residents.unknown(address) from None
+        if target.stopping:
+            raise AgentStopped(target.id)
+        return target
+
+    def _ended(self, cell: Cell, error: BaseException | None) -> None:
+        """An agent is out for good."""
+        self.supervisor.forget(cell)
+        self.watches.ended(cell, error)
+        if self.is_open:  # else all timers end, or are kept for the next run
+            self.schedule.ended(cell)
+        if cell.breaker is not None:
+            self.breakers.forget(cell.id)
+
+    # the end
+    async def settle(self) -> None:
+        """Return when no message waits for a turn and no turn is under way. Timers do not count."""
+        while self.worker.runners is not None:
+            await self.worker.runners.wait_idle()
+            if not self.supervisor.is_busy:
+                break
+            await self.supervisor.wait_idle()
+        if self.durability is not None:
+            await self.durability.journal.synced()
+
+    async def close(self, *, drain: bool, timeout: float) -> None:
+        """Stop all agents and end every ask; see `AgentManager.stop`."""
+        grace = min(timeout, 5.0)
+        drained = drain and await self._drained(timeout)
+        self.is_open = self.residents.is_open = False
+        if self.durability is not None:
+            self.durability.is_closing = True
+        await self.supervisor.close(grace)
+        if not drained:
+            await self.worker.close(grace)
+        for cell in reversed(tuple(self.directory.cells.values())):
+            if not await self._removed(cell, grace):
+                _log.error("agent %s did not stop within %g s", cell.id, grace)
+                await self.worker.close(grace)
+        await self.worker.close(grace)
+        self.asks.fail_all(lambda: ManagerStopped("finish an ask"))
+        self.wheel.close()
+        self.liveness.close()
+
+    async def _removed(self, cell: Cell, grace: float) -> bool:
+        """Take an agent out; False if that takes too long. A hook that swallows its cancellation is left behind."""
+        removing = self._loop.create_task(self.residents.remove_quietly(cell, None))
+        done, _ = await asyncio.wait({removing}, timeout=grace)
+        if not done:
+            removing.cancel()
+            await asyncio.wait({removing}, timeout=grace)
+        return bool(done)
+
+    async def hurry(self) -> None:
+        """A stop is under way, and shall wait for no turn and no restart any more."""
+        self.supervisor.cancel()
+        if self.durability is not None:
+            self.durability.is_closing = True
+        await self.worker.close(0.0)
+
+    async def _drained(self, timeout: float) -> bool:
+        try:
+            await asyncio.wait_for(self.settle(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+
+def _kept_asks() -> type[KeptAsks]:
+    from moot.runtime.durability.asks import KeptAsks
+
+    return KeptAsks
+
+
+def _cell_of(ctx: AgentContext[Any]) -> Cell:
+    """The cell that a context of this system sits on; it need not be in the directory any more."""
+    return cast(Cell, ctx.seat)

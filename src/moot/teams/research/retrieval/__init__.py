@@ -1,0 +1,6 @@
+"""Retrieval: which sentences speak of the question.
+
+It may import `sources` and `text`. Read `question` first, then `rank`.
+"""
+
+__all__: list[str] = []

@@ -1,0 +1,243 @@
+"""A durable backend without a disk, whose power can fail: what is not synced by then is gone.
+
+It keeps an image of what a disk would hold. What the journal is told gathers in a batch,
+a batch takes a while to be synced, which the seed decides, and then it is in the image. So
+each of a system's acknowledgements can be tested against the worst moment for a failure,
+on a virtual clock, by the thousand: see `Lives`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any
+
+from moot.backends.base import Kept, KeptLetter, KeptMail, KeptTimer, MessageName
+from moot.backends.errors import BackendBusy, BackendFailed
+from moot.errors import MootError
+from moot.messaging.dead_letters import DeadLetters
+from moot.state import InMemorySharedState
+
+__all__ = ["SimulatedBackend"]
+
+_Change = Callable[[Kept], None]
+
+_SLOWEST_SYNC = 0.02
+
+
+class SimulatedBackend:
+    """Implements `moot.backends.base.Backend`. One object is one disk: it can be opened again after `fail`."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(f"{seed}:disk")
+        self._image = Kept(run=0)
+        self._attempts: dict[tuple[str, MessageName], int] = {}
+        self._journal: _Journal | None = None
+        self._begin()
+
+    def _begin(self) -> None:
+        """New stores, for the manager that comes next: each takes those that are there when it is made."""
+        self.dead_letters = DeadLetters()
+        self.shared_state = InMemorySharedState()
+
+    @property
+    def image(self) -> Kept:
+        """What is on the disk."""
+        return self._image
+
+    async def open(self, failed: Callable[[MootError], None]) -> tuple[_Journal, Kept]:
+        """See `moot.backends.base.Backend.open`."""
+        if self._journal is not None:
+            raise BackendBusy("the simulated disk", "another manager of this test")
+        self._image.run += 1
+        kept = deepcopy(self._image)
+        for (agent_id, name), count in self._attempts.items():
+            kept.mail[agent_id] = [
+                KeptMail(mail.name, mail.body, count) if mail.name == name else mail
+                for mail in kept.mail.get(agent_id, [])
+            ]
+        self._journal = _Journal(self._image, self._attempts, self._random, kept)
+        self.shared_state.attach(self._journal, kept)
+        return self._journal, kept
+
+    def fail(self) -> None:
+        """The power fails: what is not synced is gone, and what the system still says is not heard."""
+        if self._journal is not None:
+            self._journal.fail()
+            self._journal = None
+            self._begin()
+
+    async def close(self) -> None:
+        """Sync what is left."""
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            await journal.synced()
+            journal.count_attempts()
+            self._begin()
+
+
+class _Journal:
+    """Implements `moot.backends.base.Journal`."""
+
+    is_behind = False
+
+    def __init__(
+        self,
+        image: Kept,
+        attempts: dict[tuple[str, MessageName], int],
+        choice: random.Random,
+        kept: Kept,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._image = image
+        self._attempts = attempts
+        self._random = choice
+        self._mail = {(agent_id, mail.name) for agent_id, mails in kept.mail.items() for mail in mails}
+        self._running: dict[int, tuple[str, MessageName]] = {}
+        self._batch: list[_Change] = []
+        self._told = 0
+        self._synced = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._has_failed = False
+        self._waiting: deque[tuple[int, Callable[[BaseException | None], None]]] = deque()
+
+    # what is told
+    def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
+        self._mail.add((agent_id, name))
+        self._tell(lambda kept: kept.mail.setdefault(agent_id, []).append(KeptMail(name, body)))
+
+    def end_mail(self, agent_id: str, name: MessageName) -> None:
+        if (agent_id, name) in self._mail:
+            self._mail.discard((agent_id, name))
+            self._tell(lambda kept: _remove(kept, agent_id, name))
+
+    def has_mail(self, agent_id: str, name: MessageName) -> bool:
+        return (agent_id, name) in self._mail
+
+    def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
+        self._tell(lambda kept: _put(kept.states, agent_id, None if body is None else (version, body)))
+
+    def put_record(self, turn: str, key: bytes, body: bytes) -> None:
+        self._tell(lambda kept: kept.records.setdefault(turn, {}).update({key: body}))
+
+    def end_turn(self, turn: str) -> None:
+        self._tell(lambda kept: _put(kept.records, turn, None))
+
+    def put_timer(self, timer: KeptTimer) -> None:
+        self.end_timer(timer.name)
+        self._tell(lambda kept: kept.timers.append(timer))
+
+    def end_timer(self, name: MessageName) -> None:
+        self._tell(lambda kept: kept.timers.__setitem__(slice(None), [one for one in kept.timers if one.name != name]))
+
+    def put_given(self, address: str, given_id: str, at: float, body: bytes | None) -> None:
+        self._tell(lambda kept: kept.given.update({(address, given_id): (at, body)}))
+
+    def end_given(self, address: str, given_id: str) -> None:
+        self._tell(lambda kept: _put(kept.given, (address, given_id), None))
+
+    def put_letter(self, letter: KeptLetter) -> None:
+        self.end_letter(letter.letter_id)
+        self._tell(lambda kept: kept.letters.append(letter))
+
+    def end_letter(self, letter_id: int) -> None:
+        self._tell(
+            lambda kept: kept.letters.__setitem__(
+                slice(None), [one for one in kept.letters if one.letter_id != letter_id]
+            )
+        )
+
+    def put_shared(self, key: str, version: int, revision: int, body: bytes | None) -> None:
+        self._tell(lambda kept: kept.shared.update({key: (version, body)}))
+        self._tell(lambda kept: kept.changes.append((revision, key, version, body)))
+
+    def begin_attempt(self, agent_id: str, name: MessageName) -> int:
+        if (agent_id, name) not in self._mail:
+            return -1
+        number = len(self._running) + 1
+        while number in self._running:
+            number += 1
+        self._running[number] = agent_id, name
+        return number
+
+    def end_attempt(self, attempt: int) -> None:
+        self._running.pop(attempt, None)
+
+    # what is kept
+    async def synced(self) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self.after_sync(lambda lost: _end(waiter, lost))
+        await waiter
+
+    def after_sync(self, callback: Callable[[BaseException | None], None]) -> None:
+        if self._has_failed:
+            callback(_POWER)
+        elif self._told == self._synced:
+            callback(None)
+        else:
+            self._waiting.append((self._told, callback))
+
+    async def caught_up(self) -> None:
+        """It is never behind."""
+
+    def fail(self) -> None:
+        """The power fails."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.count_attempts()
+        self._has_failed = True
+        waiting, self._waiting = self._waiting, deque()
+        for _, callback in waiting:
+            callback(_POWER)
+
+    def count_attempts(self) -> None:
+        """Whatever is said to be running now will not end."""
+        for mail in self._running.values():
+            self._attempts[mail] = self._attempts.get(mail, 0) + 1
+
+    def _tell(self, change: _Change) -> None:
+        if self._has_failed:
+            return
+        self._told += 1
+        self._batch.append(change)
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._random.uniform(0, _SLOWEST_SYNC), self._sync)
+
+    def _sync(self) -> None:
+        """What was told until the sync began is on the disk; what was told since needs another."""
+        for change in self._batch:
+            change(self._image)
+        self._batch.clear()
+        self._synced = self._told
+        self._timer = None
+        while self._waiting and self._waiting[0][0] <= self._synced:
+            self._waiting.popleft()[1](None)
+
+
+_POWER = BackendFailed("the simulated disk", "its power has failed")
+
+
+def _remove(kept: Kept, agent_id: str, name: MessageName) -> None:
+    mail = [one for one in kept.mail.get(agent_id, []) if one.name != name]
+    if mail:
+        kept.mail[agent_id] = mail
+    else:
+        kept.mail.pop(agent_id, None)
+
+
+def _put(table: dict[Any, Any], key: object, value: object) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
+
+
+def _end(waiter: asyncio.Future[None], lost: BaseException | None) -> None:
+    if not waiter.done():
+        if lost is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(lost)

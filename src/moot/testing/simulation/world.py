@@ -1,0 +1,248 @@
+"""The world of one simulation: its manager, its link, its clock, and what the invariants see of them."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING, Any
+
+from moot.agent.ask import Ask
+from moot.clock import Clock
+from moot.manager.gateway import Outside
+from moot.manager.manager import AgentManager
+from moot.messaging.dead_letters import DeadLetter
+from moot.messaging.flow_control import Lane
+from moot.messaging.message import AgentMessage, members_of
+from moot.runtime.system import System
+from moot.telemetry.observer import Observer, TurnOutcome
+from moot.testing.simulation.faults import Faults, Plan
+from moot.testing.simulation.invariants import Violation, Witness
+from moot.testing.simulation.trace import Event, Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from moot.agent.context import AgentContext
+    from moot.runtime.cell import Cell
+    from moot.runtime.dispatch.pool import ReadyQueue
+    from moot.testing.simulation.invariants import Invariant
+    from moot.testing.simulation.loop import SimulatedLoop
+
+__all__ = ["SeededReady", "SimulatedManager", "World"]
+
+_MOST_VIOLATIONS = 20
+
+
+class SeededReady:
+    """A ready queue whose next cell is drawn; each visit runs one turn."""
+
+    turns_per_visit = 1
+
+    def __init__(self, choice: random.Random) -> None:
+        self._draw = choice.random
+        self._cells: list[Cell] = []
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def append(self, cell: Cell, /) -> None:
+        """A cell became ready."""
+        self._cells.append(cell)
+
+    def popleft(self) -> Cell:
+        """Any of them."""
+        cells = self._cells
+        index = int(self._draw() * len(cells)) if len(cells) > 1 else 0
+        cell = cells[index]
+        cells[index] = cells[-1]
+        cells.pop()
+        return cell
+
+
+class SimulatedManager(AgentManager):
+    """The manager that a simulation gives to what it runs; ``random`` are numbers drawn from the run's seed."""
+
+    def __init__(self, *, seed: int, ready: ReadyQueue, **options: Any) -> None:
+        super().__init__(seed=seed, ready=ready, **options)
+        self.random = random.Random(f"{seed}:world")
+        self._world: World | None = None
+
+    def observe(self, observer: Observer) -> None:
+        """As on any manager, beside the simulation's own observer."""
+        super().observe(observer if self._world is None else _Both(self._world, observer))
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped."""
+        return self._system is not None and self._system.is_open and self._stopping is None
+
+    async def enter(self, world: World) -> None:
+        """Start inside ``world``."""
+        super().observe(world)
+        self._world = world
+        await self.start()
+        system = self._running("be simulated")
+        world.begin(system)
+        self._outside = _WatchedOutside(system, world)
+
+
+class World:
+    """One run. ``clock`` reads from the loop; ``violations`` are the laws that did not hold so far."""
+
+    def __init__(self, loop: SimulatedLoop, manager: SimulatedManager, faults: Faults, seed: int) -> None:
+        self.loop = loop
+        self.manager = manager
+        self.plan = Plan(faults, seed)
+        self.seed = seed
+        self.trace = Trace()
+        self.violations: list[Violation] = []
+        self.dead = 0
+        self.witness = Witness(())
+        self._handled: set[tuple[int, str]] = set()
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the running system."""
+        return self.system.clock
+
+    def judge(self, laws: Sequence[type[Invariant]]) -> None:
+        """Let these laws hold."""
+        self.witness = Witness([law(self) for law in laws])
+
+    def begin(self, system: System) -> None:
+        """The manager has started, without agents."""
+        from moot.testing.simulation.network import FaultyLink  # (it is made for a world, and a world begins with it)
+
+        self.system = system
+        self.link = FaultyLink(self)
+        system.put_link(self.link)
+        system.schedule.unscheduled = self.withdrawn
+        self.manager.dead_letters.listener = self.buried
+        if self.witness.quiet:
+            self.loop.jumping = self._quiet
+
+    def violated(self, law: str, text: str) -> None:
+        """A law did not hold."""
+        if len(self.violations) < _MOST_VIOLATIONS:
+            self.violations.append(Violation(law, text, self.loop.time()))
+            self.note("VIOLATED", None, law)
+
+    def was_handled(self, cell: Cell, message: AgentMessage) -> bool:
+        """Whether a message took effect at ``cell``."""
+        return (message.sequence, cell.id) in self._handled
+
+    def note_handled(self, cell: Cell, message: AgentMessage) -> bool:
+        """A message took effect at ``cell``; False if it had before."""
+        key = (message.sequence, cell.id)
+        if key in self._handled:
+            return False
+        self._handled.add(key)
+        return True
+
+    def note(self, what: str, message: AgentMessage | None, agent: str, attempt: int = 0) -> None:
+        """Write an event into the trace."""
+        if message is None:
+            self.trace.add(Event(self.loop.time(), what, "", agent, "", 0))
+        else:
+            self.trace.add(
+                Event(self.loop.time(), what, message.sender, agent, message.message_type, message.sequence, attempt)
+            )
+
+    def taken(self, cell: Cell, ctx: AgentContext[Any]) -> None:
+        """A run of a handler begins, for one message or for those of a batch."""
+        for listener in self.witness.taken:
+            for message in ctx.messages:
+                listener(cell, message, ctx.attempt)
+
+    def withdrawn(self, message: AgentMessage) -> None:
+        """A message was accepted, and its sender has taken it back."""
+        for listener in self.witness.withdrawn:
+            listener(message)
+
+    # what the manager tells
+    def turn_started(self, agent_id: str, message: AgentMessage, attempt: int) -> str | None:
+        """Nothing: the link, which knows the cell, says when a handler begins."""
+        return None
+
+    def turn_ended(self, agent_id: str, message: AgentMessage, attempt: int, outcome: TurnOutcome) -> None:
+        """A run of a handler has ended."""
+        self.trace.turns += 1
+        self.note(outcome, message, agent_id, attempt)
+        cell = self.link.cell_of(agent_id, message)
+        if cell is not None:
+            for listener in self.witness.ended:
+                for member in members_of(message):
+                    listener(cell, member, outcome)
+
+    def buried(self, letter: DeadLetter) -> None:
+        """There is a new dead letter."""
+        self.dead += 1
+        self.note(f"dead letter: {letter.reason.value}", letter.message, letter.message.to, letter.attempts)
+        for listener in self.witness.buried:
+            listener(letter)
+
+    def _quiet(self) -> None:
+        for listener in self.witness.quiet:
+            listener()
+
+
+class _WatchedOutside(Outside):
+    """The door for callers that are not agents, with a witness at it. What they send is carried by no link."""
+
+    def __init__(self, system: System, world: World) -> None:
+        super().__init__(system)
+        self._world = world
+
+    def accept(self, message: AgentMessage) -> Lane | None:
+        self._sending(message)
+        lane = super().accept(message)
+        self._entered(message)
+        return lane
+
+    async def admitted(self, lane: Lane, timeout: float) -> None:
+        waiting = tuple(lane.messages)
+        try:
+            await super().admitted(lane, timeout)
+        except BaseException:
+            for message in waiting:
+                self._world.withdrawn(message)
+            raise
+
+    def tell_nowait(self, message: AgentMessage) -> None:
+        self._sending(message)
+        super().tell_nowait(message)
+        self._entered(message)
+
+    def post(self, ask: Ask[Any]) -> None:
+        super().post(ask)
+        message = ask.message
+        if message is not None:
+            target = self._cells.get(message.to)
+            if target is not None:
+                for listener in self._world.witness.requested:
+                    listener(ask, target, message)
+
+    def _sending(self, message: AgentMessage) -> None:
+        for listener in self._world.witness.sending:
+            listener(message)
+
+    def _entered(self, message: AgentMessage) -> None:
+        target = self._cells.get(message.to)
+        if target is not None:
+            for listener in self._world.witness.entered:
+                listener(target, message)
+
+
+class _Both:
+    """Two observers as one."""
+
+    def __init__(self, first: Observer, second: Observer) -> None:
+        self._first = first
+        self._second = second
+
+    def turn_started(self, agent_id: str, message: AgentMessage, attempt: int) -> str | None:
+        first = self._first.turn_started(agent_id, message, attempt)
+        return self._second.turn_started(agent_id, message, attempt) or first
+
+    def turn_ended(self, agent_id: str, message: AgentMessage, attempt: int, outcome: TurnOutcome) -> None:
+        self._first.turn_ended(agent_id, message, attempt, outcome)
+        self._second.turn_ended(agent_id, message, attempt, outcome)
