@@ -17,7 +17,7 @@ from moot.testing import LAWS, Build, Faults, SimulatedManager, simulate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.simulation import workflow
+from tests.testing.simulation import workflow
 
 RUNS = 9
 AGENTS = 20

@@ -120,12 +120,12 @@ MANY_RUNS = [
     "tests/patterns/swarm",
     "tests/patterns/test_suite.py",
     "tests/replication",
-    "tests/simulation",
+    "tests/testing/simulation",
     "tests/state",
-    "tests/test_deadlock_random.py",
-    "tests/test_flood.py",
-    "tests/test_memory.py",
-    "tests/test_random_programs.py",
+    "tests/runtime/liveness/test_deadlock_random.py",
+    "tests/promises/test_flood.py",
+    "tests/promises/test_memory.py",
+    "tests/promises/test_random_programs.py",
 ]
 """Tests that run the same lines very often: measuring coverage would make them much slower, and find nothing more."""
 

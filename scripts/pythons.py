@@ -29,10 +29,10 @@ NAMED = ("3.11", "3.12", "3.13", "3.14")
 
 SAME_EVERYWHERE = [
     "tests/patterns/test_voting_methods.py",
-    "tests/test_architecture.py",
-    "tests/test_demos.py",
-    "tests/test_docs.py",
-    "tests/test_examples.py::test_an_example_prints_what_it_claims[34_voting]",
+    "tests/repository/test_architecture.py",
+    "tests/cli/test_demos.py",
+    "tests/repository/test_docs.py",
+    "tests/repository/test_examples.py::test_an_example_prints_what_it_claims[34_voting]",
 ]
 """Tests that say the same on each Python: arithmetic, what the sources and the documents say. They take 35 s."""
 

@@ -1,4 +1,4 @@
-"""The soak: the suites of tests/simulation with many seeds, and their figures as a table. Called by scripts/soak.
+"""The soak: the suites of the simulation with many seeds, and their figures as a table. Called by scripts/soak.
 
 Prints a line a suite; `--write` puts the table into benchmarks/SOAK.md. The first seed that fails ends it, with its
 report. The suites are those of the gate, which runs a few fresh seeds of each.
@@ -19,8 +19,8 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
-from tests.simulation import workflow  # noqa: E402
-from tests.simulation.test_workflow import FAULTS, STORM, restarting, stopped_at_a_random_moment  # noqa: E402
+from tests.testing.simulation import workflow  # noqa: E402
+from tests.testing.simulation.test_workflow import FAULTS, STORM, restarting, stopped_at_a_random_moment  # noqa: E402
 
 from moot.testing import Build, Faults, Search, SimulatedManager, report, search  # noqa: E402
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHER, LATER = [name for name in ("3.11", "3.12", "3.13") if name != OWN][:2]
 

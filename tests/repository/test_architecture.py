@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 CONTRACTS = {
     contract["id"]: contract
     for contract in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
@@ -116,3 +116,12 @@ def test_modules_are_short() -> None:
     }
 
     assert {path: lines for path, lines in lengths.items() if lines > 330} == {}
+
+
+def test_tests_mirror_the_source() -> None:
+    rooms = {path.parent.relative_to(ROOT / "src/moot") for path in (ROOT / "src/moot").rglob("*.py")}
+    own = {Path("promises"), Path("repository"), Path("typing")}  # the README's laws, the repository, what checkers see
+    folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
+
+    assert Path() not in folders
+    assert folders - own - rooms == set()

@@ -19,9 +19,9 @@ import pytest
 
 from moot import AgentManager, MootError, Supervision
 from moot.testing import Crashed, Faults, SimulatedManager, simulate
-from tests.simulation import workflow
+from tests.testing.simulation import workflow
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent.parent
 FAULTS = Faults(drop=0.03, duplicate=0.05, delay=0.05, reorder=0.1, crash=0.02, pause=0.02, slow=0.03)
 STORM = Faults(drop=0.2, duplicate=0.2, delay=0.3, reorder=0.5, crash=0.2, pause=0.1, slow=0.2)
 RESTARTING = Supervision(directives=((Crashed, "restart"),), max_restarts=1000)
@@ -69,8 +69,8 @@ async def test_a_stop_at_any_moment_strands_and_loses_nothing_when_nothing_fails
 
 PRINT_DIGEST = """
 from moot.testing import simulate
-from tests.simulation.test_workflow import FAULTS, restarting
-from tests.simulation.workflow import build
+from tests.testing.simulation.test_workflow import FAULTS, restarting
+from tests.testing.simulation.workflow import build
 for seed in range(3):
     print(simulate(build, seed=seed, faults=FAULTS, make=restarting).digest)
 """

@@ -21,7 +21,7 @@ from moot.resilience.deadlines import DeadlineWheel
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.commit import Committer
 from moot.testing import Faults, SimulatedManager, search, simulate
-from tests.simulation.workflow import build
+from tests.testing.simulation.workflow import build
 
 Patch = pytest.MonkeyPatch
 

@@ -27,7 +27,7 @@ from moot.testing import (
 )
 from moot.testing.simulation import loop as loop_module
 from moot.testing.simulation.shrink import shrink
-from tests.simulation import workflow
+from tests.testing.simulation import workflow
 
 
 class Ping(Request[int]):

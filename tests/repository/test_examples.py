@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"
 
 EXPECTED = {
     "01_ping_pong": ["ping 1", "pong 1", "ping 2", "pong 2", "ping 3", "pong 3"],

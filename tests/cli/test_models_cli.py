@@ -13,9 +13,8 @@ from typer.testing import CliRunner
 from moot.cli.models import app
 from moot.engine.models.cache import cached_path
 from moot.engine.models.catalogue import Model
-
-from .conftest import http_server
-from .fake_index import fake_model
+from tests.engine.conftest import http_server
+from tests.engine.fake_index import fake_model
 
 
 @pytest.fixture
