@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from moot import AgentManager, AgentMessage
-from moot.manager.gateway import Outside
+from moot.manager.gateway import Gateway
 from moot.runtime.durability.turn_journal import Durability
 from moot.testing import SimulatedBackend, run
 from tests.backends import bank
@@ -73,10 +73,10 @@ def test_a_bank_whose_power_fails_again_and_again_loses_and_repeats_nothing(part
 
 
 def test_an_acknowledgement_before_the_sync_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_once(self: Outside) -> None:
+    async def at_once(self: Gateway) -> None:
         await asyncio.sleep(0)
 
-    monkeypatch.setattr(Outside, "kept", at_once)
+    monkeypatch.setattr(Gateway, "kept", at_once)
     assert found(50)
 
 

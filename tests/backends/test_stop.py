@@ -40,7 +40,7 @@ async def test_a_second_signal_while_a_stop_drains_loses_nothing() -> None:
     stopping = asyncio.ensure_future(first.stop(timeout=1000))
     await asyncio.sleep(1)
     assert first._system is not None
-    await first._system.hurry()
+    await first._system.stop_draining()
     await stopping
     second = AgentManager(disk)
     await second.register(Worker("worker", heard, hangs=False))

@@ -8,7 +8,7 @@ import pytest
 
 from moot import DeadLetters, MailboxFull, MailboxPolicy, Reason
 from moot.clock import LoopClock
-from moot.messaging.flow_control import Flow, Station
+from moot.messaging.flow_control import FlowControl, Station
 from moot.messaging.message import AgentMessage
 from moot.resilience.deadlines import DeadlineWheel
 
@@ -20,7 +20,7 @@ class Network:
         loop = asyncio.get_running_loop()
         clock = LoopClock(loop)
         self.dead = DeadLetters()
-        self.flow = Flow(DeadlineWheel(loop, clock), clock, self.dead)
+        self.flow = FlowControl(DeadlineWheel(loop, clock), clock, self.dead)
         self.unblocked: list[str] = []
         self.flow.unblocked = lambda station: self.unblocked.append(station.id)
         self.stations = [

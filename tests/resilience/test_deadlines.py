@@ -130,7 +130,7 @@ async def test_nothing_that_a_failed_turn_scheduled_ever_comes() -> None:
         await asyncio.sleep(20)
 
         assert clock.heard == other.heard == []
-        assert not manager._system or not manager._system.schedule
+        assert not manager._system or not manager._system.timers
 
 
 async def test_what_is_scheduled_is_given_up_when_the_manager_stops() -> None:

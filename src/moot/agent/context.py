@@ -20,7 +20,7 @@ from moot.agent.ask import Ask
 from moot.agent.gather import gather
 from moot.agent.port import DONE
 from moot.agent.records import INSIDE, Records
-from moot.agent.unit_of_work import CollectingContext
+from moot.agent.unit_of_work import UnitOfWork
 from moot.ids import CAPABILITY
 from moot.messaging.message import AgentMessage, ReplyTo, Request, members_of, message_type_of
 from moot.resilience.retry import retried
@@ -42,7 +42,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class AgentContext(CollectingContext[S]):
+class AgentContext(UnitOfWork[S]):
     """One turn's view of the world. After the turn every call raises `RuntimeError`.
 
     ``message`` is the envelope being handled (of a batch: as the first's, with the earliest deadline of all);
@@ -53,7 +53,7 @@ class AgentContext(CollectingContext[S]):
     @property
     def agent_id(self) -> str:
         """The id of the agent whose turn this is."""
-        return self.seat.id
+        return self.cell.id
 
     @property
     def messages(self) -> tuple[AgentMessage, ...]:
@@ -78,14 +78,14 @@ class AgentContext(CollectingContext[S]):
     @property
     def idempotency_key(self) -> str:
         """The same for every run of this turn, and for no other turn; give it to outside systems."""
-        return f"{self.message.id}@{self.seat.id}"
+        return f"{self.message.id}@{self.cell.id}"
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
         """A logger that knows the agent, the message and the conversation."""
         message = self.message
-        facts = {"agent": self.seat.id, "message_id": message.id, "conversation": message.conversation_id}
-        return logging.LoggerAdapter(logging.getLogger(f"moot.agent.{self.seat.id}"), facts)
+        facts = {"agent": self.cell.id, "message_id": message.id, "conversation": message.conversation_id}
+        return logging.LoggerAdapter(logging.getLogger(f"moot.agent.{self.cell.id}"), facts)
 
     def now(self) -> float:
         """The time of this turn, in seconds since the Unix epoch; the same at every call."""

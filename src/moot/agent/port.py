@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from moot.agent.context import AgentContext
     from moot.engine.base import Engine
 
-__all__ = ["DONE", "Done", "Runtime", "Seat"]
+__all__ = ["DONE", "Done", "Runtime", "CellPort"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class Done:
 DONE = Done()
 
 
-class Seat(Protocol):
+class CellPort(Protocol):
     """What the context needs to know of the agent it belongs to."""
 
     id: str

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import msgspec
 
 from moot.agent.effects import Effects, Timer
-from moot.agent.port import DONE, Runtime, Seat
+from moot.agent.port import DONE, CellPort, Runtime
 from moot.agent.records import NOTHING, Records
 from moot.messaging.batch import check_single
 from moot.messaging.message import AgentMessage, ReplyTo, message_type_of
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 else:
     S = TypeVar("S")
 
-__all__ = ["CollectingContext"]
+__all__ = ["UnitOfWork"]
 
 
-class CollectingContext(msgspec.Struct, Generic[S]):
+class UnitOfWork(msgspec.Struct, Generic[S]):
     """What a turn is about, and what takes effect at its end. After the turn every call raises `RuntimeError`."""
 
     runtime: Runtime
-    seat: Seat
+    cell: CellPort
     message: AgentMessage
     attempt: int = 1
     trace: str | None = None
@@ -111,7 +111,7 @@ class CollectingContext(msgspec.Struct, Generic[S]):
             raise ValueError(f"a message is repeated every so many seconds above 0, not every {every:g}")
         if missed not in ("once", "skip", "all"):
             raise ValueError(f"missed is 'once', 'skip' or 'all', not {missed!r}")
-        message = self._envelope(to or self.seat.id, content, message_type, 0)
+        message = self._envelope(to or self.cell.id, content, message_type, 0)
         self._effects().timers += (Timer(delay, message, every or 0.0, missed, name),)
         return DONE
 
@@ -160,7 +160,7 @@ class CollectingContext(msgspec.Struct, Generic[S]):
     def state(self) -> S:
         """The agent's own state: a frozen value, replaced and never changed in place."""
         effects = self.effects
-        state: S = self.seat.state if effects is None or effects.state is NOTHING else effects.state
+        state: S = self.cell.state if effects is None or effects.state is NOTHING else effects.state
         return state
 
     @state.setter
@@ -193,7 +193,7 @@ class CollectingContext(msgspec.Struct, Generic[S]):
         runtime = self.runtime
         incoming = self.message
         return AgentMessage(
-            self.seat.id,
+            self.cell.id,
             to,
             content,
             message_type,
@@ -210,6 +210,6 @@ class CollectingContext(msgspec.Struct, Generic[S]):
     def _check_open(self) -> None:
         if self.closed:
             raise RuntimeError(
-                f"the turn of {self.seat.id!r} is over, so its context does nothing any more; "
+                f"the turn of {self.cell.id!r} is over, so its context does nothing any more; "
                 "do it before the handler returns, or send the agent a message"
             )

@@ -16,21 +16,21 @@ from moot.agent.gather import gather
 from moot.agent.stream import Stream
 from moot.errors import ManagerStopped
 from moot.ids import OUTSIDE, is_text
-from moot.manager.gateway import Outside
+from moot.manager.gateway import Gateway
 from moot.manager.sender import MessageSender
 from moot.messaging.dead_letters import DeadLetters
 from moot.messaging.message import AgentMessage, Request, message_type_of
 
-__all__ = ["OutsideCalls"]
+__all__ = ["Client"]
 
 R = TypeVar("R")
 
 
-class OutsideCalls:
+class Client:
     """The calls of a manager that reach agents."""
 
     dead_letters: DeadLetters
-    _outside: Outside | None = None
+    _gateway: Gateway | None = None
     """There while the manager runs."""
 
     @overload
@@ -66,10 +66,10 @@ class OutsideCalls:
         """
         if not 0 < timeout < math.inf:
             raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
-        outside = self._outside
-        if outside is None or not outside.is_open:
+        gateway = self._gateway
+        if gateway is None or not gateway.is_open:
             raise ManagerStopped("ask an agent")
-        ask: Ask[Any] = Ask(outside, to, content, message_type_of(content, message_type), timeout)
+        ask: Ask[Any] = Ask(gateway, to, content, message_type_of(content, message_type), timeout)
         if message_id is not None:
             ask.given_id = _checked_id(message_id)
         return ask
@@ -117,27 +117,27 @@ class OutsideCalls:
             UnknownAgent, AgentStopped: nobody will handle it. MailboxFull: there was no room within ``timeout``
             seconds. ManagerStopped: the manager does not run. TypeError: plain content without ``message_type``.
         """
-        outside = self._outside
-        if outside is None or not outside.is_open:
+        gateway = self._gateway
+        if gateway is None or not gateway.is_open:
             raise ManagerStopped("tell an agent")
-        message = outside.envelope(to, content, message_type_of(content, message_type))
+        message = gateway.envelope(to, content, message_type_of(content, message_type))
         if message_id is not None:
-            await outside.tell(msgspec.structs.replace(message, given_id=_checked_id(message_id)), timeout)
-        elif outside.is_durable:
-            await outside.tell(message, timeout)
-        elif lane := outside.accept(message):
-            await outside.admitted(lane, timeout)
+            await gateway.tell(msgspec.structs.replace(message, given_id=_checked_id(message_id)), timeout)
+        elif gateway.is_durable:
+            await gateway.tell(message, timeout)
+        elif lane := gateway.accept(message):
+            await gateway.admitted(lane, timeout)
 
     def tell_nowait(self, to: str, content: Any, *, message_type: str | None = None) -> None:
         """Send a message if there is room. Raises as `tell`, `MailboxFull` at once."""
-        outside = self._door("tell an agent")
-        outside.tell_nowait(outside.envelope(to, content, message_type_of(content, message_type)))
+        gateway = self._door("tell an agent")
+        gateway.tell_nowait(gateway.envelope(to, content, message_type_of(content, message_type)))
 
     async def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> int:
         """Send to all subscribers of a topic, waiting for none; says how many got it."""
-        outside = self._door("publish")
-        delivered = outside.publish(topic, content, message_type_of(content, message_type))
-        await outside.kept()
+        gateway = self._door("publish")
+        delivered = gateway.publish(topic, content, message_type_of(content, message_type))
+        await gateway.kept()
         return delivered
 
     def get_message_sender(self, name: str = OUTSIDE) -> MessageSender:
@@ -150,31 +150,31 @@ class OutsideCalls:
         Raises:
             KeyError: no such dead letter is kept. As `tell`, and then the letter stays.
         """
-        outside = self._door("send a message")
+        gateway = self._door("send a message")
         letter = self.dead_letters.get(letter_id)
-        message = outside.stamped(letter.again())
-        lane = outside.accept(message)
+        message = gateway.stamped(letter.again())
+        lane = gateway.accept(message)
         self.dead_letters.take(letter_id)  # in one step with that, so that it is never in both places, or in none
         try:
-            await outside.admitted_or_withdrawn(lane, message, 30.0)
+            await gateway.admitted_or_withdrawn(lane, message, 30.0)
         except BaseException:
             self.dead_letters.put_back(letter)
             raise
-        await outside.kept()
+        await gateway.kept()
         return message.id
 
     async def _post(self, message: AgentMessage, timeout: float) -> str:
-        outside = self._door("send a message")
+        gateway = self._door("send a message")
         if not message.incarnation:
-            message = outside.stamped(message)
-        await outside.tell(message, timeout)
+            message = gateway.stamped(message)
+        await gateway.tell(message, timeout)
         return message.id
 
-    def _door(self, what: str) -> Outside:
-        outside = self._outside
-        if outside is None or not outside.is_open:
+    def _door(self, what: str) -> Gateway:
+        gateway = self._gateway
+        if gateway is None or not gateway.is_open:
             raise ManagerStopped(what)
-        return outside
+        return gateway
 
 
 def _checked_id(message_id: Any) -> str:

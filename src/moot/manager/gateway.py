@@ -16,7 +16,7 @@ import msgspec
 from moot.agent.ask import Ask
 from moot.errors import AskTimeout, MailboxFull, ManagerStopped
 from moot.ids import OUTSIDE, TOPIC
-from moot.manager.idempotency import Repeats
+from moot.manager.idempotency import IdempotentAsks
 from moot.messaging.dedup import SeenIds
 from moot.messaging.flow_control import Lane
 from moot.messaging.message import AgentMessage
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from moot.runtime.cell import Cell
     from moot.runtime.durability.turn_journal import Durability
 
-__all__ = ["Outside"]
+__all__ = ["Gateway"]
 
 
-class Outside:
+class Gateway:
     """The door to a running system; the `Asker` of those who come in by it."""
 
     def __init__(self, system: System) -> None:
@@ -39,10 +39,10 @@ class Outside:
         self._seen = SeenIds()
         self._entering: dict[tuple[str, str], asyncio.Future[None]] = {}
         self._durability = durability = system.durability
-        self._repeats = Repeats(self._send, system.delivery.drop)
+        self._idempotent = IdempotentAsks(self._send, system.delivery.drop)
         if durability is not None:
-            self._repeats.drop = lambda ask: None  # it is accepted for good
-            self._repeats.recall, self._repeats.settle = durability.recall, durability.journal.after_sync
+            self._idempotent.drop = lambda ask: None  # it is accepted for good
+            self._idempotent.recall, self._idempotent.settle = durability.recall, durability.journal.after_sync
             durability.readmit = self._readmit
         self.is_durable = durability is not None
         self.is_open = True
@@ -124,7 +124,7 @@ class Outside:
         target = self._cells.get(message.to)
         if target is not None and not target.stopping and self._durability is None and target.mailbox.offer(message):
             if not target.queued:
-                self._system.worker.notice(target)
+                self._system.dispatcher.wake(target)
             return None
         return self._offer(message)
 
@@ -153,7 +153,7 @@ class Outside:
             return
         ask.deadline, ask.table = self._system.now() + ask.timeout, self._system.asks
         if ask.given_id is not None:
-            self._repeats.post(ask, ask.given_id)
+            self._idempotent.post(ask, ask.given_id)
         else:
             self._send_for(ask)
 
@@ -176,7 +176,7 @@ class Outside:
         request.name = message.reply_to.inbox if message.reply_to is not None else None
         reply_to = self._system.asks.open(request, math.inf)
         request.message, request.target = message, self._cells.get(message.to)
-        self._repeats.adopt((address, given_id), request)
+        self._idempotent.adopt((address, given_id), request)
         return msgspec.structs.replace(message, reply_to=reply_to)
 
     def _send(self, ask: Ask[Any]) -> None:
@@ -208,7 +208,7 @@ class Outside:
         elif target.mailbox.offer(message):
             ask.target, ask.message = target, message
             if not target.queued:
-                system.worker.notice(target)
+                system.dispatcher.wake(target)
         else:
             system.delivery.request(ask, target, message)
 

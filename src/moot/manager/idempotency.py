@@ -1,4 +1,4 @@
-"""Repeats: an ask that a caller from outside makes again, under an id of its own choosing.
+"""IdempotentAsks: an ask that a caller from outside makes again, under an id of its own choosing.
 
 A caller that lost its connection or its patience asks again with the same id. So the
 request is nobody's own: one goes out, and the callers wait for it, each as long as it
@@ -17,7 +17,7 @@ import msgspec
 from moot.agent.ask import Ask
 from moot.errors import DeliveryError
 
-__all__ = ["Repeats"]
+__all__ = ["IdempotentAsks"]
 
 
 class _Record(msgspec.Struct, eq=False):
@@ -28,7 +28,7 @@ class _Record(msgspec.Struct, eq=False):
     answer: Any = None
 
 
-class Repeats:
+class IdempotentAsks:
     """Remembers the answers of the last ``window`` ids.
 
     ``send(ask)`` lets a request go out; ``drop(ask)`` is called for one that nobody waits for any more.

@@ -21,8 +21,8 @@ from moot.engine.choose import open_engine
 from moot.engine.queue import AdmissionQueue
 from moot.errors import DeliveryError, ManagerStopped, MootError
 from moot.ids import Ids
-from moot.manager.client import OutsideCalls
-from moot.manager.gateway import Outside
+from moot.manager.client import Client
+from moot.manager.gateway import Gateway
 from moot.manager.signals import StopSignals, stop_signal
 from moot.policies import Policies, check_names
 from moot.resilience.breaker import BreakerStatus
@@ -56,7 +56,7 @@ class ManagerStats(msgspec.Struct, frozen=True):
     deadlocks: int = 0
 
 
-class AgentManager(OutsideCalls):
+class AgentManager(Client):
     """Registers agents, starts and stops them, and speaks to them from outside.
 
     Args:
@@ -121,11 +121,11 @@ class AgentManager(OutsideCalls):
             raise
         system.supervisor.given_up = self._give_up
         system.engine = self._engine
-        system.worker.observer = self._observer
+        system.dispatcher.observer = self._observer
         self._system = system
-        self._outside = Outside(system)
+        self._gateway = Gateway(system)
         try:
-            await system.residents.start()
+            await system.registrar.start()
         except BaseException:
             await self.stop(drain=False)
             raise
@@ -144,7 +144,7 @@ class AgentManager(OutsideCalls):
         system = self._system
         if system is None:
             return
-        if (cell := system.residents.running_here()) is not None:
+        if (cell := system.registrar.running_here()) is not None:
             raise RuntimeError(f"agent {cell.id!r} cannot stop its manager inside its own turn; start a task for it")
         await asyncio.shield(self._begin_to_stop(system, drain=drain, timeout=timeout))
 
@@ -157,7 +157,7 @@ class AgentManager(OutsideCalls):
             self._signals = signals
             if self._stopping is None:
                 await signals.wait()
-            await signals.unless_repeated(self.stop(), system.hurry)
+            await signals.unless_repeated(self.stop(), system.stop_draining)
         if self._failure is not None:
             raise self._failure
 
@@ -175,7 +175,7 @@ class AgentManager(OutsideCalls):
         """Let ``observer`` see turns begin and end; an error of its own is logged and reaches no agent."""
         self._observer = GuardedObserver(observer)
         if self._system is not None:
-            self._system.worker.observer = self._observer
+            self._system.dispatcher.observer = self._observer
 
     async def settle(self) -> None:
         """Return when no message waits for a turn and no turn is under way. Timers do not count. For tests."""
@@ -206,7 +206,7 @@ class AgentManager(OutsideCalls):
     async def unregister(self, agent_id: str) -> None:
         """Stop an agent after its present turn; its mail becomes dead letters. Raises `UnknownAgent`."""
         system = self._running("unregister an agent")
-        await system.residents.remove(system.residents.resident(agent_id))
+        await system.registrar.remove(system.registrar.resident(agent_id))
 
     def find(self, capability: str) -> list[str]:
         """The ids of the agents that can do ``capability``."""
@@ -232,7 +232,7 @@ class AgentManager(OutsideCalls):
         return ManagerStats(
             agents=len(self.directory),
             messages=self._ids.next_sequence() - self._looked,
-            turns=system.worker.turns if system is not None else 0,
+            turns=system.dispatcher.turns if system is not None else 0,
             dead_letters=sum(self.dead_letters.counts.values()),
             open_asks=len(system.asks) if system is not None else 0,
             deadlocks=system.deadlocks.found if system is not None else 0,
@@ -244,8 +244,8 @@ class AgentManager(OutsideCalls):
 
     # inside
     def _begin_to_stop(self, system: System, *, drain: bool, timeout: float) -> asyncio.Task[None]:
-        if self._outside is not None:
-            self._outside.is_open = False
+        if self._gateway is not None:
+            self._gateway.is_open = False
         if self._signals is not None:
             self._signals.give_way()
         if self._stopping is None:
@@ -280,7 +280,7 @@ class AgentManager(OutsideCalls):
         if self._system is None:
             self.directory.add(cell)
         else:
-            await self._running("register an agent").residents.add(cell)
+            await self._running("register an agent").registrar.add(cell)
         return cell.id
 
     def _running(self, what: str) -> System:

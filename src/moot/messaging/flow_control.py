@@ -1,4 +1,4 @@
-"""Flow: how messages wait for room, and how that never freezes the system.
+"""FlowControl: how messages wait for room, and how that never freezes the system.
 
 A commit never waits. What does not fit into the receiver's mailbox waits in a
 *lane*, the sender's outbox towards that receiver, in order. A station with lanes
@@ -34,7 +34,7 @@ from moot.messaging.overflow import displacement
 from moot.policies import SEND_TIMEOUT, MailboxPolicy
 from moot.resilience.deadlines import DeadlineWheel, Expiring
 
-__all__ = ["Flow", "Lane", "Station"]
+__all__ = ["FlowControl", "Lane", "Station"]
 
 _BLOCKED = "the receiver's mailbox stayed full"
 
@@ -78,7 +78,7 @@ class Lane:
 
     __slots__ = ("accepted", "expiring", "flow", "messages", "source", "target")
 
-    def __init__(self, flow: Flow, source: Station | None, target: Station) -> None:
+    def __init__(self, flow: FlowControl, source: Station | None, target: Station) -> None:
         self.flow = flow
         self.source = source
         self.target = target
@@ -91,7 +91,7 @@ class Lane:
         self.flow.abandon(self, _BLOCKED)
 
 
-class Flow:
+class FlowControl:
     """Moves messages between stations.
 
     ``arrived(station)`` is called for each message that enters a mailbox, ``unblocked(station)`` when the last

@@ -18,7 +18,7 @@ from moot.messaging.flow_control import Station
 from moot.messaging.mailbox import WatchedMailbox
 from moot.messaging.message import AgentMessage
 from moot.policies import Policies
-from moot.runtime.limits import intake_for
+from moot.runtime.limits import limits_of
 
 __all__ = ["Cell"]
 
@@ -29,7 +29,7 @@ class Cell(Station):
     ``queued``: it stands in the ready queue. ``running``: turns under way. ``stopping``: it takes no more messages.
     ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has. ``renewed`` is there while it is
     being restarted and runs no turn; ``held`` of its turns wait for that, rolled back. ``seen``: what it was
-    given, where a message may come twice. ``is_timed``: its turns have a run timeout. ``intake``: what limits how it
+    given, where a message may come twice. ``is_timed``: its turns have a run timeout. ``limits``: what limits how it
     takes its mail, if anything does.
     """
 
@@ -40,8 +40,8 @@ class Cell(Station):
         "children",
         "concurrency",
         "held",
-        "intake",
         "is_timed",
+        "limits",
         "parent",
         "queued",
         "rate_limit",
@@ -69,8 +69,8 @@ class Cell(Station):
         self.retry = chosen.get("retry", agent.retry)
         self.timeouts = chosen.get("timeouts", agent.timeouts)
         self.rate_limit = chosen.get("rate_limit", agent.rate_limit)
-        self.intake = intake_for(self.id, self.table, self.rate_limit)
-        if self.intake is not None and self.intake.waits_for_batches:
+        self.limits = limits_of(self.id, self.table, self.rate_limit)
+        if self.limits is not None and self.limits.waits_for_batches:
             self.mailbox = WatchedMailbox(self.mailbox.capacity)
         self.breaker = chosen.get("breaker", agent.breaker)
         self.supervision = chosen.get("supervision", agent.supervision)

@@ -1,9 +1,9 @@
-"""Intake: what an agent with a rate limit or a batch may take out of its mailbox now.
+"""Limits: what an agent with a rate limit or a batch may take out of its mailbox now.
 
 The limits hold where a turn begins, not where a message arrives. So no way in can pass by
 them, a backlog is handled no faster than the limit says, and order is kept: a message that
-has to wait waits in front, and what is behind it waits too. An agent without limits and
-batches has no intake.
+has to wait waits in front, and what is behind it waits too. An agent without rate limits and
+batches has none.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from moot.messaging.message import AgentMessage
 from moot.policies import BatchPolicy, RateLimit
 from moot.resilience.token_bucket import TokenBucket
 
-__all__ = ["Intake", "intake_for"]
+__all__ = ["Limits", "limits_of"]
 
 
-def intake_for(agent_id: str, table: HandlerTable, limit: RateLimit | None) -> Intake | None:
-    """The intake of an agent, if it needs one."""
-    limits = {handler.message_type: handler.rate for handler in table if handler.rate is not None}
+def limits_of(agent_id: str, table: HandlerTable, limit: RateLimit | None) -> Limits | None:
+    """The limits of an agent; None if it has none."""
+    rates = {handler.message_type: handler.rate for handler in table if handler.rate is not None}
     batches = {handler.message_type: handler.batch for handler in table if handler.batch is not None}
-    return Intake(agent_id, limit, limits, batches) if limit is not None or limits or batches else None
+    return Limits(agent_id, limit, rates, batches) if limit is not None or rates or batches else None
 
 
-class Intake:
+class Limits:
     """The limits of one agent and of its message types, its batches, and the timer while its mail has to wait."""
 
     __slots__ = ("_agent_id", "_all", "_alone", "_batches", "_by_type", "bucket", "missing", "since", "timer")

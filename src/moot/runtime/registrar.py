@@ -1,4 +1,4 @@
-"""Residents: who lives in a running system, from the first hook to the last dead letter.
+"""Registrar: who lives in a running system, from the first hook to the last dead letter.
 
 Registering starts an agent and waits for its ``on_start``; taking one out stops its
 children first, lets its present turn end, and makes dead letters of its mail.
@@ -15,31 +15,31 @@ from typing import TYPE_CHECKING, Any
 from moot.agent.agent import Agent
 from moot.errors import ManagerStopped, UnknownAgent
 from moot.runtime.cell import Cell
-from moot.runtime.dispatch.dispatcher import Worker
+from moot.runtime.dispatch.dispatcher import Dispatcher
 from moot.runtime.routing.directory import Directory
 
 if TYPE_CHECKING:
     from moot.runtime.durability.turn_journal import Durability
 
-__all__ = ["Residents"]
+__all__ = ["Registrar"]
 
 _MOST_SUGGESTED = 1000
 
 _log = logging.getLogger("moot.runtime.registrar")
 
 
-class Residents:
-    """Brings agents in and takes them out. ``let_go(cell)`` waits for what holds one that is taken out;
+class Registrar:
+    """Brings agents in and takes them out. ``await_release(cell)`` waits for what holds one that is taken out;
     ``ended(cell, error)`` is called for each that is out for good.
     """
 
-    def __init__(self, directory: Directory, worker: Worker) -> None:
+    def __init__(self, directory: Directory, dispatcher: Dispatcher) -> None:
         self.directory = directory
-        self.worker = worker
+        self.dispatcher = dispatcher
         self.durability: Durability | None = None
         self.is_open = True
         """Whether new ones are made."""
-        self.let_go: Callable[[Cell], Awaitable[None]] = _at_once
+        self.await_release: Callable[[Cell], Awaitable[None]] = _at_once
         self.resolve: Callable[[str], Cell] = self.resident
         """Finds an agent by its id, or makes it if it is hosted."""
         self.ended: Callable[[Cell, BaseException | None], None] = lambda cell, error: None
@@ -51,7 +51,7 @@ class Residents:
             for cell in cells:
                 self.durability.restore(cell)
         for cell in cells:
-            await self.worker.lifecycle.start(cell)
+            await self.dispatcher.lifecycle.start(cell)
         for agent_id in self.durability.waiting() if self.durability is not None else ():
             with contextlib.suppress(UnknownAgent):  # whoever is neither registered nor hosted may be later
                 self.resolve(agent_id)
@@ -64,7 +64,7 @@ class Residents:
                 cell.parent.children = {}
             cell.parent.children[cell] = None
         try:
-            await self.worker.lifecycle.start(cell)
+            await self.dispatcher.lifecycle.start(cell)
         except BaseException:
             if self.directory.cells.get(cell.id) is cell:
                 await self.remove_quietly(cell, None)
@@ -85,7 +85,7 @@ class Residents:
             raise ManagerStopped("make an agent")
         cell = Cell(agent)
         self._enter(cell)
-        self.worker.notice(cell)
+        self.dispatcher.wake(cell)
         return cell
 
     def _enter(self, cell: Cell) -> None:
@@ -119,17 +119,17 @@ class Residents:
         try:
             for child in reversed(children or {}):
                 await self.remove_quietly(child, None)
-            await self.let_go(cell)
-            await self.worker.lifecycle.stop(cell)
+            await self.await_release(cell)
+            await self.dispatcher.lifecycle.stop(cell)
         finally:
-            self.worker.bury_mail(cell)
+            self.dispatcher.bury_mail(cell)
             if self.durability is not None:
                 self.durability.departed(cell)
             self.ended(cell, error)
 
     def running_here(self) -> Cell | None:
         """The cell in whose turn this is called, if it is called in one."""
-        return self.worker.runners.running(asyncio.current_task()) if self.worker.runners is not None else None
+        return self.dispatcher.pool.running(asyncio.current_task()) if self.dispatcher.pool is not None else None
 
     async def remove_quietly(self, cell: Cell, error: BaseException | None) -> None:
         """Stop an agent for good; what its ``on_stop`` raises is logged."""

@@ -21,7 +21,7 @@ from moot.errors import SupervisionFailed
 from moot.policies import Directive, Supervision
 from moot.resilience.retry import decisive
 from moot.runtime.cell import Cell
-from moot.runtime.dispatch.dispatcher import Worker
+from moot.runtime.dispatch.dispatcher import Dispatcher
 
 if TYPE_CHECKING:
     from moot.agent.port import Runtime
@@ -67,14 +67,14 @@ class Supervisor:
         clock: Clock,
         runtime: Runtime,
         directory: Directory,
-        worker: Worker,
+        dispatcher: Dispatcher,
         remove: Callable[[Cell, BaseException | None], Coroutine[Any, Any, None]],
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._runtime = runtime
         self._directory = directory
-        self._worker = worker
+        self._dispatcher = dispatcher
         self._remove = remove
         self._restarts: dict[Cell | None, Restarts] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,7 +84,7 @@ class Supervisor:
         self.given_up: Callable[[SupervisionFailed], None] = lambda error: None
         self.began: Callable[[], None] = lambda: None
         self.restarts = 0
-        worker.recovery.supervise = self.failed
+        dispatcher.rollback.supervise = self.failed
 
     @property
     def is_busy(self) -> bool:
@@ -108,7 +108,7 @@ class Supervisor:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=grace)
 
-    async def let_go(self, cell: Cell) -> None:
+    async def await_release(self, cell: Cell) -> None:
         """``cell`` is taken out: let a hook of its restart end. An ``on_start`` is cancelled, an ``on_stop`` is not."""
         task = self._hooks.get(cell)
         if task is None:
@@ -202,7 +202,7 @@ class Supervisor:
     async def _halt(self, cell: Cell) -> None:
         for child in tuple(reversed(cell.children or {})):
             await self._remove(child, None)
-        error = await self._hook(cell, self._worker.lifecycle.halt(cell))
+        error = await self._hook(cell, self._dispatcher.lifecycle.halt(cell))
         if error is not None:
             _log.error("agent %s failed in on_stop, before its restart", cell.id, exc_info=error)
 
@@ -215,7 +215,7 @@ class Supervisor:
             cell.starting = True
             return refused
         self._starting.add(cell)
-        error = await self._hook(cell, self._worker.lifecycle.begin_again(cell))
+        error = await self._hook(cell, self._dispatcher.lifecycle.begin_again(cell))
         self._starting.discard(cell)
         if cell.stopping:
             return None
@@ -223,11 +223,11 @@ class Supervisor:
             cell.starting = True
             return error
         cell.release()
-        self._worker.notice(cell)
+        self._dispatcher.wake(cell)
         return None
 
     async def _hook(self, cell: Cell, work: Coroutine[Any, Any, None]) -> BaseException | None:
-        """Run a hook in a task that `let_go` knows; what it failed of, if it did."""
+        """Run a hook in a task that `await_release` knows; what it failed of, if it did."""
         task = self._hooks[cell] = asyncio.get_running_loop().create_task(work)
         try:
             await asyncio.wait({task})

@@ -19,21 +19,21 @@ from moot.agent.ask import Ask, AskTable
 from moot.agent.context import AgentContext
 from moot.agent.turn_engine import TurnEngine
 from moot.errors import AgentNotMade, AgentStopped, ManagerStopped, UnknownAgent
-from moot.messaging.flow_control import Flow
+from moot.messaging.flow_control import FlowControl
 from moot.messaging.message import AgentMessage, ReplyTo
 from moot.policies import Supervision
 from moot.resilience.deadlines import DeadlineWheel
 from moot.runtime.cell import Cell
-from moot.runtime.dispatch.commit import Committer
-from moot.runtime.dispatch.dispatcher import Worker
+from moot.runtime.dispatch.commit import Commit
+from moot.runtime.dispatch.dispatcher import Dispatcher
 from moot.runtime.dispatch.interrupts import Interrupts
-from moot.runtime.dispatch.timers import Schedule
+from moot.runtime.dispatch.timers import Timers
 from moot.runtime.liveness.deadlock import Deadlocks
 from moot.runtime.liveness.progress import Liveness
 from moot.runtime.options import Options, Stores
-from moot.runtime.registrar import Residents
+from moot.runtime.registrar import Registrar
 from moot.runtime.routing.breakers import Breakers
-from moot.runtime.routing.death_watch import Watches
+from moot.runtime.routing.death_watch import DeathWatch
 from moot.runtime.routing.delivery import Delivery
 from moot.runtime.routing.router import MessageRouter
 from moot.runtime.supervision import Supervisor
@@ -79,18 +79,18 @@ class System:
         self.wheel = DeadlineWheel(loop, clock)
         self.asks = (AskTable if stores.kept is None else _kept_asks())(ids.incarnation, count(1).__next__, self.wheel)
         self.breakers = Breakers(clock)
-        self.flow = Flow(self.wheel, clock, stores.dead_letters)
+        self.flow = FlowControl(self.wheel, clock, stores.dead_letters)
         self.router = MessageRouter(directory)
         self.delivery = Delivery(clock, self.router, self.flow, self.asks, stores.dead_letters)
-        self.watches = Watches(directory, ids.next_sequence, ids.incarnation)
-        self.schedule = Schedule(loop, clock, self.delivery, ids.incarnation, ids.next_sequence)
-        self.committer = Committer(directory, self.delivery, self.flow, self.watches, self.schedule)
+        self.death_watch = DeathWatch(directory, ids.next_sequence, ids.incarnation)
+        self.timers = Timers(loop, clock, self.delivery, ids.incarnation, ids.next_sequence)
+        self.commit = Commit(directory, self.delivery, self.flow, self.death_watch, self.timers)
         interrupts = Interrupts(self.wheel, clock)
-        self.worker = Worker(self, clock, directory, self.flow, self.committer, interrupts)
-        self.residents = Residents(directory, self.worker)
+        self.dispatcher = Dispatcher(self, clock, directory, self.flow, self.commit, interrupts)
+        self.registrar = Registrar(directory, self.dispatcher)
         policy = options.get("supervision", Supervision())
-        self.supervisor = Supervisor(policy, clock, self, directory, self.worker, self.residents.remove_quietly)
-        runners = self.worker.open(loop, options["ready"] if "ready" in options else deque())
+        self.supervisor = Supervisor(policy, clock, self, directory, self.dispatcher, self.registrar.remove_quietly)
+        runners = self.dispatcher.open(loop, options["ready"] if "ready" in options else deque())
         self._turn_waits = runners.suspending
         self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, options.get("deadlocks", "break"))
         self.durability: Durability | None = self._keep(*stores.kept) if stores.kept is not None else None
@@ -104,31 +104,31 @@ class System:
 
         durability = Durability(journal, kept, self.clock, cast("KeptAsks", self.asks))
         durability.open_letters(self.delivery.dead_letters)
-        durability.schedule = self.schedule.restore
+        durability.set_timer = self.timers.restore
         durability.bury = self.delivery.bury_kept
         self.delivery.is_direct = False
-        self.delivery.durability = self.worker.durability = durability
-        self.residents.durability = self.schedule.durability = durability
-        if self.worker.lifecycle.hooks is not None:
-            self.worker.lifecycle.hooks.durability = durability
+        self.delivery.durability = self.dispatcher.durability = durability
+        self.registrar.durability = self.timers.durability = durability
+        if self.dispatcher.lifecycle.hooks is not None:
+            self.dispatcher.lifecycle.hooks.durability = durability
         return durability
 
     def _wire(self) -> None:
         """Tell the parts of each other where one below is to call one above."""
-        self.watches.deliver = self.delivery.control
-        self.residents.ended = self.worker.ended = self._ended
-        self.router.activate = self.residents.activate
-        self.residents.resolve = self.router.resolve
-        self.residents.let_go = self.supervisor.let_go
-        self.committer.stop_requested = self.supervisor.stopped_itself
+        self.death_watch.deliver = self.delivery.control
+        self.registrar.ended = self.dispatcher.ended = self._ended
+        self.router.activate = self.registrar.activate
+        self.registrar.resolve = self.router.resolve
+        self.registrar.await_release = self.supervisor.await_release
+        self.commit.stop_requested = self.supervisor.stopped_itself
         self.liveness.is_restarting = lambda: self.supervisor.is_busy
         self.supervisor.began = self.liveness.wake
 
-    def put_link(self, link: Link) -> None:
+    def install_transport(self, link: Link) -> None:
         """Let ``link`` carry from now on what agents send each other, and run their handlers. For a simulator."""
-        self._link = self.delivery.link = self.worker.link = self.asks.link = link
+        self._link = self.delivery.link = self.dispatcher.link = self.asks.link = link
         self.delivery.is_direct = False
-        self.worker.expect_repeats()
+        self.dispatcher.expect_repeats()
 
     # the Runtime that contexts see
     def random_for(self, name: str) -> random.Random:
@@ -138,11 +138,11 @@ class System:
         return self.directory.find(capability)
 
     def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
-        seat: Any = ctx.seat  # a cell; said so, because a cast is a call
-        if seat.breaker is not None:
+        cell: Any = ctx.cell  # a cell; said so, because a cast is a call
+        if cell.breaker is not None:
             ask.guard = self.breakers
             if self.breakers.alert:
-                self.breakers.guard(seat.id, ask)
+                self.breakers.guard(cell.id, ask)
         self._turn_waits()
         target = self.directory.cells.get(ask.to)
         if target is None or target.stopping:
@@ -151,7 +151,7 @@ class System:
         deadline = self.now() + ask.timeout
         if incoming.deadline is not None and incoming.deadline < deadline:
             deadline = incoming.deadline
-        sender = ctx.seat.id
+        sender = ctx.cell.id
         if target.running >= target.concurrency:
             self.deadlocks.check_chain(ctx, target)
         if self.durability is not None:
@@ -176,7 +176,7 @@ class System:
         if self._link is None and target.mailbox.offer(message):
             ask.target, ask.message = target, message
             if not target.queued:
-                self.worker.notice(target)
+                self.dispatcher.wake(target)
         else:
             self.delivery.request(ask, target, message)
 
@@ -188,7 +188,7 @@ class System:
             self.delivery.progress(ctx, to, content)
             return
         message = AgentMessage(
-            ctx.seat.id,
+            ctx.cell.id,
             to,
             content,
             message_type,
@@ -209,13 +209,13 @@ class System:
             raise AgentStopped(parent.id)
         cell = Cell(child)
         cell.parent = parent
-        await self.residents.add(cell)
+        await self.registrar.add(cell)
         return cell.id
 
     async def stop_child(self, child_id: str) -> None:
         cell = self.directory.cells.get(child_id)
         if cell is not None:
-            await self.residents.remove_quietly(cell, None)
+            await self.registrar.remove_quietly(cell, None)
 
     async def run_sync(self, fn: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(None, fn)
@@ -239,7 +239,7 @@ class System:
         except AgentNotMade:
             raise
         except UnknownAgent:
-            raise self.residents.unknown(address) from None
+            raise self.registrar.unknown(address) from None
         if target.stopping:
             raise AgentStopped(target.id)
         return target
@@ -247,17 +247,17 @@ class System:
     def _ended(self, cell: Cell, error: BaseException | None) -> None:
         """An agent is out for good."""
         self.supervisor.forget(cell)
-        self.watches.ended(cell, error)
+        self.death_watch.ended(cell, error)
         if self.is_open:  # else all timers end, or are kept for the next run
-            self.schedule.ended(cell)
+            self.timers.ended(cell)
         if cell.breaker is not None:
             self.breakers.forget(cell.id)
 
     # the end
     async def settle(self) -> None:
         """Return when no message waits for a turn and no turn is under way. Timers do not count."""
-        while self.worker.runners is not None:
-            await self.worker.runners.wait_idle()
+        while self.dispatcher.pool is not None:
+            await self.dispatcher.pool.wait_idle()
             if not self.supervisor.is_busy:
                 break
             await self.supervisor.wait_idle()
@@ -268,36 +268,36 @@ class System:
         """Stop all agents and end every ask; see `AgentManager.stop`."""
         grace = min(timeout, 5.0)
         drained = drain and await self._drained(timeout)
-        self.is_open = self.residents.is_open = False
+        self.is_open = self.registrar.is_open = False
         if self.durability is not None:
             self.durability.is_closing = True
         await self.supervisor.close(grace)
         if not drained:
-            await self.worker.close(grace)
+            await self.dispatcher.close(grace)
         for cell in reversed(tuple(self.directory.cells.values())):
             if not await self._removed(cell, grace):
                 _log.error("agent %s did not stop within %g s", cell.id, grace)
-                await self.worker.close(grace)
-        await self.worker.close(grace)
+                await self.dispatcher.close(grace)
+        await self.dispatcher.close(grace)
         self.asks.fail_all(lambda: ManagerStopped("finish an ask"))
         self.wheel.close()
         self.liveness.close()
 
     async def _removed(self, cell: Cell, grace: float) -> bool:
         """Take an agent out; False if that takes too long. A hook that swallows its cancellation is left behind."""
-        removing = self._loop.create_task(self.residents.remove_quietly(cell, None))
+        removing = self._loop.create_task(self.registrar.remove_quietly(cell, None))
         done, _ = await asyncio.wait({removing}, timeout=grace)
         if not done:
             removing.cancel()
             await asyncio.wait({removing}, timeout=grace)
         return bool(done)
 
-    async def hurry(self) -> None:
+    async def stop_draining(self) -> None:
         """A stop is under way, and shall wait for no turn and no restart any more."""
         self.supervisor.cancel()
         if self.durability is not None:
             self.durability.is_closing = True
-        await self.worker.close(0.0)
+        await self.dispatcher.close(0.0)
 
     async def _drained(self, timeout: float) -> bool:
         try:
@@ -315,4 +315,4 @@ def _kept_asks() -> type[KeptAsks]:
 
 def _cell_of(ctx: AgentContext[Any]) -> Cell:
     """The cell that a context of this system sits on; it need not be in the directory any more."""
-    return cast(Cell, ctx.seat)
+    return cast(Cell, ctx.cell)

@@ -58,9 +58,9 @@ class FakeContext(AgentContext[Any]):
             AgentMessage(sender, agent_id, content, _kind_of(content), number, "fake", reply_to=ReplyTo("fake", number))
             for number, content in enumerate(message if isinstance(message, list) else [message], start=1)
         ]
-        seat = _FakeSeat(agent_id, state)
+        cell = _FakeCell(agent_id, state)
         envelope = envelopes[0] if len(envelopes) == 1 else batch_of(envelopes)
-        return cls(_FakeRuntime(answers or {}, able or {}, engine), seat, envelope)
+        return cls(_FakeRuntime(answers or {}, able or {}, engine), cell, envelope)
 
     @property
     def sent(self) -> list[tuple[str | ReplyTo, Any]]:
@@ -100,7 +100,7 @@ def _kind_of(content: Any) -> str:
     return message_type_of(content) if content is not None else "test"
 
 
-class _FakeSeat:
+class _FakeCell:
     def __init__(self, agent_id: str, state: Any) -> None:
         self.id = agent_id
         self.state = state

@@ -239,7 +239,7 @@ async def test_a_probe_that_is_cancelled_lets_another_try() -> None:
         assert await call(manager, "100", caller="impatient") == "fine"
 
 
-class Seat(NamedTuple):
+class OneCell(NamedTuple):
     """What a breaker knows of its caller."""
 
     id: str
@@ -250,7 +250,7 @@ async def test_the_breakers_that_are_remembered_are_bounded() -> None:
     breakers = Breakers(LoopClock(asyncio.get_running_loop()), most=10)
 
     class Nobody:
-        seat = Seat("a", BreakerPolicy(failures=1))
+        cell = OneCell("a", BreakerPolicy(failures=1))
 
         def post(self, ask: Ask[Any]) -> None:
             breakers.guard("a", ask)
@@ -270,7 +270,7 @@ async def test_calls_under_way_at_once_share_one_breaker_whatever_they_come_to()
     breakers = Breakers(LoopClock(asyncio.get_running_loop()))
 
     class Caller:
-        seat = Seat("a", BreakerPolicy(failures=2))
+        cell = OneCell("a", BreakerPolicy(failures=2))
 
         def post(self, ask: Ask[Any]) -> None: ...
 
@@ -310,7 +310,7 @@ async def test_an_ask_from_before_the_breaker_opened_says_nothing_after_it_has_c
     numbers = iter(range(1, 100))
 
     class Caller:
-        seat = Seat("a", BreakerPolicy(failures=1, reset_after=10))
+        cell = OneCell("a", BreakerPolicy(failures=1, reset_after=10))
 
         def post(self, ask: Ask[Any]) -> None: ...
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from moot import Agent, AgentContext, AgentMessage, MailboxPolicy, Payload, handles
-from moot.messaging.flow_control import Flow
-from moot.runtime.dispatch.dispatcher import Worker
+from moot.messaging.flow_control import FlowControl
+from moot.runtime.dispatch.dispatcher import Dispatcher
 from moot.testing import LAWS, Faults, SimulatedManager, Simulation, simulate
 from moot.testing.simulation import laws as module
 
@@ -104,7 +104,7 @@ def test_content_that_nothing_can_encode_is_compared_by_its_text() -> None:
 
 
 def test_mail_that_a_stop_leaves_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Worker, "bury_mail", lambda self, cell: None)
+    monkeypatch.setattr(Dispatcher, "bury_mail", lambda self, cell: None)
 
     async def build(manager: SimulatedManager) -> None:
         await manager.register(Till("till"))
@@ -117,13 +117,13 @@ def test_mail_that_a_stop_leaves_is_found(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_message_that_ends_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    offer = Flow.put
+    offer = FlowControl.put
 
-    def mutant(self: Flow, source: Any, target: Any, message: Any) -> None:
+    def mutant(self: FlowControl, source: Any, target: Any, message: Any) -> None:
         offer(self, source, target, message)
         self._bury(target, message, "by mistake")
 
-    monkeypatch.setattr(Flow, "put", mutant)
+    monkeypatch.setattr(FlowControl, "put", mutant)
 
     async def build(manager: SimulatedManager) -> None:
         await manager.register(Shopper("shopper"))
@@ -178,13 +178,13 @@ def test_a_timer_whose_place_another_takes_is_not_lost() -> None:
 
 
 def test_the_message_of_a_timer_that_is_replaced_too_late_is_still_missed(monkeypatch: pytest.MonkeyPatch) -> None:
-    put = Flow.put
+    put = FlowControl.put
 
-    def mutant(self: Flow, source: Any, target: Any, message: Any) -> None:
+    def mutant(self: FlowControl, source: Any, target: Any, message: Any) -> None:
         if message.message_type != "alarm":
             put(self, source, target, message)
 
-    monkeypatch.setattr(Flow, "put", mutant)
+    monkeypatch.setattr(FlowControl, "put", mutant)
 
     async def build(manager: SimulatedManager) -> None:
         await manager.register(Sleeper("sleeper"))

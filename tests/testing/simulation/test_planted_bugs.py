@@ -14,12 +14,12 @@ import pytest
 
 from moot import Agent, AgentContext, MailboxPolicy, Payload, handles
 from moot.agent.ask import Ask
-from moot.messaging.flow_control import Flow, Station
+from moot.messaging.flow_control import FlowControl, Station
 from moot.messaging.mailbox import Mailbox
 from moot.messaging.message import AgentMessage
 from moot.resilience.deadlines import DeadlineWheel
 from moot.runtime.cell import Cell
-from moot.runtime.dispatch.commit import Committer
+from moot.runtime.dispatch.commit import Commit
 from moot.testing import Faults, SimulatedManager, search, simulate
 from tests.testing.simulation.workflow import build
 
@@ -30,23 +30,23 @@ MOST_SEEDS = 1000
 
 
 def outputs_reversed(patch: Patch) -> None:
-    commit = Committer.commit
+    commit = Commit.run
 
-    def mutant(self: Committer, cell: Cell, ctx: AgentContext, effects: Any) -> None:
+    def mutant(self: Commit, cell: Cell, ctx: AgentContext, effects: Any) -> None:
         effects.outputs = [*effects.outputs][::-1]
         commit(self, cell, ctx, effects)
 
-    patch.setattr(Committer, "commit", mutant)
+    patch.setattr(Commit, "run", mutant)
 
 
 def last_output_lost(patch: Patch) -> None:
-    commit = Committer.commit
+    commit = Commit.run
 
-    def mutant(self: Committer, cell: Cell, ctx: AgentContext, effects: Any) -> None:
+    def mutant(self: Commit, cell: Cell, ctx: AgentContext, effects: Any) -> None:
         effects.outputs = effects.outputs[:3]
         commit(self, cell, ctx, effects)
 
-    patch.setattr(Committer, "commit", mutant)
+    patch.setattr(Commit, "run", mutant)
 
 
 def no_deduplication(patch: Patch) -> None:
@@ -75,26 +75,26 @@ def mailbox_without_bound(patch: Patch) -> None:
 
 
 def lane_jumped(patch: Patch) -> None:
-    put = Flow.put
+    put = FlowControl.put
 
-    def mutant(self: Flow, source: Station, target: Station, message: AgentMessage) -> None:
+    def mutant(self: FlowControl, source: Station, target: Station, message: AgentMessage) -> None:
         lane = source.lanes.get(target) if source.lanes is not None else None
         if lane is not None:
             lane.messages.appendleft(message)
         else:
             put(self, source, target, message)
 
-    patch.setattr(Flow, "put", mutant)
+    patch.setattr(FlowControl, "put", mutant)
 
 
 def lane_forgotten(patch: Patch) -> None:
-    put = Flow.put
+    put = FlowControl.put
 
-    def mutant(self: Flow, source: Station, target: Station, message: AgentMessage) -> None:
+    def mutant(self: FlowControl, source: Station, target: Station, message: AgentMessage) -> None:
         if source.lanes is None or target not in source.lanes:
             put(self, source, target, message)
 
-    patch.setattr(Flow, "put", mutant)
+    patch.setattr(FlowControl, "put", mutant)
 
 
 def deadlines_never_fire(patch: Patch) -> None:

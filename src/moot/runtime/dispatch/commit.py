@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 from moot.agent.effects import Effects
 from moot.agent.records import NOTHING
 from moot.runtime.cell import Cell
-from moot.runtime.dispatch.timers import Schedule
-from moot.runtime.routing.death_watch import Watches
+from moot.runtime.dispatch.timers import Timers
+from moot.runtime.routing.death_watch import DeathWatch
 from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
-    from moot.messaging.flow_control import Flow
+    from moot.messaging.flow_control import FlowControl
     from moot.runtime.routing.directory import Directory
 
-__all__ = ["Committer", "end_asks"]
+__all__ = ["Commit", "end_asks"]
 
 
-class Committer:
+class Commit:
     """Makes effects come true.
 
     ``stop_requested(cell)`` is called for an agent whose turn said that it stops.
@@ -36,22 +36,22 @@ class Committer:
         self,
         directory: Directory,
         delivery: Delivery,
-        flow: Flow,
-        watches: Watches,
-        schedule: Schedule,
+        flow: FlowControl,
+        watches: DeathWatch,
+        timers: Timers,
     ) -> None:
         self._directory = directory
         self.delivery = delivery
         self._flow = flow
-        self._watches = watches
-        self._schedule = schedule
+        self._death_watch = watches
+        self._timers = timers
         self.stop_requested: Callable[[Cell], None] = lambda cell: None
 
     def close(self) -> None:
         """Send nothing later any more."""
-        self._schedule.close()
+        self._timers.close()
 
-    def commit(self, cell: Cell, ctx: AgentContext[Any], effects: Effects) -> None:
+    def run(self, cell: Cell, ctx: AgentContext[Any], effects: Effects) -> None:
         """Make the effects of a turn come true."""
         ctx.closed = True
         if effects.state is not NOTHING:
@@ -59,7 +59,7 @@ class Committer:
         for topic, wanted in () if cell.stopping else effects.topics:
             (self._directory.subscribe if wanted else self._directory.unsubscribe)(cell, topic)
         for timer in effects.timers:
-            self._schedule.put(cell, timer)
+            self._timers.put(cell, timer)
         if effects.outputs:
             for message in effects.outputs:
                 self.delivery.send(cell, message)
@@ -68,7 +68,7 @@ class Committer:
         for reply_to, answer in effects.answers:
             self.delivery.asks.resolve(reply_to, answer)
         for agent_id, wanted in () if cell.stopping else effects.watches:
-            (self._watches.add if wanted else self._watches.discard)(cell, agent_id)
+            (self._death_watch.add if wanted else self._death_watch.discard)(cell, agent_id)
         if effects.stops and not cell.stopping:
             self.stop_requested(cell)
 

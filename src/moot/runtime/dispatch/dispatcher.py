@@ -1,4 +1,4 @@
-"""The worker: runs turns.
+"""The dispatcher: runs turns.
 
 Take a message, run its handler, and make what it did come true, or nothing of it.
 That is the whole of a turn; what follows a failure is in `moot.runtime.dispatch.rollback`, how its
@@ -21,31 +21,31 @@ from moot.errors import AgentStopped, UnknownMessageType
 from moot.messaging.dead_letters import Reason
 from moot.messaging.message import AgentMessage
 from moot.runtime.cell import Cell
-from moot.runtime.dispatch.commit import Committer, end_asks
+from moot.runtime.dispatch.commit import Commit, end_asks
 from moot.runtime.dispatch.hooks import Hooks
 from moot.runtime.dispatch.interrupts import Interrupts
 from moot.runtime.dispatch.lifecycle import Lifecycle
-from moot.runtime.dispatch.pool import ReadyQueue, Runner, Runners
-from moot.runtime.dispatch.rollback import Recovery
-from moot.runtime.dispatch.throttle import Pacing
+from moot.runtime.dispatch.pool import ReadyQueue, Runner, RunnerPool
+from moot.runtime.dispatch.rollback import Rollback
+from moot.runtime.dispatch.throttle import Throttle
 
 if TYPE_CHECKING:
     from moot.agent.port import Runtime
     from moot.clock import Clock
-    from moot.messaging.flow_control import Flow
+    from moot.messaging.flow_control import FlowControl
     from moot.runtime.durability.turn_journal import Durability
     from moot.runtime.routing.directory import Directory
     from moot.runtime.routing.transport import Link
     from moot.telemetry.observer import Observer
 
-__all__ = ["Worker"]
+__all__ = ["Dispatcher"]
 
 _log = logging.getLogger("moot.runtime.dispatch.dispatcher")
 
 _TURNS_PER_VISIT = 64
 
 
-class Worker:
+class Dispatcher:
     """Runs the turns of all agents of one manager."""
 
     def __init__(
@@ -53,51 +53,50 @@ class Worker:
         runtime: Runtime,
         clock: Clock,
         directory: Directory,
-        flow: Flow,
-        committer: Committer,
+        flow: FlowControl,
+        commit: Commit,
         interrupts: Interrupts,
     ) -> None:
         self._runtime = runtime
         self._clock = clock
         self._directory = directory
-        self._delivery = delivery = committer.delivery
+        self._delivery = delivery = commit.delivery
         self._asks = delivery.asks
         self._flow = flow
-        self._committer = committer
-        self._commit = committer.commit
+        self._commit = commit
         self._interrupts = interrupts
-        self.lifecycle = Lifecycle(asyncio.get_running_loop(), interrupts, self.notice)
-        self.recovery = Recovery(runtime, clock, delivery, self.lifecycle.hold)
-        self._pacing = Pacing(clock, delivery, flow, is_unwanted=self._is_unwanted, notice=self.notice)
-        self._hooks = self.lifecycle.hooks = Hooks(runtime, self.recovery, committer)
+        self.lifecycle = Lifecycle(asyncio.get_running_loop(), interrupts, self.wake)
+        self.rollback = Rollback(runtime, clock, delivery, self.lifecycle.hold)
+        self._throttle = Throttle(clock, delivery, flow, is_unwanted=self._is_unwanted, wake=self.wake)
+        self._hooks = self.lifecycle.hooks = Hooks(runtime, self.rollback, commit)
         self._changes = self.lifecycle.changes
         self.observer: Observer | None = None
         self.link: Link | None = None
         self.durability: Durability | None = None
         self.turns = 0
         self.may_repeat = False  # inside one process nothing delivers a message twice; a link between may
-        self.runners: Runners | None = None
+        self.pool: RunnerPool | None = None
         self.ended: Callable[[Cell, BaseException | None], None] = lambda cell, error: None
-        delivery.arrived = flow.arrived = flow.unblocked = self.notice
+        delivery.arrived = flow.arrived = flow.unblocked = self.wake
         interrupts.abandon = self._abandon
         delivery.asker_gone = interrupts.asker_gone
 
     def expect_repeats(self) -> None:
         """From now on a message may be delivered twice; the second is not handled."""
-        self.may_repeat = self._pacing.may_repeat = True
+        self.may_repeat = self._throttle.may_repeat = True
 
     # starting and stopping
-    def open(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue) -> Runners:
+    def open(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue) -> RunnerPool:
         """Begin to run turns."""
         self._loop = loop
         self._turns_per_visit = getattr(ready, "turns_per_visit", _TURNS_PER_VISIT)
-        self.runners = Runners(loop, self._visit, ready)
-        self.lifecycle.runners = self.runners
-        self._interrupts.runners = self.runners.busy
-        self._pacing.open(loop, self.runners)
-        return self.runners
+        self.pool = RunnerPool(loop, self._run_turns, ready)
+        self.lifecycle.pool = self.pool
+        self._interrupts.runners = self.pool.busy
+        self._throttle.open(loop, self.pool)
+        return self.pool
 
-    def notice(self, cell: Cell) -> None:
+    def wake(self, cell: Cell) -> None:
         """Something changed for ``cell``: put it into the ready queue if it can run."""
         if (
             not cell.queued
@@ -105,14 +104,14 @@ class Worker:
             and (cell.mailbox.items or cell.starting)
             and cell.lanes is None
             and not cell.stopping
-            and self.runners is not None
+            and self.pool is not None
         ):
             cell.queued = True
-            self.runners.push(cell)
+            self.pool.push(cell)
 
     def bury_mail(self, cell: Cell) -> None:
         """Make dead letters of what a stopped agent will not handle; their askers are told."""
-        self._pacing.release(cell)
+        self._throttle.release(cell)
         for message in self._flow.close(cell):
             if self.may_repeat and cell.is_repeat(message):
                 continue  # it has ended before
@@ -123,12 +122,12 @@ class Worker:
         self.lifecycle.is_closed = True
         for cell in self._directory.cells.values():
             cell.stopping = True  # so that a handler that swallows its cancellation is not given another message
-        self._committer.close()
-        for runner in await self.runners.close(grace) if self.runners is not None else ():
+        self._commit.close()
+        for runner in await self.pool.close(grace) if self.pool is not None else ():
             self._abandon(runner, AgentStopped(runner.cell.id if runner.cell is not None else "?"))
 
     # turns
-    async def _visit(self, cell: Cell, runner: Runner) -> int:  # noqa: C901, PLR0912, PLR0915 - see below
+    async def _run_turns(self, cell: Cell, runner: Runner) -> int:  # noqa: C901, PLR0912, PLR0915 - see below
         """Run some turns of one cell; how many.
 
         The whole of a turn stands here, unlike the rest of this code: each turn would pay for calls, and two that
@@ -154,29 +153,29 @@ class Worker:
                 and cell.renewed is None  # it is to be restarted before the next
                 and not runner.abandoned  # another runner has gone on with it
             ):
-                if cell.intake is None:  # as `Mailbox.take`
+                if cell.limits is None:  # as `Mailbox.take`
                     message = mailbox.items.popleft()
                     if mailbox.grown and not mailbox.items:
                         mailbox.grown = 0
                 else:
-                    taken = self._pacing.take(cell, cell.intake)
+                    taken = self._throttle.take(cell, cell.limits)
                     if taken is None:
                         break
                     message = taken
                 turns += 1
                 if cell.queue or cell.concurrency > 1:
                     self._flow.admit(cell)
-                    self.notice(cell)
+                    self.wake(cell)
                 if (
                     (self.may_repeat or (message.deadline is not None and message.reply_to is None))
-                    and cell.intake is None  # (an intake has looked already)
+                    and cell.limits is None  # (what takes it has looked already)
                     and self._is_unwanted(cell, message)
                 ):
                     continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
                 if durability is not None:
                     durability.begun(cell, ctx)
-                while True:  # until a run has been committed, or recovery gives the turn up
+                while True:  # until a run has been committed, or rollback gives the turn up
                     runner.ctx = ctx
                     try:
                         if observer is not None:
@@ -207,7 +206,7 @@ class Worker:
                                 await effects.transaction.commit()
                             if durability is not None:
                                 durability.committed(cell, ctx)  # before an answer that waits for it to be kept
-                            self._commit(cell, ctx, effects)
+                            self._commit.run(cell, ctx, effects)
                         elif durability is not None:
                             durability.committed(cell, ctx)
                         ctx.closed = True
@@ -246,31 +245,31 @@ class Worker:
         """A visit has ended: somebody may wait for that, or there is more to do."""
         self.lifecycle.note_change(cell)
         if cell.mailbox.items:
-            self.notice(cell)
+            self.wake(cell)
 
     async def _again(
         self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner
     ) -> AgentContext[Any] | None:
-        """A run has failed: the context of the next one, if recovery says that there is one."""
+        """A run has failed: the context of the next one, if rollback says that there is one."""
         if runner.abandoned:
             return None
-        verdict, again = await self.recovery.failed(cell, ctx, error, runner)
+        verdict, again = await self.rollback.failed(cell, ctx, error, runner)
         if self.observer is not None:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, verdict)
         if again is None:
             if self.durability is not None:
                 self.durability.over(ctx)  # (the runner may have to end here)
-            self.recovery.check_runner(error)
+            self.rollback.check_runner(error)
         return again
 
     def _abandon(self, runner: Runner, reason: BaseException) -> None:
         """Go on without a handler that does not end."""
         cell, ctx = runner.cell, runner.ctx
-        if cell is None or runner.abandoned or self.runners is None:
+        if cell is None or runner.abandoned or self.pool is None:
             return
-        self.runners.abandon(runner)
+        self.pool.abandon(runner)
         if ctx is not None:
-            self.recovery.abandoned(cell, ctx, reason)
+            self.rollback.abandoned(cell, ctx, reason)
         if self.observer is not None and ctx is not None:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, "failed")
         cell.running -= 1

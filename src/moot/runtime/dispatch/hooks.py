@@ -13,8 +13,8 @@ from moot.agent.agent import Agent
 from moot.agent.context import AgentContext
 from moot.messaging.message import AgentMessage
 from moot.runtime.cell import Cell
-from moot.runtime.dispatch.commit import Committer, end_asks
-from moot.runtime.dispatch.rollback import Recovery
+from moot.runtime.dispatch.commit import Commit, end_asks
+from moot.runtime.dispatch.rollback import Rollback
 
 if TYPE_CHECKING:
     from moot.agent.port import Runtime
@@ -26,10 +26,10 @@ __all__ = ["Hooks"]
 class Hooks:
     """Runs the hooks of agents."""
 
-    def __init__(self, runtime: Runtime, recovery: Recovery, committer: Committer) -> None:
+    def __init__(self, runtime: Runtime, rollback: Rollback, commit: Commit) -> None:
         self._runtime = runtime
-        self._recovery = recovery
-        self._committer = committer
+        self._rollback = rollback
+        self._commit = commit
         self.durability: Durability | None = None
 
     async def on_start(self, cell: Cell) -> None:
@@ -63,8 +63,8 @@ class Hooks:
                     await ctx.effects.transaction.commit()
                 if self.durability is not None:
                     self.durability.committed(cell, ctx)
-                self._committer.commit(cell, ctx, ctx.effects)
+                self._commit.run(cell, ctx, ctx.effects)
             ctx.closed = True
         except BaseException:
-            await self._recovery.roll_back(ctx)
+            await self._rollback.roll_back(ctx)
             raise

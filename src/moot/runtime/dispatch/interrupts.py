@@ -2,7 +2,7 @@
 
 A turn is interrupted when its asker no longer waits (if its agent says so), when it
 runs longer than its agent allows, or when its agent is restarted. Interrupting means
-cancelling the runner's task for a reason that the recovery finds there. A handler may
+cancelling the runner's task for a reason that the rollback finds there. A handler may
 swallow its cancellation; after ``patience`` seconds it is abandoned with its runner.
 
 Most turns end at once, so none pays for being watched: run timeouts are found by a

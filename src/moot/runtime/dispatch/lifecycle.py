@@ -1,4 +1,4 @@
-"""The lifecycle of an agent as the worker sees it: it starts, halts for a restart, begins again, and stops.
+"""The lifecycle of an agent as the dispatcher sees it: it starts, halts for a restart, begins again, and stops.
 
 Each of these waits for the turns that are under way: a stop until they have ended, a
 restart until they were rolled back and are held.
@@ -16,7 +16,7 @@ from moot.runtime.dispatch.hooks import Hooks
 from moot.runtime.dispatch.interrupts import Interrupts, Restarting
 
 if TYPE_CHECKING:
-    from moot.runtime.dispatch.pool import Runners
+    from moot.runtime.dispatch.pool import RunnerPool
 
 __all__ = ["Lifecycle"]
 
@@ -24,13 +24,13 @@ __all__ = ["Lifecycle"]
 class Lifecycle:
     """Starts and stops agents. ``changes`` are those of whose turns somebody waits to hear; see `note_change`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, interrupts: Interrupts, notice: Callable[[Cell], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, interrupts: Interrupts, wake: Callable[[Cell], None]) -> None:
         self._loop = loop
         self._interrupts = interrupts
-        self._notice = notice
+        self._wake = wake
         self.changes: dict[Cell, asyncio.Future[None]] = {}
         self.hooks: Hooks | None = None
-        self.runners: Runners | None = None
+        self.pool: RunnerPool | None = None
         self.is_closed = False
 
     async def start(self, cell: Cell) -> None:
@@ -38,7 +38,7 @@ class Lifecycle:
         if cell.stopping:
             raise AgentStopped(cell.id)
         started = cell.started = self._loop.create_future() if cell.starting else None
-        self._notice(cell)
+        self._wake(cell)
         if started is not None:
             await started
 
@@ -55,7 +55,7 @@ class Lifecycle:
 
     async def halt(self, cell: Cell) -> None:
         """Let no turn of a paused agent run on: what is under way is rolled back, to be run again after the restart."""
-        for runner in self.runners.busy() if self.runners is not None else ():
+        for runner in self.pool.busy() if self.pool is not None else ():
             if runner.cell is cell:
                 self._interrupts.interrupt(runner, Restarting(cell.id))
         await self._until(cell, lambda: cell.running == cell.held)

@@ -1,4 +1,4 @@
-"""Runners: a few tasks that run all turns.
+"""RunnerPool: a few tasks that run all turns.
 
 A task for each agent costs memory, a task for each message costs more than the
 message. So a small pool of parked tasks serves one ready queue. One runner at a
@@ -28,7 +28,7 @@ from moot.runtime.cell import Cell
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
 
-__all__ = ["ReadyQueue", "Runner", "Runners"]
+__all__ = ["ReadyQueue", "Runner", "RunnerPool"]
 
 _TURNS_PER_PASS = 256
 _MOST_PARKED = 64
@@ -81,7 +81,7 @@ class Runner:
         return reason
 
 
-class Runners:
+class RunnerPool:
     """The pool. ``run(cell, runner)`` runs some turns of a cell and returns how many."""
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Recovery: what follows when a turn fails.
+"""Rollback: what follows when a turn fails.
 
 Roll back, then decide: run it again in place if the error is one that may pass, or
 make a dead letter of the message and tell its asker. Retrying in place keeps the
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from moot.clock import Clock
     from moot.runtime.dispatch.pool import Runner
 
-__all__ = ["Recovery", "Verdict"]
+__all__ = ["Rollback", "Verdict"]
 
 Verdict = Literal["retried", "failed", "cancelled"]
 
@@ -50,7 +50,7 @@ _MOST_CONFLICTS = 100
 _log = logging.getLogger("moot.runtime.dispatch.rollback")
 
 
-class Recovery:
+class Rollback:
     """Decides what becomes of failed turns."""
 
     def __init__(
@@ -142,9 +142,9 @@ class Recovery:
         except asyncio.CancelledError:
             runner.settle()
         finally:
-            if cell.intake is not None:
+            if cell.limits is not None:
                 cell.take_back(ctx.messages)
-                cell.intake.put_back(cell.mailbox, ctx.messages, alone=not isinstance(error, Restarting))
+                cell.limits.put_back(cell.mailbox, ctx.messages, alone=not isinstance(error, Restarting))
 
     def _runs_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> bool:
         if (
@@ -203,4 +203,4 @@ def _next_run(ctx: AgentContext[Any], error: BaseException, *, counts: bool) -> 
     else:
         records.rerun()
     attempt = ctx.attempt + (counts and not conflict)
-    return AgentContext(ctx.runtime, ctx.seat, ctx.message, attempt, ctx.message.trace, records)
+    return AgentContext(ctx.runtime, ctx.cell, ctx.message, attempt, ctx.message.trace, records)

@@ -1,4 +1,4 @@
-"""Pacing: takes the mail of agents that have an intake, and lets them wait when they must not take it yet.
+"""Throttle: takes the mail of agents that have limits, and lets them wait when they must not take it yet.
 
 An agent waits without a runner, by one timer of its own, and counts as queued meanwhile,
 so that no message that arrives has to ask whether it may run.
@@ -17,48 +17,48 @@ from moot.messaging.mailbox import WatchedMailbox
 from moot.messaging.message import AgentMessage
 from moot.resilience.token_bucket import TokenBucket
 from moot.runtime.cell import Cell
-from moot.runtime.limits import Intake
+from moot.runtime.limits import Limits
 from moot.runtime.routing.death_watch import Terminated
 from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
     from moot.clock import Clock
-    from moot.messaging.flow_control import Flow
-    from moot.runtime.dispatch.pool import Runners
+    from moot.messaging.flow_control import FlowControl
+    from moot.runtime.dispatch.pool import RunnerPool
 
-__all__ = ["Pacing"]
+__all__ = ["Throttle"]
 
 _TICK = 2e-6
 """Seconds by which a timer is set later than it need be, so that no rounding of the clock lets it fire too early."""
 
 
-class Pacing:
-    """What cells with an intake take next. ``notice`` puts a cell into the ready queue if it can run."""
+class Throttle:
+    """What cells with limits take next. ``wake`` puts a cell into the ready queue if it can run."""
 
     def __init__(
         self,
         clock: Clock,
         delivery: Delivery,
-        flow: Flow,
+        flow: FlowControl,
         *,
         is_unwanted: Callable[[Cell, AgentMessage], bool],
-        notice: Callable[[Cell], None],
+        wake: Callable[[Cell], None],
     ) -> None:
         self._clock = clock
         self._delivery = delivery
         self._flow = flow
         self._is_unwanted = is_unwanted
-        self._notice = notice
+        self._wake = wake
         self.may_repeat = False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._runners: Runners | None = None
+        self._pool: RunnerPool | None = None
 
-    def open(self, loop: asyncio.AbstractEventLoop, runners: Runners) -> None:
+    def open(self, loop: asyncio.AbstractEventLoop, runners: RunnerPool) -> None:
         """Begin; before this nothing is taken."""
         self._loop = loop
-        self._runners = runners
+        self._pool = runners
 
-    def take(self, cell: Cell, intake: Intake) -> AgentMessage | None:
+    def take(self, cell: Cell, limits: Limits) -> AgentMessage | None:
         """The next message, or the next batch; None when there is none or it must wait. What is refused is taken out.
 
         A batch has as many members as there are tokens for. One that is too late takes none.
@@ -66,25 +66,25 @@ class Pacing:
         mailbox = cell.mailbox
         now = self._clock.now()
         while mailbox.items:
-            if intake.bucket is not None and (message := self._plain(cell, intake.bucket, now)) is not None:
+            if limits.bucket is not None and (message := self._plain(cell, limits.bucket, now)) is not None:
                 return message
             if isinstance(mailbox.items[0].content, Terminated):
                 return mailbox.take()  # news of the runtime itself are under no limit
-            if (message := intake.take_alone(mailbox)) is not None:
+            if (message := limits.take_alone(mailbox)) is not None:
                 if self._is_unwanted(cell, message):
                     continue
                 return message
-            if wait := intake.batch_wait(mailbox, now):
-                self._hold(cell, intake, wait, self._watcher(cell, intake))
+            if wait := limits.batch_wait(mailbox, now):
+                self._hold(cell, limits, wait, self._watcher(cell, limits))
                 return None
-            wait, members = self._members(cell, intake, now)
+            wait, members = self._members(cell, limits, now)
             if members:
-                intake.since = None
+                limits.since = None
                 return members[0] if len(members) == 1 else batch_of(members)
             if wait:
-                self._hold(cell, intake, wait, None)
+                self._hold(cell, limits, wait, None)
                 return None
-        intake.since = None
+        limits.since = None
         return None
 
     def _plain(self, cell: Cell, bucket: TokenBucket, now: float) -> AgentMessage | None:
@@ -100,23 +100,23 @@ class Pacing:
 
     def release(self, cell: Cell) -> None:
         """Let a cell no longer wait: its time has come, or it has stopped."""
-        intake = cell.intake
-        if intake is None or intake.timer is None or self._runners is None:
+        limits = cell.limits
+        if limits is None or limits.timer is None or self._pool is None:
             return
-        intake.timer.cancel()
-        intake.timer = None
+        limits.timer.cancel()
+        limits.timer = None
         if isinstance(cell.mailbox, WatchedMailbox):
             cell.mailbox.watcher = None
         if not cell.mailbox.items:
-            intake.since = None  # all that waited was withdrawn
-        self._runners.release(cell)
-        self._notice(cell)
+            limits.since = None  # all that waited was withdrawn
+        self._pool.release(cell)
+        self._wake(cell)
 
-    def _members(self, cell: Cell, intake: Intake, now: float) -> tuple[float, list[AgentMessage]]:
+    def _members(self, cell: Cell, limits: Limits, now: float) -> tuple[float, list[AgentMessage]]:
         """Take what makes the next batch; and, if that is nothing, how long the first has to wait for a token."""
         mailbox = cell.mailbox
         kind = mailbox.waiting[0].message_type
-        most = intake.batch_size(kind)
+        most = limits.batch_size(kind)
         members: list[AgentMessage] = []
         wait = 0.0
         while mailbox.items and len(members) < most and mailbox.items[0].message_type == kind:
@@ -125,7 +125,7 @@ class Pacing:
                 mailbox.take()
                 continue
             try:
-                wait = intake.spend(kind, now)
+                wait = limits.spend(kind, now)
             except RateLimited as error:
                 if members:
                     break
@@ -140,19 +140,19 @@ class Pacing:
             self._flow.admit(cell)  # what was taken out has made room; where a turn follows, that sees to it
         return wait, members
 
-    def _hold(self, cell: Cell, intake: Intake, wait: float, watcher: Callable[[AgentMessage], None] | None) -> None:
-        if self._loop is None or self._runners is None:
+    def _hold(self, cell: Cell, limits: Limits, wait: float, watcher: Callable[[AgentMessage], None] | None) -> None:
+        if self._loop is None or self._pool is None:
             return
-        if intake.timer is not None:
-            intake.timer.cancel()
-        intake.timer = self._loop.call_later(wait + _TICK, self.release, cell)
-        self._runners.hold(cell)
+        if limits.timer is not None:
+            limits.timer.cancel()
+        limits.timer = self._loop.call_later(wait + _TICK, self.release, cell)
+        self._pool.hold(cell)
         if isinstance(cell.mailbox, WatchedMailbox):
             cell.mailbox.watcher = watcher
 
-    def _watcher(self, cell: Cell, intake: Intake) -> Callable[[AgentMessage], None]:
+    def _watcher(self, cell: Cell, limits: Limits) -> Callable[[AgentMessage], None]:
         def arrived(message: AgentMessage) -> None:
-            if intake.completes(cell.mailbox, message):
+            if limits.completes(cell.mailbox, message):
                 self.release(cell)
 
         return arrived

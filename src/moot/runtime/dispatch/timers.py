@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from moot.clock import Clock
     from moot.runtime.durability.turn_journal import Durability
 
-__all__ = ["Schedule"]
+__all__ = ["Timers"]
 
 
 class _Set(msgspec.Struct, eq=False):
@@ -37,7 +37,7 @@ class _Set(msgspec.Struct, eq=False):
     handle: asyncio.TimerHandle | None = None
 
 
-class Schedule:
+class Timers:
     """The timers of all agents. ``incarnation`` and ``next_sequence`` number what a repeating timer sends."""
 
     def __init__(

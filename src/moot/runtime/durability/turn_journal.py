@@ -50,7 +50,7 @@ class Durability:
 
     ``bury(cell, message, text, attempts)`` makes a dead letter of mail that cannot be handled any more;
     ``readmit(message, address, id)`` opens the ask of a caller from outside anew and returns its request;
-    ``schedule(cell, timer, due)`` sets a timer again.
+    ``set_timer(cell, timer, due)`` sets a timer again.
     """
 
     def __init__(self, journal: Journal, kept: Kept, clock: Clock, asks: KeptAsks) -> None:
@@ -65,7 +65,7 @@ class Durability:
         self._sealed: dict[int, tuple[Any, bytes]] = {}
         self.bury: Callable[[Cell, AgentMessage, Reason, str, int], None] = lambda *facts: None
         self.readmit: Callable[[AgentMessage, str, str], AgentMessage] = lambda message, *key: message
-        self.schedule: Callable[[Cell, Timer, float], None] = lambda *facts: None
+        self.set_timer: Callable[[Cell, Timer, float], None] = lambda *facts: None
         self.is_closing = False
         """The system stops: what is left is kept for the next run."""
         self._forget_old_ids()
@@ -275,7 +275,7 @@ class Durability:
         for mail in self._kept.mail.pop(cell.id, ()):
             self._deliver(cell, mail)
         for timer in self._timers.pop(cell.id, ()):
-            self.schedule(cell, unpacked_timer(timer.body), timer.due)
+            self.set_timer(cell, unpacked_timer(timer.body), timer.due)
 
     def departed(self, cell: Cell) -> None:
         """An agent was taken out: for good, with its state, unless the whole system stops."""
@@ -294,8 +294,8 @@ class Durability:
             if key is not None and key[0]:
                 message = self.readmit(message, *key)
         cell.mailbox.force(message)
-        if mail.attempts > 1 and cell.intake is not None:
-            cell.intake.keep_alone(message)  # it may have been another of its batch that killed the process twice
+        if mail.attempts > 1 and cell.limits is not None:
+            cell.limits.keep_alone(message)  # it may have been another of its batch that killed the process twice
 
     # bytes
     def _bytes(self, thing: Any, what: str) -> bytes:

@@ -29,7 +29,7 @@ from moot.messaging.message import members_of
 
 if TYPE_CHECKING:
     from moot.agent.effects import Effects
-    from moot.messaging.flow_control import Flow, Station
+    from moot.messaging.flow_control import FlowControl, Station
     from moot.messaging.message import AgentMessage
     from moot.runtime.cell import Cell
     from moot.runtime.dispatch.pool import Runner
@@ -47,13 +47,13 @@ _log = logging.getLogger("moot.runtime.liveness.deadlock")
 class Turn(Protocol):
     """What is to be known of a turn: its context."""
 
-    seat: Any
+    cell: Any
     message: AgentMessage
     effects: Effects | None
 
 
 class Turns(Protocol):
-    """Who runs turns; `moot.runtime.dispatch.pool.Runners` is it."""
+    """Who runs turns; `moot.runtime.dispatch.pool.RunnerPool` is it."""
 
     def runner(self, task: asyncio.Task[Any] | None) -> Runner | None:
         """The runner whose task this is."""
@@ -99,7 +99,7 @@ class Deadlocks:
     """
 
     def __init__(
-        self, asks: AskTable, turns: Turns, flow: Flow, now: Callable[[], float], mode: DeadlockMode = "break"
+        self, asks: AskTable, turns: Turns, flow: FlowControl, now: Callable[[], float], mode: DeadlockMode = "break"
     ) -> None:
         self._asks = asks
         self._turns = turns
@@ -120,7 +120,7 @@ class Deadlocks:
         turn: Any = asks[0].asker
         runner = self._turns.runner(asyncio.current_task())
         cell = runner.cell if runner is not None else None
-        is_own = getattr(turn, "seat", None) is cell  # (a caller from outside has none)
+        is_own = getattr(turn, "cell", None) is cell  # (a caller from outside has none)
         if runner is None or cell is None or not is_own or (runner.ctx is not None and runner.ctx is not turn):
             return None
         wait = Wait(cell, turn, asks)
@@ -157,20 +157,20 @@ class Deadlocks:
         Raises:
             DeadlockError: so it is.
         """
-        if (target is not turn.seat and target.id not in turn.message.chain) or not self.breaks:
+        if (target is not turn.cell and target.id not in turn.message.chain) or not self.breaks:
             return  # (what is only reported will be, once all of them wait)
-        if target.renewed is not None and target is not turn.seat:
+        if target.renewed is not None and target is not turn.cell:
             return  # it is restarted, and takes messages when it has been
-        path = [turn.seat.id]
-        held = int(turn.seat is target)
+        path = [turn.cell.id]
+        held = int(turn.cell is target)
         while held < target.concurrency:
             ask = self._asker_of(turn)
             if ask is None:
                 return
             asker: Any = ask.asker
             turn = asker
-            path.append(turn.seat.id)
-            held += turn.seat is target
+            path.append(turn.cell.id)
+            held += turn.cell is target
         self.found += 1
         error = DeadlockError(path[::-1])
         _log.warning("%s: the last ask is not sent", error)
@@ -181,8 +181,8 @@ class Deadlocks:
         """The ask that ``turn`` answers, if another turn awaits it, and nothing else."""
         reply_to = turn.message.reply_to
         ask = self._asks.get(reply_to) if reply_to is not None and not _is_deferred(turn) else None
-        seat = getattr(ask.asker, "seat", None) if ask is not None else None
-        runners = self._turns.of(seat) if seat is not None else ()
+        cell = getattr(ask.asker, "cell", None) if ask is not None else None
+        runners = self._turns.of(cell) if cell is not None else ()
         return ask if any(ask in awaited(runner.task) for runner in runners) else None
 
     def _awaited(self, ask: Ask[Any]) -> Wait | Station | None:

@@ -73,7 +73,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Pool(Protocol):
-    """Who runs turns; `moot.runtime.dispatch.pool.Runners` is it."""
+    """Who runs turns; `moot.runtime.dispatch.pool.RunnerPool` is it."""
 
     woken: Callable[[], None] | None
 
@@ -243,7 +243,7 @@ def _name(message: AgentMessage) -> _Name:
 
 def _is_overdue(cell: Cell, sample: _Sample, now: float) -> bool:
     timeout = cell.timeouts.idle_timeout
-    if cell.intake is not None and cell.intake.is_waiting:
+    if cell.limits is not None and cell.limits.is_waiting:
         return False  # on purpose, until its timer
     return sample.head is not None and timeout is not None and sample.no_progress(now) >= timeout
 
@@ -258,7 +258,7 @@ def _doing(cell: Cell, runners: list[Runner], sample: _Sample, now: float) -> st
     """What an agent does, or waits for, in words."""
     if cell.renewed is not None:
         return "it is being restarted"
-    if cell.intake is not None and cell.intake.is_waiting and not runners:
+    if cell.limits is not None and cell.limits.is_waiting and not runners:
         return "it waits until its rate limit or its batch lets it take the next"
     doing = [f"its output waits for room in the mailbox of {target.id!r}" for target in cell.lanes or ()]
     for runner, (_, since) in zip(runners, sample.turns, strict=True):

@@ -54,12 +54,12 @@ class Breakers:
     def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
         """An ask has ended that began when no failure of its target was known; it has failed, or a failure is known."""
         asker: Any = ask.asker
-        caller: str = asker.seat.id
+        caller: str = asker.cell.id
         if ask.key < self._closed.get((caller, ask.to), 0):
             return  # it began before the breaker opened, and says nothing about the time after
         breaker = self._failing.get((caller, ask.to))
         if breaker is None:
-            breaker = Breaker(asker.seat.breaker, f"of {caller!r} to {ask.to!r}")
+            breaker = Breaker(asker.cell.breaker, f"of {caller!r} to {ask.to!r}")
         self.ended((caller, ask.to), breaker, 0, error)
 
     def ended(self, key: _Key, breaker: Breaker, in_round: int, error: BaseException | None) -> None:
@@ -116,7 +116,7 @@ class _Call:
 
     def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
         asker: Any = ask.asker
-        key = (asker.seat.id, ask.to)
+        key = (asker.cell.id, ask.to)
         was_open = self._breaker.state != "closed"
         self._breakers.ended(key, self._breaker, self._round, error)
         if was_open and self._breaker.state == "closed":

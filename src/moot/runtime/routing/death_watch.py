@@ -13,7 +13,7 @@ from moot.messaging.message import NEWS, AgentMessage, Payload
 from moot.runtime.cell import Cell
 from moot.runtime.routing.directory import Directory
 
-__all__ = ["Terminated", "Watches"]
+__all__ = ["Terminated", "DeathWatch"]
 
 
 class Terminated(Payload):
@@ -27,7 +27,7 @@ class Terminated(Payload):
     error: str = ""
 
 
-class Watches:
+class DeathWatch:
     """Who watches whom. ``deliver(watcher, message)`` is called for each that is to be told."""
 
     def __init__(self, directory: Directory, next_sequence: Callable[[], int], incarnation: str) -> None:

@@ -17,7 +17,7 @@ from moot.clock import Clock
 from moot.errors import AgentStopped, UnknownAgent
 from moot.ids import CAPABILITY, TOPIC
 from moot.messaging.dead_letters import DeadLetters, Reason
-from moot.messaging.flow_control import Flow, Station
+from moot.messaging.flow_control import FlowControl, Station
 from moot.messaging.message import AgentMessage, ReplyTo
 from moot.runtime.cell import Cell
 from moot.runtime.routing.router import MessageRouter
@@ -34,7 +34,7 @@ class Delivery:
     """Takes messages to their mailboxes."""
 
     def __init__(
-        self, clock: Clock, router: MessageRouter, flow: Flow, asks: AskTable, dead_letters: DeadLetters
+        self, clock: Clock, router: MessageRouter, flow: FlowControl, asks: AskTable, dead_letters: DeadLetters
     ) -> None:
         self._clock = clock
         self._router = router

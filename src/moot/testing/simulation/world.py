@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from moot.agent.ask import Ask
 from moot.clock import Clock
-from moot.manager.gateway import Outside
+from moot.manager.gateway import Gateway
 from moot.manager.manager import AgentManager
 from moot.messaging.dead_letters import DeadLetter
 from moot.messaging.flow_control import Lane
@@ -82,7 +82,7 @@ class SimulatedManager(AgentManager):
         await self.start()
         system = self._running("be simulated")
         world.begin(system)
-        self._outside = _WatchedOutside(system, world)
+        self._gateway = _WatchedOutside(system, world)
 
 
 class World:
@@ -114,8 +114,8 @@ class World:
 
         self.system = system
         self.link = FaultyLink(self)
-        system.put_link(self.link)
-        system.schedule.unscheduled = self.withdrawn
+        system.install_transport(self.link)
+        system.timers.unscheduled = self.withdrawn
         self.manager.dead_letters.listener = self.buried
         if self.witness.quiet:
             self.loop.jumping = self._quiet
@@ -185,7 +185,7 @@ class World:
             listener()
 
 
-class _WatchedOutside(Outside):
+class _WatchedOutside(Gateway):
     """The door for callers that are not agents, with a witness at it. What they send is carried by no link."""
 
     def __init__(self, system: System, world: World) -> None:
