@@ -13,7 +13,7 @@ import pytest
 
 pytest.register_assert_rewrite("moot.testing.conformance")
 
-from moot.backends import Backend, Journal, Kept, MemoryBackend  # noqa: E402
+from moot.backends import Backend, Journal, MemoryBackend, Stored  # noqa: E402
 from moot.errors import MootError  # noqa: E402
 from moot.testing import conformance  # noqa: E402
 from moot.testing.conformance import Case, Lives, Store, cases  # noqa: E402
@@ -77,7 +77,7 @@ class Forgetful(SimulatedBackend):
         return journal, kept
 
 
-@pytest.mark.parametrize("part", sorted({*Kept.__struct_fields__} - {"shared", "changes"}))  # (the store has those)
+@pytest.mark.parametrize("part", sorted({*Stored.__struct_fields__} - {"shared", "changes"}))  # (the store has those)
 def test_a_backend_that_forgets_something_is_found(part: str, tmp_path: Path) -> None:
     class ForgetfulStore(SimulatedStore):
         def __init__(self, folder: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from moot import AgentManager, AgentMessage
 from moot.manager.gateway import Gateway
-from moot.runtime.durability.turn_journal import Durability
+from moot.runtime.durability.turn_journal import TurnJournal
 from moot.testing import SimulatedBackend, run
 from tests.backends import bank
 
@@ -81,27 +81,27 @@ def test_an_acknowledgement_before_the_sync_is_found(monkeypatch: pytest.MonkeyP
 
 
 def test_a_message_that_ends_after_its_turn_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = Durability.committed
+    whole = TurnJournal.committed
 
-    def in_two(self: Durability, cell: Any, ctx: Any) -> None:
+    def in_two(self: TurnJournal, cell: Any, ctx: Any) -> None:
         asyncio.get_running_loop().call_later(0.001, whole, self, cell, ctx)
 
-    monkeypatch.setattr(Durability, "committed", in_two)
+    monkeypatch.setattr(TurnJournal, "committed", in_two)
     assert found(50)
 
 
 def test_mail_that_comes_back_in_the_wrong_order_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    restore = Durability.restore
+    restore = TurnJournal.restore
 
-    def backwards(self: Durability, cell: Any) -> None:
+    def backwards(self: TurnJournal, cell: Any) -> None:
         restore(self, cell)
         if cell.mailbox.items is not None:
             cell.mailbox.items.reverse()
 
-    monkeypatch.setattr(Durability, "restore", backwards)
+    monkeypatch.setattr(TurnJournal, "restore", backwards)
     assert found(100)
 
 
 def test_an_id_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Durability, "give", lambda *facts: None)
+    monkeypatch.setattr(TurnJournal, "give", lambda *facts: None)
     assert found(50)

@@ -152,7 +152,7 @@ async def test_inspect_shows_all_that_a_file_holds_while_the_system_runs(path: P
     assert (worker["agent_id"], worker["mail"], worker["state_version"]) == ("worker", 0, 1)
     assert worker["state_bytes"] == len(msgspec.msgpack.encode(Done(("one", "send"))))
     assert [(timer["agent_id"], timer["message_type"]) for timer in view["timers"]] == [("worker", "work")]
-    assert {one["given_id"] for one in view["given"]} == {f"id {number}" for number in range(4)}
+    assert {one["idempotency_key"] for one in view["given"]} == {f"id {number}" for number in range(4)}
     assert view["letters"] == {"failed": 2}
     assert [(one["key"], one["version"]) for one in view["shared"]] == [("kept", 1)]
     assert "agent ids: 2, messages waiting: 1, states: 1, timers: 1, dead letters: 2" in text

@@ -207,7 +207,7 @@ async def test_an_id_is_forgotten_after_a_week_in_a_system_that_goes_on_running(
         await asyncio.sleep(24 * 3600)
     await manager.stop()
 
-    kept = {int(given_id.split()[1]) for _, given_id in disk.image.given}
+    kept = {int(idempotency_key.split()[1]) for _, idempotency_key in disk.image.given}
     assert kept - {12} == set(range(13, 20))
 
 

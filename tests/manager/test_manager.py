@@ -427,7 +427,7 @@ async def test_the_message_sender_delivers_whole_envelopes() -> None:
     async with AgentManager() as manager:
         await manager.register(keep)
         sender = manager.get_message_sender("user")
-        await sender(AgentMessage("user", "keep", {"a": 1}, "thing", priority=3, given_id="mine"))
+        await sender(AgentMessage("user", "keep", {"a": 1}, "thing", priority=3, idempotency_key="mine"))
         await sender.send("keep", {"b": 2}, message_type="thing")
         with pytest.raises(TypeError, match="AgentMessage"):
             await sender({"from": "user"})  # type: ignore[arg-type]

@@ -78,7 +78,7 @@ messages = st.builds(
     priority=st.integers(-5, 5),
     attempt=st.integers(1, 9),
     causation=st.none() | st.text(),
-    given_id=st.none() | st.text(min_size=1),
+    idempotency_key=st.none() | st.text(min_size=1),
     extra=st.none() | st.dictionaries(st.text(min_size=1).map("x-{}".format), plain, min_size=1, max_size=3),
 )
 
@@ -88,7 +88,7 @@ messages = st.builds(
 def test_a_message_survives_the_wire_whole(codec: Codec, message: AgentMessage) -> None:
     back = codec.decode(codec.encode(message))
 
-    assert back == msgspec.structs.replace(message, given_id=back.given_id)
+    assert back == msgspec.structs.replace(message, idempotency_key=back.idempotency_key)
     assert back.id == message.id
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 from moot.agent.handlers import HandlerTable, build_table, function_table
 from moot.errors import UnknownMessageType
 from moot.ids import snake_case
-from moot.messaging.evolution import read_version
+from moot.messaging.evolution import read
 from moot.messaging.message import AgentMessage
 from moot.policies import BreakerPolicy, MailboxPolicy, RateLimit, RestartKind, RetryPolicy, Supervision, TimeoutPolicy
 
@@ -96,7 +96,7 @@ class Agent(Generic[S]):
         Raises:
             StateUnreadable: it is newer than this class, or does not convert to its state's type.
         """
-        return cast(S, read_version(type(self), body, version, self.state_version, _state_type(type(self))))
+        return cast(S, read(type(self), body, version, self.state_version, _state_type(type(self))))
 
     def handler_table(self) -> HandlerTable:
         """The handlers of this agent's class, built once for the class."""

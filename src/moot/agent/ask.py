@@ -103,7 +103,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     siblings: dict[Ask[Any], None] | None = None
     """The asks of the same turn that are not done; a done one takes itself out."""
     on_progress: Callable[[Any, int], None] | None = None
-    given_id: str | None = None
+    idempotency_key: str | None = None
     """The id that makes asking again no repetition: a caller from outside gave it, or a durable backend."""
     name: str | None = None
     """What the answer finds it by in another life of the process; see `moot.runtime.durability.asks`."""

@@ -7,11 +7,11 @@ in one file, and what was accepted there outlives the process.
 
 from __future__ import annotations
 
-from moot.backends.base import Backend, Journal, Kept
+from moot.backends.base import Backend, Journal, Stored
 from moot.backends.errors import BackendError
 from moot.backends.memory import MemoryBackend
 
-__all__ = ["Backend", "Journal", "Kept", "MemoryBackend", "open_backend"]
+__all__ = ["Backend", "Journal", "Stored", "MemoryBackend", "open_backend"]
 
 
 def open_backend(url: str) -> Backend:

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from moot.messaging.dead_letters import DeadLetters
     from moot.state import SharedState
 
-__all__ = ["Backend", "Journal", "Kept", "KeptLetter", "KeptMail", "KeptTimer", "MessageName"]
+__all__ = ["Backend", "Journal", "Stored", "StoredLetter", "StoredMail", "StoredTimer", "MessageName"]
 
 MessageName = tuple[str, int]
 """What a message is known by: the incarnation and the number that its sender's run gave it."""
 
 
-class KeptMail(msgspec.Struct, frozen=True):
+class StoredMail(msgspec.Struct, frozen=True):
     """A message that was accepted for an agent and has not ended. ``attempts``: the process died so often in it."""
 
     name: MessageName
@@ -34,7 +34,7 @@ class KeptMail(msgspec.Struct, frozen=True):
     attempts: int = 0
 
 
-class KeptTimer(msgspec.Struct, frozen=True):
+class StoredTimer(msgspec.Struct, frozen=True):
     """A timer of ``agent_id`` that is next due at ``due`` (seconds since the Unix epoch)."""
 
     name: MessageName
@@ -43,7 +43,7 @@ class KeptTimer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class KeptLetter(msgspec.Struct, frozen=True):
+class StoredLetter(msgspec.Struct, frozen=True):
     """A dead letter: its id, whose mail it was, and the letter."""
 
     letter_id: int
@@ -51,7 +51,7 @@ class KeptLetter(msgspec.Struct, frozen=True):
     body: bytes
 
 
-class Kept(msgspec.Struct):
+class Stored(msgspec.Struct):
     """All that a journal holds. Agents come in the order of their first appearance, mail in the order of acceptance.
 
     ``states``: version of the state's type, and the state. ``records``: by turn and key. ``given``: by address and the
@@ -59,12 +59,12 @@ class Kept(msgspec.Struct):
     (None: deleted). ``changes``: the newest of shared keys, in order: revision, key, version, value.
     """
 
-    mail: dict[str, list[KeptMail]] = {}
+    mail: dict[str, list[StoredMail]] = {}
     states: dict[str, tuple[int, bytes]] = {}
-    timers: list[KeptTimer] = []
+    timers: list[StoredTimer] = []
     records: dict[str, dict[bytes, bytes]] = {}
     given: dict[tuple[str, str], tuple[float, bytes | None]] = {}
-    letters: list[KeptLetter] = []
+    letters: list[StoredLetter] = []
     shared: dict[str, tuple[int, bytes | None]] = {}
     changes: list[tuple[int, str, int, bytes | None]] = []
     run: int = 1
@@ -106,7 +106,7 @@ class Journal(Protocol):
         """A turn is over: its records are needed no more."""
         ...
 
-    def put_timer(self, timer: KeptTimer) -> None:
+    def put_timer(self, timer: StoredTimer) -> None:
         """A message is to be sent later; of one name only the last counts."""
         ...
 
@@ -114,15 +114,15 @@ class Journal(Protocol):
         """It was sent, or will not be."""
         ...
 
-    def put_given(self, address: str, given_id: str, at: float, body: bytes | None) -> None:
+    def put_given(self, address: str, idempotency_key: str, at: float, body: bytes | None) -> None:
         """A message came from outside under an id; or, with ``body``, it was answered."""
         ...
 
-    def end_given(self, address: str, given_id: str) -> None:
+    def end_given(self, address: str, idempotency_key: str) -> None:
         """Forget an id."""
         ...
 
-    def put_letter(self, letter: KeptLetter) -> None:
+    def put_letter(self, letter: StoredLetter) -> None:
         """A message has become a dead letter."""
         ...
 
@@ -172,7 +172,7 @@ class Backend(Protocol):
         """The store of shared keys."""
         ...
 
-    async def open(self, failed: Callable[[MootError], None]) -> tuple[Journal, Kept] | None:
+    async def open(self, failed: Callable[[MootError], None]) -> tuple[Journal, Stored] | None:
         """Begin: the journal and all that it holds; None when this backend keeps nothing.
 
         ``failed`` is called once if the journal cannot go on. Raises `BackendError` if it cannot begin.

@@ -73,7 +73,7 @@ def of_file(overview: Overview) -> Iterator[str]:
     turns = [(one.turn, str(one.records), size(one.bytes)) for one in overview.turns]
     yield from section(("turn", "records", "size"), turns, totals["turns"])
     given = [
-        (one.given_id, one.address or "(ask of a turn)", day(one.at), "yes" if one.is_answered else "no")
+        (one.idempotency_key, one.address or "(ask of a turn)", day(one.at), "yes" if one.is_answered else "no")
         for one in overview.given
     ]
     yield from section(("given id", "address", "at (UTC)", "answer kept"), given, totals["given"])

@@ -11,12 +11,12 @@ import msgspec
 if TYPE_CHECKING:
     from moot.state import SharedState
 
-__all__ = ["KEY", "KeptRun", "claim", "kept_run"]
+__all__ = ["KEY", "StoredRun", "claim", "kept_run"]
 
 KEY = "moot.research"
 
 
-class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
+class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
     """One call of ``moot research``; ``folder`` is where the names of its sources begin."""
 
     question: str
@@ -34,16 +34,16 @@ class KeptRun(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.blake2b(asked, digest_size=8).hexdigest()
 
 
-async def claim(state: SharedState, run: KeptRun) -> KeptRun:
+async def claim(state: SharedState, run: StoredRun) -> StoredRun:
     """Keep ``run`` in the shared state of its file; the run that is kept there, which may be another."""
-    known: Any = await state.get(KEY, type=KeptRun)
+    known: Any = await state.get(KEY, type=StoredRun)
     if known is None:
         await state.set(KEY, run)
         return run
-    return msgspec.convert(known, KeptRun)
+    return msgspec.convert(known, StoredRun)
 
 
-def kept_run(path: Path) -> KeptRun | None:
+def kept_run(path: Path) -> StoredRun | None:
     """The run in a file; None if it holds none, but another system. Only reads.
 
     Raises:
@@ -56,4 +56,4 @@ def kept_run(path: Path) -> KeptRun | None:
         row = connection.execute("SELECT body FROM shared WHERE key = ? AND body IS NOT NULL", (KEY,)).fetchone()
     finally:
         connection.close()
-    return None if row is None else msgspec.msgpack.decode(row[0], type=KeptRun)
+    return None if row is None else msgspec.msgpack.decode(row[0], type=StoredRun)

@@ -24,7 +24,7 @@ import typer
 from moot.cli.app import forget
 
 if TYPE_CHECKING:
-    from moot.cli.kept_run import KeptRun
+    from moot.cli.kept_run import StoredRun
     from moot.cli.research_screen import Screen
     from moot.engine.base import Engine
     from moot.teams.research import Report
@@ -77,7 +77,7 @@ def research(
     3 partial report because the engine failed on the way, 130 interrupted (with what was found).
     """
     from moot.backends.errors import BackendError
-    from moot.cli.kept_run import KeptRun
+    from moot.cli.kept_run import StoredRun
     from moot.cli.research_screen import Screen
 
     paths = [*(sources or []), *(more_sources or [])]
@@ -92,7 +92,7 @@ def research(
             if serve:
                 asyncio.run(_with_engine(chosen, screen, lambda: _serve(paths, chosen, screen)))
                 raise typer.Exit(0)
-            run = KeptRun(
+            run = StoredRun(
                 question=question,
                 sources=tuple(map(str, paths)),
                 depth=depth.value,
@@ -190,7 +190,7 @@ async def _with_engine(engine: Engine | None, screen: Screen, work: Callable[[],
 
 
 async def _run(
-    run: KeptRun, file: Path | None, engine: Engine | None, screen: Screen, found: list[Report]
+    run: StoredRun, file: Path | None, engine: Engine | None, screen: Screen, found: list[Report]
 ) -> tuple[Report, bool]:
     from moot.cli.kept_run import claim
     from moot.engine.errors import EngineUnavailable

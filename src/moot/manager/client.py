@@ -71,7 +71,7 @@ class Client:
             raise ManagerStopped("ask an agent")
         ask: Ask[Any] = Ask(gateway, to, content, message_type_of(content, message_type), timeout)
         if message_id is not None:
-            ask.given_id = _checked_id(message_id)
+            ask.idempotency_key = _checked_id(message_id)
         return ask
 
     gather = staticmethod(gather)
@@ -122,7 +122,7 @@ class Client:
             raise ManagerStopped("tell an agent")
         message = gateway.envelope(to, content, message_type_of(content, message_type))
         if message_id is not None:
-            await gateway.tell(msgspec.structs.replace(message, given_id=_checked_id(message_id)), timeout)
+            await gateway.tell(msgspec.structs.replace(message, idempotency_key=_checked_id(message_id)), timeout)
         elif gateway.is_durable:
             await gateway.tell(message, timeout)
         elif lane := gateway.accept(message):
@@ -137,7 +137,7 @@ class Client:
         """Send to all subscribers of a topic, waiting for none; says how many got it."""
         gateway = self._door("publish")
         delivered = gateway.publish(topic, content, message_type_of(content, message_type))
-        await gateway.kept()
+        await gateway.synced()
         return delivered
 
     def get_message_sender(self, name: str = OUTSIDE) -> MessageSender:
@@ -160,7 +160,7 @@ class Client:
         except BaseException:
             self.dead_letters.put_back(letter)
             raise
-        await gateway.kept()
+        await gateway.synced()
         return message.id
 
     async def _post(self, message: AgentMessage, timeout: float) -> str:

@@ -24,7 +24,7 @@ from moot.runtime.system import System
 
 if TYPE_CHECKING:
     from moot.runtime.cell import Cell
-    from moot.runtime.durability.turn_journal import Durability
+    from moot.runtime.durability.turn_journal import TurnJournal
 
 __all__ = ["Gateway"]
 
@@ -38,13 +38,13 @@ class Gateway:
         self.withdraw = system.withdraw
         self._seen = SeenIds()
         self._entering: dict[tuple[str, str], asyncio.Future[None]] = {}
-        self._durability = durability = system.durability
+        self._turn_journal = turn_journal = system.turn_journal
         self._idempotent = IdempotentAsks(self._send, system.delivery.drop)
-        if durability is not None:
+        if turn_journal is not None:
             self._idempotent.drop = lambda ask: None  # it is accepted for good
-            self._idempotent.recall, self._idempotent.settle = durability.recall, durability.journal.after_sync
-            durability.readmit = self._readmit
-        self.is_durable = durability is not None
+            self._idempotent.recall, self._idempotent.settle = turn_journal.recall, turn_journal.journal.after_sync
+            turn_journal.readmit = self._readmit
+        self.is_durable = turn_journal is not None
         self.is_open = True
         """Whether messages are still accepted."""
 
@@ -55,27 +55,27 @@ class Gateway:
             UnknownAgent, AgentStopped: nobody will handle it. MailboxFull: there was no room in time, or the mailbox
             is set to fail.
         """
-        if message.given_id is None:
+        if message.idempotency_key is None:
             await self._deliver(message, timeout)
             return
-        key = (message.to, message.given_id)
-        durability = self._durability
+        key = (message.to, message.idempotency_key)
+        turn_journal = self._turn_journal
         if key in self._entering:
             timeout = await self._room_made(key, timeout)
-        if key not in self._seen and (durability is None or not durability.given(*key)[0]):
+        if key not in self._seen and (turn_journal is None or not turn_journal.given(*key)[0]):
             self._seen.add(key)
             try:
                 lane = self.accept(message)
-                if durability is not None:
-                    durability.give(*key)
+                if turn_journal is not None:
+                    turn_journal.give(*key)
                 if lane is not None:
                     await self._enter(key, lane, message, timeout)
             except BaseException:
                 self._seen.discard(key)  # it was not accepted, so sending it again is no repetition
-                if durability is not None:
-                    durability.take_back(*key)
+                if turn_journal is not None:
+                    turn_journal.take_back(*key)
                 raise
-        await self.kept()
+        await self.synced()
 
     async def _enter(self, key: tuple[str, str], lane: Lane, message: AgentMessage, timeout: float) -> None:
         """Wait for room, and let those wait along who tell the same once more."""
@@ -122,7 +122,7 @@ class Gateway:
     def accept(self, message: AgentMessage) -> Lane | None:
         """Deliver a message; the lane that it waits in if the mailbox is full. Raises as `tell`."""
         target = self._cells.get(message.to)
-        if target is not None and not target.stopping and self._durability is None and target.mailbox.offer(message):
+        if target is not None and not target.stopping and self._turn_journal is None and target.mailbox.offer(message):
             if not target.queued:
                 self._system.dispatcher.wake(target)
             return None
@@ -130,30 +130,30 @@ class Gateway:
 
     def _offer(self, message: AgentMessage, *, waits: bool = True) -> Lane | None:
         target = self._system.target(message.to)
-        if self._durability is not None:
-            self._durability.accepted(target.id, message)
+        if self._turn_journal is not None:
+            self._turn_journal.accepted(target.id, message)
         try:
             return self._system.flow.offer(target, message, waits=waits)
         except BaseException:
-            if self._durability is not None:
-                self._durability.withdrawn(target.id, message)
+            if self._turn_journal is not None:
+                self._turn_journal.withdrawn(target.id, message)
             raise
 
-    async def kept(self) -> None:
+    async def synced(self) -> None:
         """Return when what was accepted outlives whatever the backend outlives."""
-        if self._durability is not None:
-            await self._durability.journal.synced()
+        if self._turn_journal is not None:
+            await self._turn_journal.journal.synced()
 
     def post(self, ask: Ask[Any]) -> None:
         """Send the request of an ask; one whose id was given before shares the answer of the first."""
         if not self.is_open:
             raise ManagerStopped("ask an agent")
-        if ask.given_id is None and self._durability is None:
+        if ask.idempotency_key is None and self._turn_journal is None:
             self._send(ask)
             return
         ask.deadline, ask.table = self._system.now() + ask.timeout, self._system.asks
-        if ask.given_id is not None:
-            self._idempotent.post(ask, ask.given_id)
+        if ask.idempotency_key is not None:
+            self._idempotent.post(ask, ask.idempotency_key)
         else:
             self._send_for(ask)
 
@@ -166,26 +166,26 @@ class Gateway:
         ask.when_done(lambda ended: _end_with(request, ended))
 
     def _pass_on(self, ask: Ask[Any], request: Ask[Any]) -> None:
-        if self._durability is not None:
-            self._durability.journal.after_sync(lambda lost: ask.resolve(request.answer, request.error or lost))
+        if self._turn_journal is not None:
+            self._turn_journal.journal.after_sync(lambda lost: ask.resolve(request.answer, request.error or lost))
 
-    def _readmit(self, message: AgentMessage, address: str, given_id: str) -> AgentMessage:
+    def _readmit(self, message: AgentMessage, address: str, idempotency_key: str) -> AgentMessage:
         """A request of an id was kept: who asks again shares it."""
         request: Ask[Any] = Ask(self, address, message.content, message.message_type, math.inf, started=True)
-        request.given_id = given_id
+        request.idempotency_key = idempotency_key
         request.name = message.reply_to.inbox if message.reply_to is not None else None
         reply_to = self._system.asks.open(request, math.inf)
         request.message, request.target = message, self._cells.get(message.to)
-        self._idempotent.adopt((address, given_id), request)
+        self._idempotent.adopt((address, idempotency_key), request)
         return msgspec.structs.replace(message, reply_to=reply_to)
 
     def _send(self, ask: Ask[Any]) -> None:
         system = self._system
         deadline = system.now() + ask.timeout
-        durability = self._durability
-        if durability is not None and ask.given_id is not None:
-            durability.name_outside(ask)
-            if durability.is_deferred(ask.to, ask.given_id):
+        turn_journal = self._turn_journal
+        if turn_journal is not None and ask.idempotency_key is not None:
+            turn_journal.name_outside(ask)
+            if turn_journal.is_deferred(ask.to, ask.idempotency_key):
                 system.asks.open(ask, deadline)
                 return
         target = self._cells.get(ask.to)
@@ -201,10 +201,10 @@ class Gateway:
             0,
             system.asks.open(ask, deadline),
             deadline,
-            given_id=ask.given_id,
+            idempotency_key=ask.idempotency_key,
         )
-        if durability is not None and ask.given_id is not None:
-            self._send_kept(ask, target, message, durability)
+        if turn_journal is not None and ask.idempotency_key is not None:
+            self._send_durable(ask, target, message, turn_journal)
         elif target.mailbox.offer(message):
             ask.target, ask.message = target, message
             if not target.queued:
@@ -212,25 +212,25 @@ class Gateway:
         else:
             system.delivery.request(ask, target, message)
 
-    def _send_kept(self, ask: Ask[Any], target: Cell, message: AgentMessage, durability: Durability) -> None:
+    def _send_durable(self, ask: Ask[Any], target: Cell, message: AgentMessage, turn_journal: TurnJournal) -> None:
         """Send a request that outlives its asker. One that is refused has left nothing behind."""
         try:
-            durability.accepted(target.id, message)
+            turn_journal.accepted(target.id, message)
         except BaseException:
             self._system.asks.close(ask)
             raise
         key = (ask.to, message.id)
-        durability.give(*key)
+        turn_journal.give(*key)
         try:
             self._system.delivery.request(ask, target, message)
         except BaseException:
-            durability.take_back(*key)
-            durability.withdrawn(target.id, message)
+            turn_journal.take_back(*key)
+            turn_journal.withdrawn(target.id, message)
             raise
 
     async def _deliver(self, message: AgentMessage, timeout: float) -> None:
         await self.admitted_or_withdrawn(self.accept(message), message, timeout)
-        await self.kept()
+        await self.synced()
 
     async def admitted_or_withdrawn(self, lane: Lane | None, message: AgentMessage, timeout: float) -> None:
         """Return when an accepted message has room; raises `MailboxFull` after ``timeout`` seconds, and undoes it."""
@@ -239,8 +239,8 @@ class Gateway:
         try:
             await self.admitted(lane, timeout)
         except BaseException:
-            if self._durability is not None:
-                self._durability.withdrawn(lane.target.id, message)
+            if self._turn_journal is not None:
+                self._turn_journal.withdrawn(lane.target.id, message)
             raise
 
     async def admitted(self, lane: Lane, timeout: float) -> None:

@@ -41,7 +41,7 @@ class IdempotentAsks:
         self.drop = drop
         self._window = window
         self._records: dict[tuple[str, str], _Record] = {}
-        self.recall: Callable[[Ask[Any], str], tuple[bool, Any]] = lambda ask, given_id: (False, None)
+        self.recall: Callable[[Ask[Any], str], tuple[bool, Any]] = lambda ask, idempotency_key: (False, None)
         """Whether the ask of an id was answered in another life of the process, and the answer."""
         self.settle: Callable[[Callable[[BaseException | None], None]], None] = lambda answer: answer(None)
         """Calls back when an answer may leave the process, with an error if it may not."""
@@ -49,12 +49,12 @@ class IdempotentAsks:
     def __len__(self) -> int:
         return len(self._records)
 
-    def post(self, ask: Ask[Any], given_id: str) -> None:
+    def post(self, ask: Ask[Any], idempotency_key: str) -> None:
         """Let an ask share what was sent under its id, or send it. Raises what sending raises."""
-        key = (ask.to, given_id)
+        key = (ask.to, idempotency_key)
         record = self._records.get(key)
         if record is None:
-            known, answer = self.recall(ask, given_id)
+            known, answer = self.recall(ask, idempotency_key)
             if known:
                 self.settle(lambda lost: ask.resolve(answer, lost))
                 return
@@ -67,7 +67,7 @@ class IdempotentAsks:
 
     def _begin(self, key: tuple[str, str], ask: Ask[Any]) -> _Record:
         request: Ask[Any] = Ask(ask.asker, ask.to, ask.content, ask.message_type, ask.timeout, started=True)
-        request.given_id = ask.given_id
+        request.idempotency_key = ask.idempotency_key
         self._send(request)
         return self.adopt(key, request)
 

@@ -37,7 +37,7 @@ def batch_of(messages: Sequence[AgentMessage]) -> Batch:
         chain=tuple(dict.fromkeys(agent for message in messages for agent in message.chain)),
         trace=first.trace,
         priority=first.priority,
-        given_id=f"{first.id}+{len(messages) - 1}",
+        idempotency_key=f"{first.id}+{len(messages) - 1}",
         members=tuple(messages),
     )
 

@@ -134,4 +134,4 @@ def _from_wire(wire: dict[str, Any]) -> AgentMessage:
         raise MessageError(f"a message id is text, not {type(given).__name__}; send a string")
     if given == message.id:
         given = None
-    return msgspec.structs.replace(message, given_id=given, extra=extra or None)
+    return msgspec.structs.replace(message, idempotency_key=given, extra=extra or None)

@@ -56,7 +56,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
             old,
             conversation=old.conversation_id if old.conversation else 0,  # its number says nothing in another run
             causation=old.id,
-            given_id=None,
+            idempotency_key=None,
             reply_to=None,
             deadline=None,
             sequence=0,

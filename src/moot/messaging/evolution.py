@@ -14,7 +14,7 @@ import msgspec
 
 from moot.errors import StateUnreadable
 
-__all__ = ["read_version", "upgrade", "upgraded"]
+__all__ = ["read", "upgrade", "upgraded"]
 
 _MARK = "__moot_upgrade__"
 
@@ -37,7 +37,7 @@ def upgrade(*, from_version: int) -> Callable[[F], F]:
     return mark
 
 
-def read_version(owner: type, body: bytes, version: int, present: int, type: Any) -> Any:
+def read(owner: type, body: bytes, version: int, present: int, type: Any) -> Any:
     """The value in ``body``, which is of ``version``, led to the ``present`` one by the upgrades in ``owner``.
 
     Raises:

@@ -69,7 +69,10 @@ class ReplyTo(msgspec.Struct, frozen=True, gc=False):
     deadline: float | None = None
 
 
-class AgentMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename={"sender": "from"}):
+_STORED_NAMES = {"sender": "from", "idempotency_key": "given_id"}  # the second by files that are older than its name
+
+
+class AgentMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename=_STORED_NAMES):
     """The envelope: ``from`` (``sender`` in Python), ``to``, ``content``, ``message_type``, and how to treat it.
 
     ``deadline`` is in seconds since the Unix epoch. ``priority`` never reorders; it is carried for those who
@@ -91,13 +94,13 @@ class AgentMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, re
     priority: int = 0
     attempt: int = 1
     causation: str | None = None
-    given_id: str | None = None
+    idempotency_key: str | None = None
     extra: dict[str, Any] | None = None
 
     @property
     def id(self) -> str:
         """Unique to this message: the id given from outside, or sender's run and number."""
-        return self.given_id or f"{self.incarnation}-{self.sequence}"
+        return self.idempotency_key or f"{self.incarnation}-{self.sequence}"
 
     @property
     def conversation_id(self) -> str:

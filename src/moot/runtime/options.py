@@ -9,7 +9,7 @@ from moot.runtime.dispatch.pool import ReadyQueue
 from moot.runtime.liveness.deadlock import DeadlockMode
 
 if TYPE_CHECKING:
-    from moot.backends import Journal, Kept
+    from moot.backends import Journal, Stored
     from moot.messaging.dead_letters import DeadLetters
     from moot.state import SharedState
 
@@ -36,4 +36,4 @@ class Stores(NamedTuple):
 
     dead_letters: DeadLetters
     shared_state: SharedState
-    kept: tuple[Journal, Kept] | None = None
+    durable: tuple[Journal, Stored] | None = None

@@ -19,7 +19,7 @@ from moot.runtime.dispatch.dispatcher import Dispatcher
 from moot.runtime.routing.directory import Directory
 
 if TYPE_CHECKING:
-    from moot.runtime.durability.turn_journal import Durability
+    from moot.runtime.durability.turn_journal import TurnJournal
 
 __all__ = ["Registrar"]
 
@@ -36,7 +36,7 @@ class Registrar:
     def __init__(self, directory: Directory, dispatcher: Dispatcher) -> None:
         self.directory = directory
         self.dispatcher = dispatcher
-        self.durability: Durability | None = None
+        self.turn_journal: TurnJournal | None = None
         self.is_open = True
         """Whether new ones are made."""
         self.await_release: Callable[[Cell], Awaitable[None]] = _at_once
@@ -47,12 +47,12 @@ class Registrar:
     async def start(self) -> None:
         """Start the agents registered so far, in order. Raises what an ``on_start`` raises."""
         cells = tuple(self.directory.cells.values())
-        if self.durability is not None:
+        if self.turn_journal is not None:
             for cell in cells:
-                self.durability.restore(cell)
+                self.turn_journal.restore(cell)
         for cell in cells:
             await self.dispatcher.lifecycle.start(cell)
-        for agent_id in self.durability.waiting() if self.durability is not None else ():
+        for agent_id in self.turn_journal.waiting() if self.turn_journal is not None else ():
             with contextlib.suppress(UnknownAgent):  # whoever is neither registered nor hosted may be later
                 self.resolve(agent_id)
 
@@ -91,9 +91,9 @@ class Registrar:
     def _enter(self, cell: Cell) -> None:
         """Put an agent into the directory, with what a durable backend has kept of it."""
         self.directory.add(cell)
-        if self.durability is not None:
+        if self.turn_journal is not None:
             try:
-                self.durability.restore(cell)
+                self.turn_journal.restore(cell)
             except BaseException:
                 self.directory.remove(cell)
                 raise
@@ -123,8 +123,8 @@ class Registrar:
             await self.dispatcher.lifecycle.stop(cell)
         finally:
             self.dispatcher.bury_mail(cell)
-            if self.durability is not None:
-                self.durability.departed(cell)
+            if self.turn_journal is not None:
+                self.turn_journal.departed(cell)
             self.ended(cell, error)
 
     def running_here(self) -> Cell | None:

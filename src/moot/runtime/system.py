@@ -41,12 +41,12 @@ from moot.state import Transaction
 
 if TYPE_CHECKING:
     from moot.agent.records import Records
-    from moot.backends import Journal, Kept
+    from moot.backends import Journal, Stored
     from moot.clock import Clock
     from moot.engine.base import Engine
     from moot.ids import Ids
-    from moot.runtime.durability.asks import KeptAsks
-    from moot.runtime.durability.turn_journal import Durability
+    from moot.runtime.durability.asks import DurableAskTable
+    from moot.runtime.durability.turn_journal import TurnJournal
     from moot.runtime.routing.directory import Directory
     from moot.runtime.routing.transport import Link
 
@@ -77,7 +77,8 @@ class System:
         self.engine: Engine | None = None
         self.is_open = True
         self.wheel = DeadlineWheel(loop, clock)
-        self.asks = (AskTable if stores.kept is None else _kept_asks())(ids.incarnation, count(1).__next__, self.wheel)
+        table = AskTable if stores.durable is None else _durable_asks()
+        self.asks = table(ids.incarnation, count(1).__next__, self.wheel)
         self.breakers = Breakers(clock)
         self.flow = FlowControl(self.wheel, clock, stores.dead_letters)
         self.router = MessageRouter(directory)
@@ -93,25 +94,25 @@ class System:
         runners = self.dispatcher.open(loop, options["ready"] if "ready" in options else deque())
         self._turn_waits = runners.suspending
         self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, options.get("deadlocks", "break"))
-        self.durability: Durability | None = self._keep(*stores.kept) if stores.kept is not None else None
+        self.turn_journal: TurnJournal | None = self._keep(*stores.durable) if stores.durable is not None else None
         # The last, because it begins a thread: what was kept may be unreadable.
         self.liveness = Liveness(loop, clock, directory.cells, runners, options.get("watchdog", 1.0))
         self._wire()
 
-    def _keep(self, journal: Journal, kept: Kept) -> Durability:
+    def _keep(self, journal: Journal, kept: Stored) -> TurnJournal:
         """Tell the journal of a durable backend what happens, and go on from what it has kept."""
-        from moot.runtime.durability.turn_journal import Durability  # loads much that a system in memory does not need
+        from moot.runtime.durability.turn_journal import TurnJournal  # loads much that a system in memory does not need
 
-        durability = Durability(journal, kept, self.clock, cast("KeptAsks", self.asks))
-        durability.open_letters(self.delivery.dead_letters)
-        durability.set_timer = self.timers.restore
-        durability.bury = self.delivery.bury_kept
+        turn_journal = TurnJournal(journal, kept, self.clock, cast("DurableAskTable", self.asks))
+        turn_journal.open_letters(self.delivery.dead_letters)
+        turn_journal.set_timer = self.timers.restore
+        turn_journal.bury = self.delivery.bury_stored
         self.delivery.is_direct = False
-        self.delivery.durability = self.dispatcher.durability = durability
-        self.registrar.durability = self.timers.durability = durability
+        self.delivery.turn_journal = self.dispatcher.turn_journal = turn_journal
+        self.registrar.turn_journal = self.timers.turn_journal = turn_journal
         if self.dispatcher.lifecycle.hooks is not None:
-            self.dispatcher.lifecycle.hooks.durability = durability
-        return durability
+            self.dispatcher.lifecycle.hooks.turn_journal = turn_journal
+        return turn_journal
 
     def _wire(self) -> None:
         """Tell the parts of each other where one below is to call one above."""
@@ -154,10 +155,10 @@ class System:
         sender = ctx.cell.id
         if target.running >= target.concurrency:
             self.deadlocks.check_chain(ctx, target)
-        if self.durability is not None:
-            self.durability.name(ask)
+        if self.turn_journal is not None:
+            self.turn_journal.name(ask)
         reply_to = self.asks.open(ask, deadline)
-        if ask.name is not None and self.durability is not None and self.durability.is_known(ask):
+        if ask.name is not None and self.turn_journal is not None and self.turn_journal.is_known(ask):
             return
         message = AgentMessage(
             sender,
@@ -171,7 +172,7 @@ class System:
             deadline,
             (*incoming.chain, sender),
             ctx.trace,
-            given_id=ask.given_id,
+            idempotency_key=ask.idempotency_key,
         )
         if self._link is None and target.mailbox.offer(message):
             ask.target, ask.message = target, message
@@ -261,16 +262,16 @@ class System:
             if not self.supervisor.is_busy:
                 break
             await self.supervisor.wait_idle()
-        if self.durability is not None:
-            await self.durability.journal.synced()
+        if self.turn_journal is not None:
+            await self.turn_journal.journal.synced()
 
     async def close(self, *, drain: bool, timeout: float) -> None:
         """Stop all agents and end every ask; see `AgentManager.stop`."""
         grace = min(timeout, 5.0)
         drained = drain and await self._drained(timeout)
         self.is_open = self.registrar.is_open = False
-        if self.durability is not None:
-            self.durability.is_closing = True
+        if self.turn_journal is not None:
+            self.turn_journal.is_closing = True
         await self.supervisor.close(grace)
         if not drained:
             await self.dispatcher.close(grace)
@@ -295,8 +296,8 @@ class System:
     async def stop_draining(self) -> None:
         """A stop is under way, and shall wait for no turn and no restart any more."""
         self.supervisor.cancel()
-        if self.durability is not None:
-            self.durability.is_closing = True
+        if self.turn_journal is not None:
+            self.turn_journal.is_closing = True
         await self.dispatcher.close(0.0)
 
     async def _drained(self, timeout: float) -> bool:
@@ -307,10 +308,10 @@ class System:
         return True
 
 
-def _kept_asks() -> type[KeptAsks]:
-    from moot.runtime.durability.asks import KeptAsks
+def _durable_asks() -> type[DurableAskTable]:
+    from moot.runtime.durability.asks import DurableAskTable
 
-    return KeptAsks
+    return DurableAskTable
 
 
 def _cell_of(ctx: AgentContext[Any]) -> Cell:

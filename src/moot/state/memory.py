@@ -21,8 +21,8 @@ _MOST_RERUNS = 1000
 _STEP = 100
 
 
-class Kept(Protocol):
-    """What a durable backend has kept; see `moot.backends.base.Kept`."""
+class Stored(Protocol):
+    """What a durable backend has kept; see `moot.backends.base.Stored`."""
 
     shared: dict[str, tuple[int, bytes | None]]
     changes: list[tuple[int, str, int, bytes | None]]
@@ -60,13 +60,13 @@ class InMemorySharedState:
         self._watchers: list[asyncio.Future[None]] = []
         self._journal: SharedJournal | None = None
 
-    def attach(self, journal: SharedJournal, kept: Kept) -> None:
+    def attach(self, journal: SharedJournal, stored: Stored) -> None:
         """Go on from what a durable backend has kept, and tell its journal of each write."""
-        for key, (version, data) in kept.shared.items():
+        for key, (version, data) in stored.shared.items():
             self._versions[key] = version
             if data is not None:
                 self._values[key] = data
-        for change in kept.changes:
+        for change in stored.changes:
             self._log.append(_Logged(*change))
             self._revision = change[0]
         self._journal = journal

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import cast, get_args
 from urllib.parse import parse_qs
 
-from moot.backends.base import Journal, Kept
+from moot.backends.base import Journal, Stored
 from moot.backends.errors import BackendDamaged, BackendError, BackendFailed
 from moot.backends.sqlite.journal import SqliteJournal
 from moot.backends.sqlite.load import count_interrupted, load
@@ -70,7 +70,7 @@ class SqliteBackend:
             raise ValueError(f"there is no profile {profile!r}; there are {' and '.join(map(repr, get_args(Profile)))}")
         return cls(Path(name[1:]), cast(Profile, profile))
 
-    async def open(self, failed: Callable[[MootError], None]) -> tuple[Journal, Kept]:
+    async def open(self, failed: Callable[[MootError], None]) -> tuple[Journal, Stored]:
         """See `moot.backends.base.Backend.open`. Reads the whole file, so it takes a second for a million messages.
 
         Raises:

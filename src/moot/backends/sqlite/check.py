@@ -34,7 +34,7 @@ class Finding(msgspec.Struct, frozen=True):
     text: str
 
 
-class _KeptTimer(msgspec.Struct, frozen=True):
+class _StoredTimer(msgspec.Struct, frozen=True):
     """As much of a kept timer as a system needs to set it again."""
 
     delay: float
@@ -196,7 +196,7 @@ _BODIES: dict[str, tuple[str, tuple[Any, ...], Any, str]] = {
     "timer": (
         "SELECT incarnation, sequence, body FROM timer WHERE (incarnation, sequence) > (?, ?) ORDER BY 1, 2",
         ("", 0),
-        _KeptTimer,
+        _StoredTimer,
         "stop the system and delete that row",
     ),
     "record": (

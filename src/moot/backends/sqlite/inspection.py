@@ -40,7 +40,7 @@ _PAGE = 64
 _ALL = -1
 
 
-class _KeptTimer(msgspec.Struct, frozen=True):
+class _StoredTimer(msgspec.Struct, frozen=True):
     """As much of a kept timer as is shown."""
 
     message: AgentMessage
@@ -93,8 +93,8 @@ class Inspection:
             timers=self._timers(limit),
             turns=[TurnView(*row) for row in self._rows(_TURNS, limit)],
             given=[
-                GivenView(address, given_id, at, bool(done))
-                for address, given_id, at, done in self._rows(_GIVEN, limit)
+                GivenView(address, idempotency_key, at, bool(done))
+                for address, idempotency_key, at, done in self._rows(_GIVEN, limit)
             ],
             letters=self._reasons(),
             shared=[SharedView(*row) for row in self._rows(_SHARED, limit)],
@@ -166,8 +166,8 @@ class Inspection:
     def _timers(self, limit: int) -> list[TimerView]:
         views = []
         for due, agent_id, body in self._rows(_TIMERS, limit):
-            timer = _decoded(body, _KeptTimer)
-            if isinstance(timer, _KeptTimer):
+            timer = _decoded(body, _StoredTimer)
+            if isinstance(timer, _StoredTimer):
                 views.append(TimerView(due, agent_id, timer.message.message_type, timer.every))
             else:
                 views.append(TimerView(due, agent_id, UNREADABLE, 0.0))

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
-from moot.backends.base import KeptLetter, KeptTimer, MessageName
+from moot.backends.base import MessageName, StoredLetter, StoredTimer
 from moot.backends.errors import BackendFailed
 from moot.backends.sqlite.batch import Batch
 from moot.backends.sqlite.load import Numbers
@@ -85,20 +85,20 @@ class SqliteJournal:
             batch.records.pop(turn, None)
             batch.over[turn] = None
 
-    def put_timer(self, timer: KeptTimer) -> None:
+    def put_timer(self, timer: StoredTimer) -> None:
         row = (*timer.name, self._agent(timer.agent_id), timer.due, timer.body)
         self._changed().timers[timer.name] = row
 
     def end_timer(self, name: MessageName) -> None:
         self._changed().timers[name] = None
 
-    def put_given(self, address: str, given_id: str, at: float, body: bytes | None) -> None:
-        self._changed().given[address, given_id] = (address, given_id, at, body)
+    def put_given(self, address: str, idempotency_key: str, at: float, body: bytes | None) -> None:
+        self._changed().given[address, idempotency_key] = (address, idempotency_key, at, body)
 
-    def end_given(self, address: str, given_id: str) -> None:
-        self._changed().given[address, given_id] = None
+    def end_given(self, address: str, idempotency_key: str) -> None:
+        self._changed().given[address, idempotency_key] = None
 
-    def put_letter(self, letter: KeptLetter) -> None:
+    def put_letter(self, letter: StoredLetter) -> None:
         row = (letter.letter_id, self._agent(letter.agent_id), letter.body)
         self._changed().dead[letter.letter_id] = row
 

@@ -6,7 +6,7 @@ import sqlite3
 
 import msgspec
 
-from moot.backends.base import Kept, KeptLetter, KeptMail, KeptTimer, MessageName
+from moot.backends.base import MessageName, Stored, StoredLetter, StoredMail, StoredTimer
 from moot.backends.sqlite.batch import SHARED_LOG
 from moot.backends.sqlite.owner import Owner
 
@@ -36,9 +36,9 @@ def count_interrupted(connection: sqlite3.Connection, owner: Owner) -> None:
     owner.counted()
 
 
-def load(connection: sqlite3.Connection) -> tuple[Kept, Numbers]:
+def load(connection: sqlite3.Connection) -> tuple[Stored, Numbers]:
     """All of it, in one consistent view."""
-    kept, numbers = Kept(), Numbers()
+    kept, numbers = Stored(), Numbers()
     query = connection.execute
     query("BEGIN")
     try:
@@ -48,18 +48,21 @@ def load(connection: sqlite3.Connection) -> tuple[Kept, Numbers]:
             name = (incarnation, sequence)
             numbers.mail[ids[aid], name] = mid
             numbers.next_mail = mid + 1
-            kept.mail.setdefault(ids[aid], []).append(KeptMail(name, body, attempts))
+            kept.mail.setdefault(ids[aid], []).append(StoredMail(name, body, attempts))
         kept.states = {ids[aid]: (version, body) for aid, version, body in query("SELECT * FROM state")}
         for turn, key, body in query("SELECT * FROM record"):
             kept.records.setdefault(turn, {})[key] = body
         numbers.turns = set(kept.records)
         kept.timers = [
-            KeptTimer((incarnation, sequence), ids[aid], due, body)
+            StoredTimer((incarnation, sequence), ids[aid], due, body)
             for incarnation, sequence, aid, due, body in query("SELECT * FROM timer ORDER BY due")
         ]
-        kept.given = {(address, given_id): (at, body) for address, given_id, at, body in query("SELECT * FROM given")}
+        kept.given = {
+            (address, idempotency_key): (at, body)
+            for address, idempotency_key, at, body in query("SELECT * FROM given")
+        }
         newest = query("SELECT * FROM dead ORDER BY did DESC LIMIT ?", (_MOST_LETTERS,)).fetchall()
-        kept.letters = [KeptLetter(did, ids[aid], body) for did, aid, body in reversed(newest)]
+        kept.letters = [StoredLetter(did, ids[aid], body) for did, aid, body in reversed(newest)]
         kept.shared = {key: (version, body) for key, version, body in query("SELECT * FROM shared")}
         kept.changes = query("SELECT * FROM shared_log ORDER BY revision").fetchall()[-SHARED_LOG:]
         numbers.next_batch = kept.run = query("SELECT value FROM meta WHERE key = 'batch'").fetchone()[0] + 1

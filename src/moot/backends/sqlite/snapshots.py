@@ -54,7 +54,7 @@ class GivenView(msgspec.Struct, frozen=True):
     """An id that a caller gave; the address is empty for an ask of a turn. ``at`` is in seconds since the epoch."""
 
     address: str
-    given_id: str
+    idempotency_key: str
     at: float
     is_answered: bool
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from moot.agent.port import Runtime
     from moot.clock import Clock
     from moot.messaging.flow_control import FlowControl
-    from moot.runtime.durability.turn_journal import Durability
+    from moot.runtime.durability.turn_journal import TurnJournal
     from moot.runtime.routing.directory import Directory
     from moot.runtime.routing.transport import Link
     from moot.telemetry.observer import Observer
@@ -72,7 +72,7 @@ class Dispatcher:
         self._changes = self.lifecycle.changes
         self.observer: Observer | None = None
         self.link: Link | None = None
-        self.durability: Durability | None = None
+        self.turn_journal: TurnJournal | None = None
         self.turns = 0
         self.may_repeat = False  # inside one process nothing delivers a message twice; a link between may
         self.pool: RunnerPool | None = None
@@ -136,15 +136,15 @@ class Dispatcher:
         cell.queued = False
         cell.running += 1
         mailbox = cell.mailbox
-        durability, observer = self.durability, self.observer
+        turn_journal, observer = self.turn_journal, self.observer
         turns = 0
         try:
             if cell.starting and cell.renewed is None:
                 await self._start_hook(cell)
             if cell.is_timed and not self._interrupts.is_looking:
                 self._interrupts.look()
-            if durability is not None and durability.journal.is_behind:
-                await durability.journal.caught_up()
+            if turn_journal is not None and turn_journal.journal.is_behind:
+                await turn_journal.journal.caught_up()
             while (
                 mailbox.items
                 and turns < self._turns_per_visit
@@ -173,8 +173,8 @@ class Dispatcher:
                 ):
                     continue
                 ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message, message.attempt, message.trace)
-                if durability is not None:
-                    durability.begun(cell, ctx)
+                if turn_journal is not None:
+                    turn_journal.begun(cell, ctx)
                 while True:  # until a run has been committed, or rollback gives the turn up
                     runner.ctx = ctx
                     try:
@@ -199,16 +199,16 @@ class Dispatcher:
                         effects = ctx.effects
                         if effects is not None and effects.asks:
                             end_asks(ctx, effects)
-                        if durability is not None:
-                            durability.seal(effects, message, answer)
+                        if turn_journal is not None:
+                            turn_journal.seal(effects, message, answer)
                         if effects is not None:
                             if effects.transaction is not None:
                                 await effects.transaction.commit()
-                            if durability is not None:
-                                durability.committed(cell, ctx)  # before an answer that waits for it to be kept
+                            if turn_journal is not None:
+                                turn_journal.committed(cell, ctx)  # before an answer that waits for it to be kept
                             self._commit.run(cell, ctx, effects)
-                        elif durability is not None:
-                            durability.committed(cell, ctx)
+                        elif turn_journal is not None:
+                            turn_journal.committed(cell, ctx)
                         ctx.closed = True
                         if message.reply_to is not None:
                             if effects is not None:
@@ -223,8 +223,8 @@ class Dispatcher:
                     if again is None:
                         break
                     ctx = again
-                if durability is not None:
-                    durability.over(ctx)
+                if turn_journal is not None:
+                    turn_journal.over(ctx)
                 if runner.interruption is not None:
                     runner.settle()  # the handler has finished in spite of it
         finally:
@@ -257,8 +257,8 @@ class Dispatcher:
         if self.observer is not None:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, verdict)
         if again is None:
-            if self.durability is not None:
-                self.durability.over(ctx)  # (the runner may have to end here)
+            if self.turn_journal is not None:
+                self.turn_journal.over(ctx)  # (the runner may have to end here)
             self.rollback.check_runner(error)
         return again
 

@@ -18,7 +18,7 @@ from moot.runtime.dispatch.rollback import Rollback
 
 if TYPE_CHECKING:
     from moot.agent.port import Runtime
-    from moot.runtime.durability.turn_journal import Durability
+    from moot.runtime.durability.turn_journal import TurnJournal
 
 __all__ = ["Hooks"]
 
@@ -30,7 +30,7 @@ class Hooks:
         self._runtime = runtime
         self._rollback = rollback
         self._commit = commit
-        self.durability: Durability | None = None
+        self.turn_journal: TurnJournal | None = None
 
     async def on_start(self, cell: Cell) -> None:
         """Run ``on_start``; the agent handles as many messages at once as its class says from then on."""
@@ -48,8 +48,8 @@ class Hooks:
             cell.id, cell.id, None, f"moot.{name}", self._runtime.next_sequence(), self._runtime.incarnation
         )
         ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message)
-        if self.durability is not None:
-            self.durability.begun(cell, ctx)
+        if self.turn_journal is not None:
+            self.turn_journal.begun(cell, ctx)
         try:
             waiting = cell.agent.on_start(ctx) if name == "start" else cell.agent.on_stop(ctx)
             if waiting.__class__ is CoroutineType:  # a plain function has done it all
@@ -57,12 +57,12 @@ class Hooks:
             if ctx.effects is not None:
                 if ctx.effects.asks:
                     end_asks(ctx, ctx.effects)
-                if self.durability is not None:
-                    self.durability.seal(ctx.effects, message, None)
+                if self.turn_journal is not None:
+                    self.turn_journal.seal(ctx.effects, message, None)
                 if ctx.effects.transaction is not None:
                     await ctx.effects.transaction.commit()
-                if self.durability is not None:
-                    self.durability.committed(cell, ctx)
+                if self.turn_journal is not None:
+                    self.turn_journal.committed(cell, ctx)
                 self._commit.run(cell, ctx, ctx.effects)
             ctx.closed = True
         except BaseException:

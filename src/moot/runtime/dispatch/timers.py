@@ -23,7 +23,7 @@ from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
     from moot.clock import Clock
-    from moot.runtime.durability.turn_journal import Durability
+    from moot.runtime.durability.turn_journal import TurnJournal
 
 __all__ = ["Timers"]
 
@@ -54,7 +54,7 @@ class Timers:
         self._incarnation = incarnation
         self._next_sequence = next_sequence
         self._timers: dict[Cell, dict[MessageName, _Set]] = {}
-        self.durability: Durability | None = None
+        self.turn_journal: TurnJournal | None = None
         self.unscheduled: Callable[[AgentMessage], None] = lambda message: None
         """Is told what is not sent after all, because its agent set another timer in its place or cancelled it."""
 
@@ -104,8 +104,8 @@ class Timers:
     def _set(self, one: _Set) -> None:
         message = one.timer.message
         self._timers.setdefault(one.cell, {})[message.incarnation, message.sequence] = one
-        if self.durability is not None:
-            self.durability.put_timer(one.cell, one.timer, one.due)
+        if self.turn_journal is not None:
+            self.turn_journal.put_timer(one.cell, one.timer, one.due)
         one.handle = self._loop.call_later(max(0.0, one.due - self._clock.now()), self._fire, one)
 
     def _fire(self, one: _Set) -> None:
@@ -131,5 +131,5 @@ class Timers:
         self._end(message)
 
     def _end(self, message: AgentMessage) -> None:
-        if self.durability is not None:
-            self.durability.end_timer(message)
+        if self.turn_journal is not None:
+            self.turn_journal.end_timer(message)

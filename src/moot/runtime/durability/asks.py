@@ -1,4 +1,4 @@
-"""Kept asks: the table of a durable system, whose asks can be answered in another life of the process.
+"""Durable asks: the table of a durable system, whose asks can be answered in another life of the process.
 
 An ask that has a name is found by it: an answer that was deferred finds the ask of the
 turn that was run again. Every answer passes here, so here it is kept.
@@ -13,12 +13,12 @@ from moot.agent.ask import Ask, AskTable
 from moot.messaging.message import ReplyTo
 from moot.resilience.deadlines import DeadlineWheel
 
-__all__ = ["KeptAsks", "name_of", "named"]
+__all__ = ["DurableAskTable", "name_of", "named"]
 
 
-def name_of(address: str, given_id: str) -> str:
+def name_of(address: str, idempotency_key: str) -> str:
     """The name of the ask that has this id at this address; what follows the length of the address can be anything."""
-    return f"{len(address)}:{address}{given_id}"
+    return f"{len(address)}:{address}{idempotency_key}"
 
 
 def named(name: str) -> tuple[str, str] | None:
@@ -29,7 +29,7 @@ def named(name: str) -> tuple[str, str] | None:
     return rest[: int(length)], rest[int(length) :]
 
 
-class KeptAsks(AskTable):
+class DurableAskTable(AskTable):
     """An `AskTable` that knows asks by name besides. ``answering(reply_to, answer)`` is called before each answer, and
     ``failing(reply_to)`` before each failure.
     """

@@ -15,7 +15,7 @@ from moot.backends.base import MessageName
 from moot.errors import InvalidPayload, MessageTooLarge
 from moot.messaging.message import VERSION, AgentMessage, Payload, with_version
 
-__all__ = ["message_name", "packed", "turn_name", "unpacked", "unpacked_timer"]
+__all__ = ["message_name", "encode", "turn_name", "decode", "decode_timer"]
 
 _MOST_BYTES = 1 << 24
 
@@ -30,7 +30,7 @@ def turn_name(message: AgentMessage, agent_id: str) -> str:
     return f"{message.id}@{agent_id}"
 
 
-def packed(thing: Any, what: str) -> bytes:
+def encode(thing: Any, what: str) -> bytes:
     """The bytes of a message, a timer, a state or an answer; ``what`` is what an error calls it.
 
     Raises:
@@ -45,12 +45,12 @@ def packed(thing: Any, what: str) -> bytes:
     return body
 
 
-def unpacked(body: bytes) -> AgentMessage:
+def decode(body: bytes) -> AgentMessage:
     """The message in ``body``. Raises `msgspec.DecodeError` if there is none."""
     return _of_first(msgspec.msgpack.decode(body, type=AgentMessage))
 
 
-def unpacked_timer(body: bytes) -> Timer:
+def decode_timer(body: bytes) -> Timer:
     """The timer in ``body``. Raises `msgspec.DecodeError` if there is none."""
     timer = msgspec.msgpack.decode(body, type=Timer)
     return msgspec.structs.replace(timer, message=_of_first(timer.message))

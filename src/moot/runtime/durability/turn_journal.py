@@ -21,20 +21,20 @@ import msgspec
 from moot.agent.ask import Ask
 from moot.agent.effects import Effects, Timer
 from moot.agent.records import NOTHING
-from moot.backends.base import Journal, Kept, KeptLetter, KeptMail, KeptTimer
+from moot.backends.base import Journal, Stored, StoredLetter, StoredMail, StoredTimer
 from moot.ids import is_text
 from moot.messaging.dead_letters import DeadLetter, DeadLetters, Reason
 from moot.messaging.message import AgentMessage, ReplyTo
 from moot.runtime.cell import Cell
-from moot.runtime.durability.asks import KeptAsks, name_of, named
-from moot.runtime.durability.encoding import message_name, packed, turn_name, unpacked, unpacked_timer
+from moot.runtime.durability.asks import DurableAskTable, name_of, named
+from moot.runtime.durability.encoding import decode, decode_timer, encode, message_name, turn_name
 from moot.runtime.durability.records import DurableRecords, SyncedRecords, decode_answer
 
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
     from moot.clock import Clock
 
-__all__ = ["REMEMBERED_FOR", "Durability"]
+__all__ = ["REMEMBERED_FOR", "TurnJournal"]
 
 REMEMBERED_FOR = 7 * 24 * 3600.0
 """For so many seconds an id that a caller from outside gave is remembered."""
@@ -45,7 +45,7 @@ _LATER = b""
 _log = logging.getLogger("moot.runtime.durability.turn_journal")
 
 
-class Durability:
+class TurnJournal:
     """Tells ``journal`` what happens, and brings back what was ``kept``.
 
     ``bury(cell, message, text, attempts)`` makes a dead letter of mail that cannot be handled any more;
@@ -53,13 +53,13 @@ class Durability:
     ``set_timer(cell, timer, due)`` sets a timer again.
     """
 
-    def __init__(self, journal: Journal, kept: Kept, clock: Clock, asks: KeptAsks) -> None:
+    def __init__(self, journal: Journal, kept: Stored, clock: Clock, asks: DurableAskTable) -> None:
         self.journal = journal
-        self._kept = kept
+        self._stored = kept
         self._clock = clock
         self._asks = asks
         asks.answering, asks.failing = self._answered, self._failed
-        self._timers: dict[str, list[KeptTimer]] = {}
+        self._timers: dict[str, list[StoredTimer]] = {}
         for timer in kept.timers:
             self._timers.setdefault(timer.agent_id, []).append(timer)
         self._sealed: dict[int, tuple[Any, bytes]] = {}
@@ -87,23 +87,23 @@ class Durability:
         """A message for an agent that is not registered waits for it."""
         body = self._bytes(message, message.message_type)
         self.journal.put_mail(message.to, message_name(message), body)
-        mail = self._kept.mail.setdefault(message.to, [])
+        mail = self._stored.mail.setdefault(message.to, [])
         if not mail:
             _log.warning("mail for %r, which is not registered, is kept until it is", message.to)
-        mail.append(KeptMail(message_name(message), body))
+        mail.append(StoredMail(message_name(message), body))
 
     def waiting(self) -> list[str]:
         """The agents that are not registered and have mail or timers."""
-        with_mail = [agent_id for agent_id, mail in self._kept.mail.items() if mail]
+        with_mail = [agent_id for agent_id, mail in self._stored.mail.items() if mail]
         return list(dict.fromkeys([*with_mail, *self._timers]))
 
     # dead letters
     def open_letters(self, letters: DeadLetters) -> None:
         """Fill the store of dead letters with those that were kept, and be told of its changes."""
         decoder = msgspec.msgpack.Decoder(DeadLetter)
-        for letter in self._kept.letters:
+        for letter in self._stored.letters:
             letters.restore(decoder.decode(letter.body))
-        self._kept.letters.clear()
+        self._stored.letters.clear()
         letters.added, letters.taken = self._buried, self.journal.end_letter
 
     def _buried(self, letter: DeadLetter, agent_id: str) -> None:
@@ -115,15 +115,15 @@ class Durability:
         except (TypeError, ValueError, OverflowError, RecursionError):  # what was never accepted may hold anything
             shown = msgspec.structs.replace(message, content=repr(message.content))
             body = msgspec.msgpack.encode(msgspec.structs.replace(letter, message=shown))
-        self.journal.put_letter(KeptLetter(letter.id, agent_id, body))
+        self.journal.put_letter(StoredLetter(letter.id, agent_id, body))
 
     # turns
     def begun(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """A turn begins. If a crash would let it run again, it has what it recorded before, and its run is noted."""
         message = ctx.message
-        if message.given_id is not None or self.journal.has_mail(cell.id, message_name(message)):
+        if message.idempotency_key is not None or self.journal.has_mail(cell.id, message_name(message)):
             turn = turn_name(message, cell.id)
-            stored = self._kept.records.pop(turn, {})
+            stored = self._stored.records.pop(turn, {})
             ctx.records = DurableRecords(self.journal, turn, (cell.id, message_name(message)), stored)
             ctx.records.mark()
         else:
@@ -145,17 +145,17 @@ class Durability:
         self._sealed = sealed
         if effects is not None:
             for output in effects.outputs:
-                sealed[id(output)] = output, packed(output, output.message_type)
+                sealed[id(output)] = output, encode(output, output.message_type)
             for timer in effects.scheduled:
-                sealed[id(timer)] = timer, packed(timer, timer.message.message_type)
+                sealed[id(timer)] = timer, encode(timer, timer.message.message_type)
             for reply_to, late in effects.answers:
                 if named(reply_to.inbox) is not None:
-                    sealed[id(late)] = late, packed(late, "an answer")
+                    sealed[id(late)] = late, encode(late, "an answer")
             if effects.state is not NOTHING:
-                sealed[id(effects.state)] = effects.state, packed(effects.state, "a state")
+                sealed[id(effects.state)] = effects.state, encode(effects.state, "a state")
             answer = effects.answer_or(answer)
         if answer is not NOTHING and message.reply_to is not None and named(message.reply_to.inbox) is not None:
-            sealed[id(answer)] = answer, packed(answer, f"the answer to {message.message_type}")
+            sealed[id(answer)] = answer, encode(answer, f"the answer to {message.message_type}")
 
     def committed(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """A turn is taking effect: its messages have ended, and its records are needed no more."""
@@ -173,7 +173,7 @@ class Durability:
     def put_timer(self, cell: Cell, timer: Timer, due: float) -> None:
         """A message is to be sent by an agent at ``due``."""
         body = self._bytes(timer, timer.message.message_type)
-        self.journal.put_timer(KeptTimer(message_name(timer.message), cell.id, due, body))
+        self.journal.put_timer(StoredTimer(message_name(timer.message), cell.id, due, body))
 
     def end_timer(self, message: AgentMessage) -> None:
         """It was sent, or will not be."""
@@ -185,51 +185,51 @@ class Durability:
         records = ask.records
         if isinstance(records, DurableRecords):
             records.unmark()  # it waits for others; if the process dies meanwhile, that is theirs
-            ask.given_id = records.last.hex()
-            ask.name = name_of("", ask.given_id)
+            ask.idempotency_key = records.last.hex()
+            ask.name = name_of("", ask.idempotency_key)
 
     def name_outside(self, ask: Ask[Any]) -> None:
         """Name an ask of a caller from outside that has an id."""
-        if ask.given_id is not None:
-            ask.name = name_of(ask.to, ask.given_id)
+        if ask.idempotency_key is not None:
+            ask.name = name_of(ask.to, ask.idempotency_key)
 
-    def recall(self, ask: Ask[Any], given_id: str) -> tuple[bool, Any]:
+    def recall(self, ask: Ask[Any], idempotency_key: str) -> tuple[bool, Any]:
         """Whether the ask of this id from outside was answered before, and the answer."""
-        body = self.given(ask.to, given_id)[1]
+        body = self.given(ask.to, idempotency_key)[1]
         return (False, None) if body is None else (True, decode_answer(body, ask.content))
 
     def is_known(self, ask: Ask[Any]) -> bool:
         """Whether somebody has handled the request of a named ask before, who answers it later or has done so now."""
         key = named(ask.name) if ask.name is not None else None
-        if key is None or key not in self._kept.given:
+        if key is None or key not in self._stored.given:
             return False
-        _, body = self._kept.given[key]
+        _, body = self._stored.given[key]
         if body:
             self._asks.resolve(ReplyTo(ask.name or "", ask.key), decode_answer(body, ask.content))
         return True
 
-    def given(self, address: str, given_id: str) -> tuple[bool, bytes | None]:
+    def given(self, address: str, idempotency_key: str) -> tuple[bool, bytes | None]:
         """Whether a caller from outside gave this id before, and the answer, if it was an ask that was answered."""
-        known = self._kept.given.get((address, given_id))
+        known = self._stored.given.get((address, idempotency_key))
         return (False, None) if known is None else (True, known[1] or None)
 
-    def is_deferred(self, address: str, given_id: str) -> bool:
+    def is_deferred(self, address: str, idempotency_key: str) -> bool:
         """Whether the ask of this id was handled, and its answer is to come in a later turn."""
-        known = self._kept.given.get((address, given_id))
+        known = self._stored.given.get((address, idempotency_key))
         return known is not None and known[1] == _LATER
 
-    def give(self, address: str, given_id: str, body: bytes | None = None) -> None:
+    def give(self, address: str, idempotency_key: str, body: bytes | None = None) -> None:
         """A caller from outside has given an id; or, with ``body``, it was answered."""
         now = self._clock.now()
         if now >= self._forgetting:
             self._forget_old_ids()
-        self._kept.given[address, given_id] = now, body
-        self.journal.put_given(address, given_id, now, body)
+        self._stored.given[address, idempotency_key] = now, body
+        self.journal.put_given(address, idempotency_key, now, body)
 
-    def take_back(self, address: str, given_id: str) -> None:
+    def take_back(self, address: str, idempotency_key: str) -> None:
         """What came under this id was not accepted after all."""
-        if self._kept.given.pop((address, given_id), None) is not None:
-            self.journal.end_given(address, given_id)
+        if self._stored.given.pop((address, idempotency_key), None) is not None:
+            self.journal.end_given(address, idempotency_key)
 
     def _answered(self, reply_to: ReplyTo, answer: Any) -> None:
         """An ask is about to be answered: that is kept for as long as it may be asked again."""
@@ -242,7 +242,7 @@ class Durability:
             self.journal.put_record(records.turn, bytes.fromhex(key[1]), self._bytes(answer, "an answer"))
             records.mark()
             self.take_back(*key)
-        elif key[0] or key in self._kept.given:  # of a caller from outside, or of a turn that has yet to run again
+        elif key[0] or key in self._stored.given:  # of a caller from outside, or of a turn that has yet to run again
             self.give(*key, self._bytes(answer, "an answer"))
 
     def _deferred(self, reply_to: ReplyTo) -> None:
@@ -260,7 +260,7 @@ class Durability:
         now = self._clock.now()
         self._forgetting = now + _FORGETS_EVERY
         oldest = now - REMEMBERED_FOR
-        for key in [key for key, (at, _) in self._kept.given.items() if at < oldest]:
+        for key in [key for key, (at, _) in self._stored.given.items() if at < oldest]:
             self.take_back(*key)
 
     # agents
@@ -268,22 +268,22 @@ class Durability:
         """Give an agent that is being registered its state, its mail and its timers."""
         if not is_text(cell.id):
             raise ValueError(f"{cell.id!r} cannot be kept; use Unicode text as an id on a durable backend")
-        version, state = self._kept.states.get(cell.id, (0, b""))
+        version, state = self._stored.states.get(cell.id, (0, b""))
         if version:
             cell.state = cell.agent.stored_state(state, version)
-            del self._kept.states[cell.id]  # (it stays, if it cannot be read)
-        for mail in self._kept.mail.pop(cell.id, ()):
+            del self._stored.states[cell.id]  # (it stays, if it cannot be read)
+        for mail in self._stored.mail.pop(cell.id, ()):
             self._deliver(cell, mail)
         for timer in self._timers.pop(cell.id, ()):
-            self.set_timer(cell, unpacked_timer(timer.body), timer.due)
+            self.set_timer(cell, decode_timer(timer.body), timer.due)
 
     def departed(self, cell: Cell) -> None:
         """An agent was taken out: for good, with its state, unless the whole system stops."""
         if not self.is_closing:
             self.journal.put_state(cell.id, 0, None)
 
-    def _deliver(self, cell: Cell, mail: KeptMail) -> None:
-        message = unpacked(mail.body)
+    def _deliver(self, cell: Cell, mail: StoredMail) -> None:
+        message = decode(mail.body)
         if mail.attempts >= cell.retry.max_deaths:
             text = f"the process died {mail.attempts} times while it was handled"
             self.bury(cell, message, Reason.FAILED, text, mail.attempts)
@@ -303,4 +303,4 @@ class Durability:
         sealed = self._sealed.get(id(thing))
         if sealed is not None and sealed[0] is thing:
             return sealed[1]
-        return packed(thing, what)
+        return encode(thing, what)

@@ -24,7 +24,7 @@ from moot.runtime.routing.router import MessageRouter
 
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
-    from moot.runtime.durability.turn_journal import Durability
+    from moot.runtime.durability.turn_journal import TurnJournal
     from moot.runtime.routing.transport import Link
 
 __all__ = ["Delivery"]
@@ -43,7 +43,7 @@ class Delivery:
         self.asks = asks
         self.dead_letters = dead_letters
         self.link: Link | None = None
-        self.durability: Durability | None = None
+        self.turn_journal: TurnJournal | None = None
         self.is_direct = True
         """Whether nothing stands between a turn and a mailbox: no link, and no backend that is to be told."""
         flow.lost = self._overflowed
@@ -77,13 +77,13 @@ class Delivery:
         try:
             target = self._router.resolve(message.to)
         except UnknownAgent as error:
-            if self.durability is not None and _may_come(message):
-                self.durability.parked(message)
+            if self.turn_journal is not None and _may_come(message):
+                self.turn_journal.parked(message)
             else:
                 self.refuse(message, Reason.UNKNOWN_AGENT, error)
             return
-        if self.durability is not None:
-            self.durability.accepted(target.id, message)
+        if self.turn_journal is not None:
+            self.turn_journal.accepted(target.id, message)
         if target.stopping:
             self.refuse(message, Reason.STOPPED, AgentStopped(target.id))
         elif self.link is not None:
@@ -109,8 +109,8 @@ class Delivery:
         for target in self._router.subscribers(message.to.removeprefix(TOPIC)):
             if target.stopping:
                 continue
-            if self.durability is not None:
-                self.durability.accepted(target.id, message)
+            if self.turn_journal is not None:
+                self.turn_journal.accepted(target.id, message)
             flow = self.link if self.link is not None else self._flow
             delivered += flow.publish(target, message)
         return delivered
@@ -148,8 +148,8 @@ class Delivery:
                 self.asker_gone(cell, message)
         elif expired:
             self.bury(message, Reason.EXPIRED, "its deadline passed while it waited in the mailbox", receiver=target)
-        elif self.durability is not None:
-            self.durability.withdrawn(target.id, message)
+        elif self.turn_journal is not None:
+            self.turn_journal.withdrawn(target.id, message)
 
     def drop(self, ask: Ask[Any]) -> None:
         """Nobody waits for this request at present: withdraw it, unless it was taken and its turn is to go on."""
@@ -187,7 +187,7 @@ class Delivery:
         if message.reply_to is not None:
             self.asks.fail(message.reply_to, error)
 
-    def bury_kept(self, cell: Cell, message: AgentMessage, reason: Reason, text: str, attempts: int) -> None:
+    def bury_stored(self, cell: Cell, message: AgentMessage, reason: Reason, text: str, attempts: int) -> None:
         """Make a dead letter of mail that a durable backend has kept and ``cell`` cannot handle any more."""
         self.bury(message, reason, text, attempts=attempts, receiver=cell)
 
@@ -202,7 +202,7 @@ class Delivery:
     ) -> None:
         """Make a dead letter of ``message``; one that was published names the ``receiver`` that lost it."""
         ends_with_the_system = reason is Reason.STOPPED or reason is Reason.CANCELLED
-        if ends_with_the_system and self.durability is not None and self.durability.is_closing:
+        if ends_with_the_system and self.turn_journal is not None and self.turn_journal.is_closing:
             return  # it is kept for the next run, or will be asked again
         if receiver is not None and message.to.startswith(TOPIC):
             message = msgspec.structs.replace(message, to=receiver.id)

@@ -53,15 +53,15 @@ async def _answer(manager: AgentManager, line: bytes, reply_id: str) -> AgentMes
     sender, cause = "unknown", None
     try:
         message = _CODEC.decode(line)
-        sender, cause = message.sender, message.given_id
+        sender, cause = message.sender, message.idempotency_key
         if message.message_type != ResearchRequest.message_type:
             raise _NotARequestError(message.message_type)
         to = message.to or "capability:research"
         report = await manager.ask(to, message.content, message_type=message.message_type, timeout=_WAIT)
-        return AgentMessage(to, sender, report, report.message_type, causation=cause, given_id=reply_id)
+        return AgentMessage(to, sender, report, report.message_type, causation=cause, idempotency_key=reply_id)
     except MootError as error:
         content = {"error": type(error).__name__, "text": str(error)}
-        return AgentMessage("researcher_1", sender, content, "error", causation=cause, given_id=reply_id)
+        return AgentMessage("researcher_1", sender, content, "error", causation=cause, idempotency_key=reply_id)
 
 
 def _first(error: BaseException) -> BaseException:

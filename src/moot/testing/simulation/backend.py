@@ -15,7 +15,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from moot.backends.base import Kept, KeptLetter, KeptMail, KeptTimer, MessageName
+from moot.backends.base import MessageName, Stored, StoredLetter, StoredMail, StoredTimer
 from moot.backends.errors import BackendBusy, BackendFailed
 from moot.errors import MootError
 from moot.messaging.dead_letters import DeadLetters
@@ -23,7 +23,7 @@ from moot.state import InMemorySharedState
 
 __all__ = ["SimulatedBackend"]
 
-_Change = Callable[[Kept], None]
+_Change = Callable[[Stored], None]
 
 _SLOWEST_SYNC = 0.02
 
@@ -33,7 +33,7 @@ class SimulatedBackend:
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(f"{seed}:disk")
-        self._image = Kept(run=0)
+        self._image = Stored(run=0)
         self._attempts: dict[tuple[str, MessageName], int] = {}
         self._journal: _Journal | None = None
         self._begin()
@@ -44,11 +44,11 @@ class SimulatedBackend:
         self.shared_state = InMemorySharedState()
 
     @property
-    def image(self) -> Kept:
+    def image(self) -> Stored:
         """What is on the disk."""
         return self._image
 
-    async def open(self, failed: Callable[[MootError], None]) -> tuple[_Journal, Kept]:
+    async def open(self, failed: Callable[[MootError], None]) -> tuple[_Journal, Stored]:
         """See `moot.backends.base.Backend.open`."""
         if self._journal is not None:
             raise BackendBusy("the simulated disk", "another manager of this test")
@@ -56,7 +56,7 @@ class SimulatedBackend:
         kept = deepcopy(self._image)
         for (agent_id, name), count in self._attempts.items():
             kept.mail[agent_id] = [
-                KeptMail(mail.name, mail.body, count) if mail.name == name else mail
+                StoredMail(mail.name, mail.body, count) if mail.name == name else mail
                 for mail in kept.mail.get(agent_id, [])
             ]
         self._journal = _Journal(self._image, self._attempts, self._random, kept)
@@ -86,10 +86,10 @@ class _Journal:
 
     def __init__(
         self,
-        image: Kept,
+        image: Stored,
         attempts: dict[tuple[str, MessageName], int],
         choice: random.Random,
-        kept: Kept,
+        kept: Stored,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._image = image
@@ -107,7 +107,7 @@ class _Journal:
     # what is told
     def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
         self._mail.add((agent_id, name))
-        self._tell(lambda kept: kept.mail.setdefault(agent_id, []).append(KeptMail(name, body)))
+        self._tell(lambda kept: kept.mail.setdefault(agent_id, []).append(StoredMail(name, body)))
 
     def end_mail(self, agent_id: str, name: MessageName) -> None:
         if (agent_id, name) in self._mail:
@@ -126,20 +126,20 @@ class _Journal:
     def end_turn(self, turn: str) -> None:
         self._tell(lambda kept: _put(kept.records, turn, None))
 
-    def put_timer(self, timer: KeptTimer) -> None:
+    def put_timer(self, timer: StoredTimer) -> None:
         self.end_timer(timer.name)
         self._tell(lambda kept: kept.timers.append(timer))
 
     def end_timer(self, name: MessageName) -> None:
         self._tell(lambda kept: kept.timers.__setitem__(slice(None), [one for one in kept.timers if one.name != name]))
 
-    def put_given(self, address: str, given_id: str, at: float, body: bytes | None) -> None:
-        self._tell(lambda kept: kept.given.update({(address, given_id): (at, body)}))
+    def put_given(self, address: str, idempotency_key: str, at: float, body: bytes | None) -> None:
+        self._tell(lambda kept: kept.given.update({(address, idempotency_key): (at, body)}))
 
-    def end_given(self, address: str, given_id: str) -> None:
-        self._tell(lambda kept: _put(kept.given, (address, given_id), None))
+    def end_given(self, address: str, idempotency_key: str) -> None:
+        self._tell(lambda kept: _put(kept.given, (address, idempotency_key), None))
 
-    def put_letter(self, letter: KeptLetter) -> None:
+    def put_letter(self, letter: StoredLetter) -> None:
         self.end_letter(letter.letter_id)
         self._tell(lambda kept: kept.letters.append(letter))
 
@@ -220,7 +220,7 @@ class _Journal:
 _POWER = BackendFailed("the simulated disk", "its power has failed")
 
 
-def _remove(kept: Kept, agent_id: str, name: MessageName) -> None:
+def _remove(kept: Stored, agent_id: str, name: MessageName) -> None:
     mail = [one for one in kept.mail.get(agent_id, []) if one.name != name]
     if mail:
         kept.mail[agent_id] = mail
