@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from moot.agent.ask import Ask
-from moot.messaging.message import ReplyTo
+from moot.messaging.message import Numbering, ReplyTo
 
 if TYPE_CHECKING:
     from moot.agent.agent import Agent
@@ -46,11 +46,7 @@ class CellPort(Protocol):
 class Runtime(Protocol):
     """What the context needs of the runtime."""
 
-    incarnation: str
-
-    def next_sequence(self) -> int:
-        """The next message number."""
-        ...
+    numbering: Numbering
 
     def now(self) -> float:
         """The clock's reading."""

@@ -190,21 +190,8 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
     def _envelope(self, to: str, content: Any, message_type: str | None, priority: int) -> AgentMessage:
         if message_type is None:
             message_type = message_type_of(content)
-        runtime = self.runtime
-        incoming = self.message
-        return AgentMessage(
-            self.cell.id,
-            to,
-            content,
-            message_type,
-            runtime.next_sequence(),
-            runtime.incarnation,
-            incoming.conversation or incoming.sequence,
-            None,
-            None,
-            (),
-            self.trace,
-            priority,
+        return self.runtime.numbering.envelope(
+            self.cell.id, to, content, message_type, self.message, trace=self.trace, priority=priority
         )
 
     def _check_open(self) -> None:

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from moot.messaging.message import MessageName
+
 if TYPE_CHECKING:
     from moot.errors import MootError
     from moot.messaging.dead_letters import DeadLetters
     from moot.state import SharedState
 
-__all__ = ["Backend", "Journal", "Stored", "StoredLetter", "StoredMail", "StoredTimer", "MessageName"]
-
-MessageName = tuple[str, int]
-"""What a message is known by: the incarnation and the number that its sender's run gave it."""
+__all__ = ["Backend", "Journal", "Stored", "StoredLetter", "StoredMail", "StoredTimer"]
 
 
 class StoredMail(msgspec.Struct, frozen=True):

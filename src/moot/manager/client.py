@@ -120,7 +120,7 @@ class Client:
         gateway = self._gateway
         if gateway is None or not gateway.is_open:
             raise ManagerStopped("tell an agent")
-        message = gateway.envelope(to, content, message_type_of(content, message_type))
+        message = gateway.numbering.envelope(OUTSIDE, to, content, message_type_of(content, message_type))
         if message_id is not None:
             await gateway.tell(msgspec.structs.replace(message, idempotency_key=_checked_id(message_id)), timeout)
         elif gateway.is_durable:
@@ -131,7 +131,7 @@ class Client:
     def tell_nowait(self, to: str, content: Any, *, message_type: str | None = None) -> None:
         """Send a message if there is room. Raises as `tell`, `MailboxFull` at once."""
         gateway = self._door("tell an agent")
-        gateway.tell_nowait(gateway.envelope(to, content, message_type_of(content, message_type)))
+        gateway.tell_nowait(gateway.numbering.envelope(OUTSIDE, to, content, message_type_of(content, message_type)))
 
     async def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> int:
         """Send to all subscribers of a topic, waiting for none; says how many got it."""
@@ -152,7 +152,7 @@ class Client:
         """
         gateway = self._door("send a message")
         letter = self.dead_letters.get(letter_id)
-        message = gateway.stamped(letter.again())
+        message = gateway.numbering.renumbered(letter.again())
         lane = gateway.accept(message)
         self.dead_letters.take(letter_id)  # in one step with that, so that it is never in both places, or in none
         try:
@@ -166,7 +166,7 @@ class Client:
     async def _post(self, message: AgentMessage, timeout: float) -> str:
         gateway = self._door("send a message")
         if not message.incarnation:
-            message = gateway.stamped(message)
+            message = gateway.numbering.renumbered(message)
         await gateway.tell(message, timeout)
         return message.id
 

@@ -35,6 +35,7 @@ class Gateway:
     def __init__(self, system: System) -> None:
         self._system = system
         self._cells = system.directory.cells
+        self.numbering = system.numbering
         self.withdraw = system.withdraw
         self._seen = SeenIds()
         self._entering: dict[tuple[str, str], asyncio.Future[None]] = {}
@@ -106,18 +107,7 @@ class Gateway:
 
     def publish(self, topic: str, content: Any, message_type: str) -> int:
         """Deliver to all subscribers of a topic, waiting for none; how many got it."""
-        return self._system.delivery.publish(self.envelope(f"{TOPIC}{topic}", content, message_type))
-
-    def envelope(self, to: str, content: Any, message_type: str) -> AgentMessage:
-        """A new message from outside."""
-        system = self._system
-        return AgentMessage(OUTSIDE, to, content, message_type, system.next_sequence(), system.incarnation)
-
-    def stamped(self, message: AgentMessage) -> AgentMessage:
-        """An envelope that somebody else made, numbered as one of this run."""
-        return msgspec.structs.replace(
-            message, sequence=self._system.next_sequence(), incarnation=self._system.incarnation
-        )
+        return self._system.delivery.publish(self.numbering.envelope(OUTSIDE, f"{TOPIC}{topic}", content, message_type))
 
     def accept(self, message: AgentMessage) -> Lane | None:
         """Deliver a message; the lane that it waits in if the mailbox is full. Raises as `tell`."""
@@ -191,16 +181,13 @@ class Gateway:
         target = self._cells.get(ask.to)
         if target is None or target.stopping:
             target = system.target(ask.to)
-        message = AgentMessage(
+        message = self.numbering.envelope(
             OUTSIDE,
             target.id,
             ask.content,
             ask.message_type,
-            system.next_sequence(),
-            system.incarnation,
-            0,
-            system.asks.open(ask, deadline),
-            deadline,
+            reply_to=system.asks.open(ask, deadline),
+            deadline=deadline,
             idempotency_key=ask.idempotency_key,
         )
         if turn_journal is not None and ask.idempotency_key is not None:

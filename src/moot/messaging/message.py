@@ -12,6 +12,7 @@ cost more than the delivery.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform, final
 
 import msgspec
@@ -23,6 +24,8 @@ __all__ = [
     "VERSION",
     "AgentMessage",
     "Batch",
+    "MessageName",
+    "Numbering",
     "Payload",
     "ReplyTo",
     "Request",
@@ -33,6 +36,8 @@ __all__ = [
 
 R = TypeVar("R")
 
+MessageName = tuple[str, int]
+"""What a message is known by: the incarnation and the number that its sender's run gave it."""
 VERSION = "version"
 """The key of ``extra`` that carries the version of the content; 0, and none, is content that has none."""
 NEWS = 1 << 62
@@ -98,6 +103,11 @@ class AgentMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, re
     extra: dict[str, Any] | None = None
 
     @property
+    def name(self) -> MessageName:
+        """What stores and tables know it by; shorter than its `id`."""
+        return self.incarnation, self.sequence
+
+    @property
     def id(self) -> str:
         """Unique to this message: the id given from outside, or sender's run and number."""
         return self.idempotency_key or f"{self.incarnation}-{self.sequence}"
@@ -115,6 +125,57 @@ class Batch(AgentMessage, frozen=True, gc=False):
     """Messages of one type, its ``members``, that are handled in one turn; see `moot.messaging.batch`."""
 
     members: tuple[AgentMessage, ...] = ()
+
+
+class Numbering:
+    """Numbers the envelopes of one run: the one place where the runtime makes them.
+
+    ``incarnation`` is the run's, and ``next_sequence()`` gives the next number in it.
+    """
+
+    __slots__ = ("incarnation", "next_sequence")
+
+    def __init__(self, incarnation: str, next_sequence: Callable[[], int]) -> None:
+        self.incarnation = incarnation
+        self.next_sequence = next_sequence
+
+    def envelope(  # noqa: PLR0913 - what an envelope says; most is left out
+        self,
+        sender: str,
+        to: str,
+        content: Any,
+        message_type: str,
+        after: AgentMessage | None = None,
+        *,
+        reply_to: ReplyTo | None = None,
+        deadline: float | None = None,
+        chain: tuple[str, ...] = (),
+        trace: str | None = None,
+        priority: int = 0,
+        idempotency_key: str | None = None,
+    ) -> AgentMessage:
+        """A new message; it belongs to the conversation of ``after``, the message that led to it."""
+        return AgentMessage(
+            sender,
+            to,
+            content,
+            message_type,
+            self.next_sequence(),
+            self.incarnation,
+            0 if after is None else after.conversation or after.sequence,
+            reply_to,
+            deadline,
+            chain,
+            trace,
+            priority,
+            1,
+            None,
+            idempotency_key,
+        )
+
+    def renumbered(self, message: AgentMessage) -> AgentMessage:
+        """The same message as a new one of this run."""
+        return msgspec.structs.replace(message, sequence=self.next_sequence(), incarnation=self.incarnation)
 
 
 def with_version(message: AgentMessage) -> AgentMessage:

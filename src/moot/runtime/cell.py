@@ -101,13 +101,13 @@ class Cell(Station):
         """Whether the agent has been given this message before; if not, it has been now."""
         if self.seen is None:
             self.seen = SeenIds()
-        return not self.seen.is_new((message.incarnation, message.sequence))
+        return not self.seen.is_new(message.name)
 
     def take_back(self, messages: Iterable[AgentMessage]) -> None:
         """The agent was not given these after all: they wait again."""
         if self.seen is not None:
             for message in messages:
-                self.seen.discard((message.incarnation, message.sequence))
+                self.seen.discard(message.name)
 
     def pause(self) -> None:
         """Begin no turn before `release`: the agent is to be restarted."""

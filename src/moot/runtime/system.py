@@ -20,7 +20,7 @@ from moot.agent.context import AgentContext
 from moot.agent.turn_engine import TurnEngine
 from moot.errors import AgentNotMade, AgentStopped, ManagerStopped, UnknownAgent
 from moot.messaging.flow_control import FlowControl
-from moot.messaging.message import AgentMessage, ReplyTo
+from moot.messaging.message import Numbering, ReplyTo
 from moot.policies import Supervision
 from moot.resilience.deadlines import DeadlineWheel
 from moot.runtime.cell import Cell
@@ -71,8 +71,7 @@ class System:
         self.directory = directory
         self._shared_state = stores.shared_state
         self.clock = clock
-        self.incarnation = ids.incarnation
-        self.next_sequence = ids.next_sequence
+        self.numbering = numbering = Numbering(ids.incarnation, ids.next_sequence)
         self.now = clock.now
         self.engine: Engine | None = None
         self.is_open = True
@@ -83,8 +82,8 @@ class System:
         self.flow = FlowControl(self.wheel, clock, stores.dead_letters)
         self.router = MessageRouter(directory)
         self.delivery = Delivery(clock, self.router, self.flow, self.asks, stores.dead_letters)
-        self.death_watch = DeathWatch(directory, ids.next_sequence, ids.incarnation)
-        self.timers = Timers(loop, clock, self.delivery, ids.incarnation, ids.next_sequence)
+        self.death_watch = DeathWatch(directory, numbering, self.delivery.control)
+        self.timers = Timers(loop, clock, self.delivery, numbering)
         self.commit = Commit(directory, self.delivery, self.flow, self.death_watch, self.timers)
         interrupts = Interrupts(self.wheel, clock)
         self.dispatcher = Dispatcher(self, clock, directory, self.flow, self.commit, interrupts)
@@ -116,7 +115,6 @@ class System:
 
     def _wire(self) -> None:
         """Tell the parts of each other where one below is to call one above."""
-        self.death_watch.deliver = self.delivery.control
         self.registrar.ended = self.dispatcher.ended = self._ended
         self.router.activate = self.registrar.activate
         self.registrar.resolve = self.router.resolve
@@ -160,18 +158,16 @@ class System:
         reply_to = self.asks.open(ask, deadline)
         if ask.name is not None and self.turn_journal is not None and self.turn_journal.is_known(ask):
             return
-        message = AgentMessage(
+        message = self.numbering.envelope(
             sender,
             target.id,
             ask.content,
             ask.message_type,
-            self.next_sequence(),
-            self.incarnation,
-            incoming.conversation or incoming.sequence,
-            reply_to,
-            deadline,
-            (*incoming.chain, sender),
-            ctx.trace,
+            incoming,
+            reply_to=reply_to,
+            deadline=deadline,
+            chain=(*incoming.chain, sender),
+            trace=ctx.trace,
             idempotency_key=ask.idempotency_key,
         )
         if self._link is None and target.mailbox.offer(message):
@@ -188,16 +184,7 @@ class System:
         if isinstance(to, ReplyTo):
             self.delivery.progress(ctx, to, content)
             return
-        message = AgentMessage(
-            ctx.cell.id,
-            to,
-            content,
-            message_type,
-            self.next_sequence(),
-            self.incarnation,
-            ctx.message.conversation or ctx.message.sequence,
-            trace=ctx.trace,
-        )
+        message = self.numbering.envelope(ctx.cell.id, to, content, message_type, ctx.message, trace=ctx.trace)
         self.delivery.send_now(_cell_of(ctx), message)
 
     def is_heard(self, reply_to: ReplyTo) -> bool:

@@ -22,7 +22,7 @@ from moot.agent.turn_engine import TurnEngine
 from moot.engine.base import Engine
 from moot.errors import UnknownAgent
 from moot.messaging.batch import batch_of
-from moot.messaging.message import AgentMessage, ReplyTo, message_type_of
+from moot.messaging.message import AgentMessage, Numbering, ReplyTo, message_type_of
 from moot.state import InMemorySharedState, Transaction
 
 __all__ = ["FakeContext"]
@@ -109,14 +109,12 @@ class _FakeCell:
 class _FakeRuntime:
     """Records instead of acting; implements `moot.runtime.Runtime`."""
 
-    incarnation = "fake"
-
     def __init__(self, answers: Mapping[str, Any], able: Mapping[str, Sequence[str]], engine: Engine | None) -> None:
         self._answers = answers
         self._able = able
         self._engine = engine
         self._shared_state = InMemorySharedState()
-        self.next_sequence: Callable[[], int] = count(1_000).__next__
+        self.numbering = Numbering("fake", count(1_000).__next__)
         self.progressed: list[Any] = []
         self.children: dict[str, Agent[Any]] = {}
 

@@ -12,13 +12,14 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
-from moot.backends.base import MessageName, StoredLetter, StoredTimer
+from moot.backends.base import StoredLetter, StoredTimer
 from moot.backends.errors import BackendFailed
 from moot.backends.sqlite.batch import Batch
 from moot.backends.sqlite.load import Numbers
 from moot.backends.sqlite.owner import Owner
 from moot.backends.sqlite.writer import Writer
 from moot.errors import MootError
+from moot.messaging.message import MessageName
 
 __all__ = ["SqliteJournal"]
 

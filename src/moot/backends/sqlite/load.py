@@ -6,9 +6,10 @@ import sqlite3
 
 import msgspec
 
-from moot.backends.base import MessageName, Stored, StoredLetter, StoredMail, StoredTimer
+from moot.backends.base import Stored, StoredLetter, StoredMail, StoredTimer
 from moot.backends.sqlite.batch import SHARED_LOG
 from moot.backends.sqlite.owner import Owner
+from moot.messaging.message import MessageName
 
 __all__ = ["Numbers", "count_interrupted", "load"]
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from moot.agent.agent import Agent
 from moot.agent.context import AgentContext
-from moot.messaging.message import AgentMessage
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.commit import Commit, end_asks
 from moot.runtime.dispatch.rollback import Rollback
@@ -44,9 +43,7 @@ class Hooks:
             await self._run(cell, "stop")
 
     async def _run(self, cell: Cell, name: str) -> None:
-        message = AgentMessage(
-            cell.id, cell.id, None, f"moot.{name}", self._runtime.next_sequence(), self._runtime.incarnation
-        )
+        message = self._runtime.numbering.envelope(cell.id, cell.id, None, f"moot.{name}")
         ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message)
         if self.turn_journal is not None:
             self.turn_journal.begun(cell, ctx)

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from moot.agent.effects import Timer
-from moot.backends.base import MessageName
 from moot.messaging.dead_letters import Reason
-from moot.messaging.message import AgentMessage
+from moot.messaging.message import AgentMessage, MessageName, Numbering
 from moot.runtime.cell import Cell
 from moot.runtime.routing.delivery import Delivery
 
@@ -38,21 +37,19 @@ class _Set(msgspec.Struct, eq=False):
 
 
 class Timers:
-    """The timers of all agents. ``incarnation`` and ``next_sequence`` number what a repeating timer sends."""
+    """The timers of all agents. ``numbering`` numbers what a repeating timer sends."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         delivery: Delivery,
-        incarnation: str,
-        next_sequence: Callable[[], int],
+        numbering: Numbering,
     ) -> None:
         self._loop = loop
         self._clock = clock
         self._delivery = delivery
-        self._incarnation = incarnation
-        self._next_sequence = next_sequence
+        self._numbering = numbering
         self._timers: dict[Cell, dict[MessageName, _Set]] = {}
         self.turn_journal: TurnJournal | None = None
         self.unscheduled: Callable[[AgentMessage], None] = lambda message: None
@@ -103,7 +100,7 @@ class Timers:
 
     def _set(self, one: _Set) -> None:
         message = one.timer.message
-        self._timers.setdefault(one.cell, {})[message.incarnation, message.sequence] = one
+        self._timers.setdefault(one.cell, {})[message.name] = one
         if self.turn_journal is not None:
             self.turn_journal.put_timer(one.cell, one.timer, one.due)
         one.handle = self._loop.call_later(max(0.0, one.due - self._clock.now()), self._fire, one)
@@ -116,8 +113,7 @@ class Timers:
             return
         one.due += timer.every
         self._set(one)
-        again = msgspec.structs.replace(timer.message, sequence=self._next_sequence(), incarnation=self._incarnation)
-        self._delivery.send_now(one.cell, again)
+        self._delivery.send_now(one.cell, self._numbering.renumbered(timer.message))
 
     def _drop(self, one: _Set) -> None:
         if one.handle is not None:
@@ -125,7 +121,7 @@ class Timers:
         message = one.timer.message
         mine = self._timers.get(one.cell)
         if mine is not None:
-            mine.pop((message.incarnation, message.sequence), None)
+            mine.pop(message.name, None)
             if not mine:
                 del self._timers[one.cell]
         self._end(message)

@@ -11,18 +11,12 @@ from typing import Any
 import msgspec
 
 from moot.agent.effects import Timer
-from moot.backends.base import MessageName
 from moot.errors import InvalidPayload, MessageTooLarge
 from moot.messaging.message import VERSION, AgentMessage, Payload, with_version
 
-__all__ = ["message_name", "encode", "turn_name", "decode", "decode_timer"]
+__all__ = ["encode", "turn_name", "decode", "decode_timer"]
 
 _MOST_BYTES = 1 << 24
-
-
-def message_name(message: AgentMessage) -> MessageName:
-    """What a backend knows a message by."""
-    return message.incarnation, message.sequence
 
 
 def turn_name(message: AgentMessage, agent_id: str) -> str:

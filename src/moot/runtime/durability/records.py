@@ -14,8 +14,9 @@ import msgspec
 
 from moot.agent.handlers import reply_type
 from moot.agent.records import NOTHING, Records, digest
-from moot.backends.base import Journal, MessageName
+from moot.backends.base import Journal
 from moot.errors import InvalidPayload
+from moot.messaging.message import MessageName
 
 if TYPE_CHECKING:
     from moot.messaging.message import Payload

@@ -27,7 +27,7 @@ from moot.messaging.dead_letters import DeadLetter, DeadLetters, Reason
 from moot.messaging.message import AgentMessage, ReplyTo
 from moot.runtime.cell import Cell
 from moot.runtime.durability.asks import DurableAskTable, name_of, named
-from moot.runtime.durability.encoding import decode, decode_timer, encode, message_name, turn_name
+from moot.runtime.durability.encoding import decode, decode_timer, encode, turn_name
 from moot.runtime.durability.records import DurableRecords, SyncedRecords, decode_answer
 
 if TYPE_CHECKING:
@@ -77,20 +77,20 @@ class TurnJournal:
         Raises:
             InvalidPayload, MessageTooLarge: it cannot be kept, and nothing has happened.
         """
-        self.journal.put_mail(agent_id, message_name(message), self._bytes(message, message.message_type))
+        self.journal.put_mail(agent_id, message.name, self._bytes(message, message.message_type))
 
     def withdrawn(self, agent_id: str, message: AgentMessage) -> None:
         """It is no longer, and nobody misses it."""
-        self.journal.end_mail(agent_id, message_name(message))
+        self.journal.end_mail(agent_id, message.name)
 
     def parked(self, message: AgentMessage) -> None:
         """A message for an agent that is not registered waits for it."""
         body = self._bytes(message, message.message_type)
-        self.journal.put_mail(message.to, message_name(message), body)
+        self.journal.put_mail(message.to, message.name, body)
         mail = self._stored.mail.setdefault(message.to, [])
         if not mail:
             _log.warning("mail for %r, which is not registered, is kept until it is", message.to)
-        mail.append(StoredMail(message_name(message), body))
+        mail.append(StoredMail(message.name, body))
 
     def waiting(self) -> list[str]:
         """The agents that are not registered and have mail or timers."""
@@ -108,7 +108,7 @@ class TurnJournal:
 
     def _buried(self, letter: DeadLetter, agent_id: str) -> None:
         message = letter.message
-        self.journal.end_mail(agent_id, message_name(message))
+        self.journal.end_mail(agent_id, message.name)
         self.journal.end_turn(turn_name(message, agent_id))
         try:
             body = msgspec.msgpack.encode(letter)
@@ -121,10 +121,10 @@ class TurnJournal:
     def begun(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """A turn begins. If a crash would let it run again, it has what it recorded before, and its run is noted."""
         message = ctx.message
-        if message.idempotency_key is not None or self.journal.has_mail(cell.id, message_name(message)):
+        if message.idempotency_key is not None or self.journal.has_mail(cell.id, message.name):
             turn = turn_name(message, cell.id)
             stored = self._stored.records.pop(turn, {})
-            ctx.records = DurableRecords(self.journal, turn, (cell.id, message_name(message)), stored)
+            ctx.records = DurableRecords(self.journal, turn, (cell.id, message.name), stored)
             ctx.records.mark()
         else:
             ctx.records = SyncedRecords(self.journal)
@@ -160,7 +160,7 @@ class TurnJournal:
     def committed(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """A turn is taking effect: its messages have ended, and its records are needed no more."""
         for message in ctx.messages:
-            self.journal.end_mail(cell.id, message_name(message))
+            self.journal.end_mail(cell.id, message.name)
         if ctx.records is not None:
             self.journal.end_turn(turn_name(ctx.message, cell.id))
         effects, reply_to = ctx.effects, ctx.message.reply_to
@@ -173,11 +173,11 @@ class TurnJournal:
     def put_timer(self, cell: Cell, timer: Timer, due: float) -> None:
         """A message is to be sent by an agent at ``due``."""
         body = self._bytes(timer, timer.message.message_type)
-        self.journal.put_timer(StoredTimer(message_name(timer.message), cell.id, due, body))
+        self.journal.put_timer(StoredTimer(timer.message.name, cell.id, due, body))
 
     def end_timer(self, message: AgentMessage) -> None:
         """It was sent, or will not be."""
-        self.journal.end_timer(message_name(message))
+        self.journal.end_timer(message.name)
 
     # asks
     def name(self, ask: Ask[Any]) -> None:

@@ -198,7 +198,7 @@ class Deadlocks:
             return None  # it can take a message
         if ask.lane is not None and ask.lane.messages:
             return target
-        if target.seen is not None and (message.incarnation, message.sequence) in target.seen:
+        if target.seen is not None and message.name in target.seen:
             return None  # what waits there is a repetition
         untaken = any(waiting is message for waiting in reversed(target.mailbox.items or ()))
         return target if untaken else None

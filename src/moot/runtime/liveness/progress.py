@@ -24,7 +24,7 @@ from moot.runtime.liveness.deadlock import awaited
 from moot.runtime.liveness.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from moot.messaging.message import AgentMessage
+    from moot.messaging.message import MessageName
     from moot.runtime.cell import Cell
     from moot.runtime.dispatch.pool import Runner
 
@@ -86,18 +86,14 @@ class Pool(Protocol):
         ...
 
 
-_Name = tuple[str, int]
-"""The incarnation and number of a message; the message itself is not kept, because it may be withdrawn and is free."""
-
-
 class _Sample:
     """What a tick saw of one agent, and since when it has been so."""
 
     __slots__ = ("head", "head_since", "is_reported", "mail_since", "since", "turns")
 
     def __init__(self, now: float) -> None:
-        self.turns: list[tuple[_Name | None, float]] = []
-        self.head: _Name | None = None
+        self.turns: list[tuple[MessageName | None, float]] = []
+        self.head: MessageName | None = None
         self.head_since = now
         self.mail_since = now
         self.since = now
@@ -105,9 +101,9 @@ class _Sample:
 
     def update(self, cell: Cell, runners: list[Runner], now: float) -> None:
         """See it again."""
-        names = [_name(runner.ctx.message) if runner.ctx is not None else None for runner in runners]
+        names = [runner.ctx.message.name if runner.ctx is not None else None for runner in runners]
         turns = [(name, self._since(name, now)) for name in names]
-        head = _name(cell.mailbox.items[0]) if cell.mailbox.items else None
+        head = cell.mailbox.items[0].name if cell.mailbox.items else None
         turned = names != [name for name, _ in self.turns]
         if turned or (not names and head != self.head):
             self.since = now
@@ -118,7 +114,7 @@ class _Sample:
             self.head, self.head_since = head, now
         self.turns = turns
 
-    def _since(self, name: _Name | None, now: float) -> float:
+    def _since(self, name: MessageName | None, now: float) -> float:
         return next((since for known, since in self.turns if known == name), now)
 
     def no_progress(self, now: float) -> float:
@@ -235,10 +231,6 @@ class Liveness:
             "mend what it waits for, or give it a longer idle_timeout",
             *(cell.id, health.mail, head, health.no_progress, health.doing),
         )
-
-
-def _name(message: AgentMessage) -> _Name:
-    return message.incarnation, message.sequence
 
 
 def _is_overdue(cell: Cell, sample: _Sample, now: float) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from moot.messaging.message import NEWS, AgentMessage, Payload
+from moot.messaging.message import NEWS, AgentMessage, Numbering, Payload
 from moot.runtime.cell import Cell
 from moot.runtime.routing.directory import Directory
 
@@ -30,13 +30,14 @@ class Terminated(Payload):
 class DeathWatch:
     """Who watches whom. ``deliver(watcher, message)`` is called for each that is to be told."""
 
-    def __init__(self, directory: Directory, next_sequence: Callable[[], int], incarnation: str) -> None:
+    def __init__(
+        self, directory: Directory, numbering: Numbering, deliver: Callable[[Cell, AgentMessage], None]
+    ) -> None:
         self._directory = directory
-        self._next_sequence = next_sequence
-        self._incarnation = incarnation
+        self._numbering = numbering
+        self._deliver = deliver
         self._watchers: dict[str, dict[Cell, None]] = {}
         self._watched: dict[Cell, dict[str, None]] = {}
-        self.deliver: Callable[[Cell, AgentMessage], None] = lambda watcher, message: None
 
     def __len__(self) -> int:
         return sum(map(len, self._watched.values()))
@@ -75,8 +76,5 @@ class DeathWatch:
             self._tell(watcher, news)
 
     def _tell(self, watcher: Cell, news: Terminated) -> None:
-        message = AgentMessage(
-            *(news.agent_id, watcher.id, news, Terminated.message_type, self._next_sequence(), self._incarnation),
-            priority=NEWS,
-        )
-        self.deliver(watcher, message)
+        message = self._numbering.envelope(news.agent_id, watcher.id, news, Terminated.message_type, priority=NEWS)
+        self._deliver(watcher, message)

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from moot.backends.base import MessageName, Stored, StoredLetter, StoredMail, StoredTimer
+from moot.backends.base import Stored, StoredLetter, StoredMail, StoredTimer
 from moot.backends.errors import BackendBusy, BackendFailed
 from moot.errors import MootError
 from moot.messaging.dead_letters import DeadLetters
+from moot.messaging.message import MessageName
 from moot.state import InMemorySharedState
 
 __all__ = ["SimulatedBackend"]
