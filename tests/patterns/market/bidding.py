@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 
 from moot.patterns.market import (
-    Auction,
+    AnyAuction,
     Bid,
     Commit,
     Dutch,
@@ -25,14 +25,14 @@ __all__ = ["SALT", "committed", "dutch", "english", "fold", "sealed"]
 SALT = "0123456789abcdef"
 
 
-def fold(auction: Auction, *events: tuple[float, Event]) -> Auction:
+def fold(auction: AnyAuction, *events: tuple[float, Event]) -> AnyAuction:
     """The auction after the events, each at its time."""
     for at, event in events:
         auction = auction.apply(event, at)
     return auction
 
 
-def english(rules: English, values: Mapping[str, int], seed: int = 0) -> Auction:
+def english(rules: English, values: Mapping[str, int], seed: int = 0) -> AnyAuction:
     """Everybody bids what is asked while it is no more than its value, in an order that the seed picks."""
     choice = random.Random(seed)
     auction = open_auction(rules)
@@ -51,7 +51,7 @@ def english(rules: English, values: Mapping[str, int], seed: int = 0) -> Auction
         auction = auction.apply(Bid(bidder, asking), 0)
 
 
-def dutch(rules: Dutch, plans: Mapping[str, int]) -> Auction:
+def dutch(rules: Dutch, plans: Mapping[str, int]) -> AnyAuction:
     """Everybody takes the lot as soon as the clock is at its plan."""
     auction = open_auction(rules)
     while auction.stage == "bidding":
@@ -64,7 +64,7 @@ def dutch(rules: Dutch, plans: Mapping[str, int]) -> Auction:
     return auction
 
 
-def sealed(rules: FirstPrice | Vickrey, bids: Mapping[str, int]) -> Auction:
+def sealed(rules: FirstPrice | Vickrey, bids: Mapping[str, int]) -> AnyAuction:
     """Everybody tells its bid."""
     auction = open_auction(rules)
     for name, amount in bids.items():
@@ -73,7 +73,7 @@ def sealed(rules: FirstPrice | Vickrey, bids: Mapping[str, int]) -> Auction:
     return auction.apply(Tick(), rules.lasts)
 
 
-def committed(rules: FirstPrice | Vickrey, bids: Mapping[str, int]) -> Auction:
+def committed(rules: FirstPrice | Vickrey, bids: Mapping[str, int]) -> AnyAuction:
     """Everybody commits to its bid, and reveals it."""
     auction = open_auction(rules)
     for name, amount in bids.items():

@@ -32,8 +32,8 @@ from moot.patterns.market import (
     seal,
     verify,
 )
-from moot.patterns.market.auction import AnyRules
 from moot.patterns.market.bidder import Made, Purse
+from moot.patterns.market.kinds import AnyRules
 from tests.patterns.suite import CLIENT, Begin
 
 SIGNER = HmacSigner(b"a key that every life has")

@@ -48,8 +48,8 @@ from moot.patterns.market import (
     shaded,
     verify,
 )
-from moot.patterns.market.auction import AnyRules
 from moot.patterns.market.book import Book
+from moot.patterns.market.kinds import AnyRules
 from moot.patterns.market.messages import Due
 from moot.testing import FakeContext, SimulatedBackend
 from tests.patterns.market.bidding import SALT

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moot.patterns.market import (
-    Auction,
+    AnyAuction,
     Award,
     Bidder,
     Dutch,
@@ -131,7 +131,7 @@ def test_a_whole_auction_awards_as_the_rule_says(
         "lot", lasts=60, reserve=reserve, seed=seed, bidders=weights, reveal_within=5 if is_committed else None
     )
 
-    ended: Auction = (bidding.committed if is_committed else bidding.sealed)(rules, amounts)
+    ended: AnyAuction = (bidding.committed if is_committed else bidding.sealed)(rules, amounts)
 
     offers = [Offer(name, amount, weights[name].weight) for name, amount in amounts.items()]
     assert ended.stage == "closed"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from moot.patterns.market import (
-    Auction,
+    AnyAuction,
     Bid,
     Bidder,
     Close,
@@ -27,7 +27,7 @@ from moot.patterns.market import (
     registered,
     seal,
 )
-from moot.patterns.market.auction import AnyRules
+from moot.patterns.market.kinds import AnyRules
 from moot.patterns.market.refusals import BelowAsking, OverBudget
 from tests.patterns.market.bidding import SALT, fold
 
@@ -109,7 +109,7 @@ def test_time_does_not_run_backwards() -> None:
             auction.apply(Bid("bob", 200), at)
 
 
-def outcome(auction: Auction) -> Outcome:
+def outcome(auction: AnyAuction) -> Outcome:
     assert auction.outcome is not None
     return auction.outcome
 

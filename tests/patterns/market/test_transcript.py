@@ -33,8 +33,8 @@ from moot.patterns.market import (
     seal,
     verify,
 )
-from moot.patterns.market.auction import AnyRules
 from moot.patterns.market.ed25519 import Ed25519Signer, Ed25519Verifier
+from moot.patterns.market.kinds import AnyRules
 from moot.patterns.market.signing import Signer, Verifier
 from moot.patterns.market.transcript import MOST_REFUSED, first_digest, next_digest
 from tests.patterns.market.bidding import SALT

@@ -26,8 +26,8 @@ from moot.patterns.market import (
     truthful,
     verify,
 )
-from moot.patterns.market.auction import AnyRules
 from moot.patterns.market.bidder import Purse, Strategy
+from moot.patterns.market.kinds import AnyRules
 from moot.testing import run
 
 __all__ = ["market"]

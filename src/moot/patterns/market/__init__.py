@@ -4,12 +4,13 @@ An auction is a fold of events that carry their time, so it can be replayed, and
 `AuctioneerAgent` adds what a value cannot have: deadlines that come, bidders that are told, and a life after a crash.
 """
 
-from moot.patterns.market.auction import Auction, Outcome, open_auction
+from moot.patterns.market.auction import Auction, Outcome
 from moot.patterns.market.auctioneer import AuctioneerAgent
 from moot.patterns.market.bidder import BidderAgent, shaded, truthful
 from moot.patterns.market.dutch import Dutch
 from moot.patterns.market.english import English
 from moot.patterns.market.events import Bid, Close, Commit, Confirm, Event, Reveal, Tick, Withdraw, seal
+from moot.patterns.market.kinds import AnyAuction, AnyRules, open_auction
 from moot.patterns.market.messages import (
     AuctionNews,
     AuctionResult,
@@ -35,6 +36,8 @@ from moot.patterns.market.signing import HmacSigner
 from moot.patterns.market.transcript import Entry, Recording, Transcript, TranscriptInvalid, replay, verify
 
 __all__ = [
+    "AnyAuction",
+    "AnyRules",
     "Auction",
     "AuctionNews",
     "AuctionResult",

@@ -12,12 +12,10 @@ whether or not the tick has come.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import msgspec
 
-from moot.patterns.market.dutch import Dutch
-from moot.patterns.market.english import English
 from moot.patterns.market.events import Bid, Close, Commit, Confirm, Event, Reveal, Tick, Withdraw
 from moot.patterns.market.pricing import Award, Offer
 from moot.patterns.market.refusals import (
@@ -28,11 +26,12 @@ from moot.patterns.market.refusals import (
     UnknownBidder,
     WrongStage,
 )
-from moot.patterns.market.sealed import FirstPrice, Vickrey
+from moot.patterns.market.rules import Rules
 
-__all__ = ["AnyRules", "Auction", "Outcome", "Stage", "open_auction"]
+__all__ = ["Auction", "Outcome", "Stage"]
 
-AnyRules = English | Dutch | FirstPrice | Vickrey
+RulesT = TypeVar("RulesT", bound=Rules)
+AuctionT = TypeVar("AuctionT", bound="Auction[Any]")
 Stage = Literal["bidding", "revealing", "confirming", "closed"]
 
 
@@ -51,13 +50,14 @@ class Outcome(msgspec.Struct, frozen=True):
     forfeited: dict[str, int] = {}
 
 
-class Auction(msgspec.Struct, frozen=True):
-    """An auction at a moment. `apply` gives the next one, and nothing else changes it.
+class Auction(msgspec.Struct, Generic[RulesT], frozen=True):
+    """An auction at a moment. `apply` gives the next one, and leaves this one as it is.
 
     ``deadline``: when its stage ends; None when it is closed. ``offers`` are amounts by bidder, ``seals`` commitments.
+    The class does not name the kinds of rules: `AnyAuction` stands above it, and says which ones a decoder may find.
     """
 
-    rules: AnyRules
+    rules: RulesT
     opened_at: float
     now: float
     deadline: float | None
@@ -68,7 +68,7 @@ class Auction(msgspec.Struct, frozen=True):
     no_shows: tuple[str, ...] = ()
     award: Award | None = None
 
-    def apply(self, event: Event, at: float) -> Auction:
+    def apply(self, event: Event, at: float) -> Self:
         """The auction after ``event``, which happens at ``at`` seconds.
 
         Raises:
@@ -106,6 +106,16 @@ class Auction(msgspec.Struct, frozen=True):
         rules, out = self.rules, self.no_shows
         return [rules.offer(bidder, amount) for bidder, amount in self.offers.items() if bidder not in out]
 
+    def with_offer(self, bidder: str, amount: int, deadline: float | None = None) -> Self:
+        """See `Bidding`, as which the rules know an auction."""
+        offers = {name: earlier for name, earlier in self.offers.items() if name != bidder}
+        ends = self.deadline if deadline is None else deadline
+        return msgspec.structs.replace(self, offers={**offers, bidder: amount}, deadline=ends)
+
+    def with_seal(self, bidder: str, committed: str) -> Self:
+        """See `Bidding`."""
+        return msgspec.structs.replace(self, seals={**self.seals, bidder: committed})
+
     @property
     def leader(self) -> Award | None:
         """Who would get the lot if nothing else happened. Of a sealed auction this is nobody's business."""
@@ -123,7 +133,7 @@ class Auction(msgspec.Struct, frozen=True):
         return Outcome(self.rules.id, award.bidder, award.price, award.offered, self.no_shows, forfeited)
 
     # events
-    def _taken(self, event: Bid | Commit | Reveal, at: float) -> Auction:
+    def _taken(self, event: Bid | Commit | Reveal, at: float) -> Self:
         wanted: Stage = "revealing" if isinstance(event, Reveal) else "bidding"
         self.rules.check_bidder(event.bidder)
         self._check_stage(wanted, event.bidder, at)
@@ -133,7 +143,7 @@ class Auction(msgspec.Struct, frozen=True):
         is_over = wanted == "revealing" and changed.seals.keys() <= changed.offers.keys()
         return _awarded(changed, at) if is_over else changed
 
-    def _withdrawn(self, bidder: str, at: float) -> Auction:
+    def _withdrawn(self, bidder: str, at: float) -> Self:
         holds_award = self.award is not None and self.award.bidder == bidder
         if holds_award and self.stage == "confirming" and not self.is_due(at):
             return _passed_over(self, at)
@@ -151,20 +161,20 @@ class Auction(msgspec.Struct, frozen=True):
             withdrawn=(*self.withdrawn, bidder),
         )
 
-    def _confirmed(self, bidder: str, at: float) -> Auction:
+    def _confirmed(self, bidder: str, at: float) -> Self:
         if self.award is None or self.award.bidder != bidder:
             raise NotTheWinner(self.rules.id, bidder, "the lot is not awarded to it; there is nothing to confirm")
         self._check_stage("confirming", bidder, at)
         return msgspec.structs.replace(self, stage="closed", deadline=None)
 
-    def _closed(self, by: str, at: float) -> Auction:
+    def _closed(self, by: str, at: float) -> Self:
         if by != self.rules.seller:
             raise NotTheSeller(self.rules.id, by, f"only {self.rules.seller!r}, the seller, closes it early")
         self._check_stage("bidding", by, at)
         return self._ended(at)
 
     # stages
-    def _ended(self, at: float) -> Auction:
+    def _ended(self, at: float) -> Self:
         if self.stage == "confirming":
             return _passed_over(self, at)
         within = self.rules.time_to_reveal
@@ -181,21 +191,14 @@ class Auction(msgspec.Struct, frozen=True):
         raise WrongStage(self.rules.id, bidder, f"it is {self.stage}, and takes that only when {wanted}")
 
 
-def open_auction(rules: AnyRules, at: float = 0.0) -> Auction:
-    """The auction with those rules, opened at ``at`` seconds."""
-    if not 0 <= at < math.inf:
-        raise ValueError(f"an auction opens at a time in seconds, not at {at!r}")
-    return Auction(rules, at, at, rules.closes_at(at))
-
-
-def _passed_over(auction: Auction, at: float) -> Auction:
+def _passed_over(auction: AuctionT, at: float) -> AuctionT:
     """Who holds the award does not take it, and the lot goes to the next."""
     assert auction.award is not None
     no_shows = (*auction.no_shows, auction.award.bidder)
     return _awarded(msgspec.structs.replace(auction, no_shows=no_shows), at)
 
 
-def _awarded(auction: Auction, at: float) -> Auction:
+def _awarded(auction: AuctionT, at: float) -> AuctionT:
     """The bidding and the revealing are over: award the lot, and close unless the award is to be confirmed."""
     silent = tuple(name for name in auction.seals if name not in auction.offers and name not in auction.no_shows)
     heard = msgspec.structs.replace(auction, no_shows=(*auction.no_shows, *silent))

@@ -12,9 +12,9 @@ from collections.abc import Iterable
 import msgspec
 
 from moot import Agent, AgentContext, InvalidPayload, Payload, TimeoutPolicy, handles
-from moot.patterns.market.auction import AnyRules, Auction
 from moot.patterns.market.book import Book, news_of, parties, result_of
 from moot.patterns.market.events import Bid, Close, Commit, Confirm, Event, Reveal, Tick, Withdraw
+from moot.patterns.market.kinds import AnyAuction, AnyRules
 from moot.patterns.market.messages import (
     AuctionNews,
     AuctionResult,
@@ -193,7 +193,7 @@ class AuctioneerAgent(Agent[Book]):
             ctx.send(ctx.sender, receipt)
         return receipt
 
-    def _follow(self, before: Auction, after: Recording, ctx: Context) -> None:
+    def _follow(self, before: AnyAuction, after: Recording, ctx: Context) -> None:
         """Keep what an auction has become, and tell those whom it concerns."""
         auction = after.auction
         ctx.state = ctx.state.with_(after, self.most_closed)
@@ -210,7 +210,7 @@ class AuctioneerAgent(Agent[Book]):
         if auction.stage != "closed" and news_of(auction, auction.now) != news_of(before, auction.now):
             self._tell(auction, ctx)
 
-    def _conclude(self, auction: Auction, ctx: Context) -> None:
+    def _conclude(self, auction: AnyAuction, ctx: Context) -> None:
         """Tell the result: in the one turn in which the auction closes."""
         result = result_of(auction)
         self._each(parties(auction), result, ctx)
@@ -218,7 +218,7 @@ class AuctioneerAgent(Agent[Book]):
             ctx.send(reply_to, result)
         ctx.state = ctx.state.heard(auction.rules.id)
 
-    def _wait(self, auction: Auction, ctx: Context) -> None:
+    def _wait(self, auction: AnyAuction, ctx: Context) -> None:
         """Be woken when something is due next."""
         rules, timer = auction.rules, f"auction {auction.rules.id}"
         if auction.deadline is None:
@@ -229,7 +229,7 @@ class AuctioneerAgent(Agent[Book]):
             next_at = min(next_at, rules.changes_at(auction, max(ctx.now(), auction.now)))
         ctx.schedule(max(0.0, next_at - ctx.now()), Due(rules.id), name=timer)
 
-    def _tell(self, auction: Auction, ctx: Context) -> None:
+    def _tell(self, auction: AnyAuction, ctx: Context) -> None:
         """Give the news. Of a sealed auction that somebody has bid is none."""
         if auction.rules.bidders is None:
             ctx.publish(NEWS_TOPIC, news_of(auction, ctx.now()))

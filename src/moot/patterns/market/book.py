@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from moot import ReplyTo
-from moot.patterns.market.auction import AnyRules, Auction
 from moot.patterns.market.english import English
+from moot.patterns.market.kinds import AnyAuction, AnyRules
 from moot.patterns.market.messages import AuctionNews, AuctionResult
 from moot.patterns.market.pricing import UNIT
 from moot.patterns.market.refusals import AlreadyOpen, Refused, UnknownAuction
@@ -78,7 +78,7 @@ class Book(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, waiting=waiting)
 
 
-def news_of(auction: Auction, now: float, bidder: str | None = None) -> AuctionNews:
+def news_of(auction: AnyAuction, now: float, bidder: str | None = None) -> AuctionNews:
     """What everybody may know of an auction, now; what is asked, of ``bidder`` if it is registered."""
     rules = auction.rules
     at = max(now, auction.now)
@@ -97,7 +97,7 @@ def news_of(auction: Auction, now: float, bidder: str | None = None) -> AuctionN
     )
 
 
-def result_of(auction: Auction) -> AuctionResult:
+def result_of(auction: AnyAuction) -> AuctionResult:
     """The result of a closed auction; what the winner had bid is not in it."""
     outcome = auction.outcome
     assert outcome is not None
@@ -106,7 +106,7 @@ def result_of(auction: Auction) -> AuctionResult:
     )
 
 
-def parties(auction: Auction) -> list[str]:
+def parties(auction: AnyAuction) -> list[str]:
     """The seller, and all who are or were in it as bidders."""
     bidders = (*(auction.rules.bidders or ()), *auction.offers, *auction.seals, *auction.withdrawn)
     return list(dict.fromkeys((auction.rules.seller, *bidders)))

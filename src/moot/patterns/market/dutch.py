@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
-
-import msgspec
 
 from moot.patterns.market.events import Bid, Commit, Reveal
 from moot.patterns.market.pricing import UNIT, Award, least_to_reach
 from moot.patterns.market.refusals import AlreadyBid, WrongStage
-from moot.patterns.market.rules import Rules, check_amount, check_span
-
-if TYPE_CHECKING:
-    from moot.patterns.market.auction import Auction
+from moot.patterns.market.rules import Bidding, BiddingT, Rules, check_amount, check_span
 
 __all__ = ["Dutch"]
 
@@ -55,14 +49,14 @@ class Dutch(Rules, frozen=True, kw_only=True, tag="dutch"):
         """What the clock shows."""
         return max(self.reserve, self.start - self.step * self._step_at(opened_at, at))
 
-    def changes_at(self, auction: Auction, at: float) -> float:
+    def changes_at(self, auction: Bidding, at: float) -> float:
         return auction.opened_at + (self._step_at(auction.opened_at, at) + 1) * self.every
 
-    def asking(self, auction: Auction, at: float, weight: int = UNIT) -> int:
+    def asking(self, auction: Bidding, at: float, weight: int = UNIT) -> int:
         shown = self.shown(auction.opened_at, at)
         return max(self.reserve, least_to_reach(shown * UNIT, weight))
 
-    def take(self, auction: Auction, event: Bid | Commit | Reveal, at: float) -> Auction:
+    def take(self, auction: BiddingT, event: Bid | Commit | Reveal, at: float) -> BiddingT:
         if not isinstance(event, Bid):
             raise WrongStage(self.id, event.bidder, "its bids are open; send a bid")
         if event.bidder in auction.offers:
@@ -70,9 +64,9 @@ class Dutch(Rules, frozen=True, kw_only=True, tag="dutch"):
         asking = self.asking(auction, at, self.weight(event.bidder))
         self.check_offer(event.bidder, event.amount, asking)
         ends = auction.opened_at + (self._step_at(auction.opened_at, at) + 1) * self.every
-        return msgspec.structs.replace(auction, offers={**auction.offers, event.bidder: asking}, deadline=ends)
+        return auction.with_offer(event.bidder, asking, ends)
 
-    def award(self, auction: Auction) -> Award | None:
+    def award(self, auction: Bidding) -> Award | None:
         standing = auction.standing()
         if not standing:
             return None

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import msgspec
-
 from moot.patterns.market.events import Bid, Commit, Reveal
 from moot.patterns.market.pricing import UNIT, Award, least_to_reach
 from moot.patterns.market.refusals import WrongStage
-from moot.patterns.market.rules import Rules, check_amount, check_span
-
-if TYPE_CHECKING:
-    from moot.patterns.market.auction import Auction
+from moot.patterns.market.rules import Bidding, BiddingT, Rules, check_amount, check_span
 
 __all__ = ["English"]
 
@@ -41,26 +34,23 @@ class English(Rules, frozen=True, kw_only=True, tag="english"):
     def closes_at(self, opened_at: float) -> float:
         return opened_at + self.lasts
 
-    def asking(self, auction: Auction, at: float, weight: int = UNIT) -> int:
+    def asking(self, auction: Bidding, at: float, weight: int = UNIT) -> int:
         leading = self.award(auction)
         if leading is None:
             return self.reserve
         least = (leading.offered + self.increment) * self.weight(leading.bidder)
         return max(self.reserve, least_to_reach(least, weight))
 
-    def take(self, auction: Auction, event: Bid | Commit | Reveal, at: float) -> Auction:
+    def take(self, auction: BiddingT, event: Bid | Commit | Reveal, at: float) -> BiddingT:
         if not isinstance(event, Bid):
             raise WrongStage(self.id, event.bidder, "its bids are open; send a bid")
         self.check_offer(event.bidder, event.amount, self.asking(auction, at, self.weight(event.bidder)))
         deadline = auction.deadline
         if deadline is not None and deadline - at <= self.snipe_within:
             deadline = max(deadline, at + self.extend_by)
-        offers = dict(auction.offers)
-        offers.pop(event.bidder, None)  # whoever bids last stands last
-        offers[event.bidder] = event.amount
-        return msgspec.structs.replace(auction, offers=offers, deadline=deadline)
+        return auction.with_offer(event.bidder, event.amount, deadline)
 
-    def award(self, auction: Auction) -> Award | None:
+    def award(self, auction: Bidding) -> Award | None:
         for bidder in reversed(auction.offers):  # each was above all that stood before it
             if bidder not in auction.no_shows:
                 return Award(bidder, auction.offers[bidder], auction.offers[bidder])

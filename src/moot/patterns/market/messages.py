@@ -7,7 +7,8 @@ Who bids is the sender of the message. A ``bidder`` in it may be left out, and m
 from __future__ import annotations
 
 from moot import Payload, Request
-from moot.patterns.market.auction import AnyRules, Stage
+from moot.patterns.market.auction import Stage
+from moot.patterns.market.kinds import AnyRules
 from moot.patterns.market.transcript import Transcript
 
 __all__ = [

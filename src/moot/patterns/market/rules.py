@@ -1,7 +1,8 @@
 """Rules: what all kinds of auction have in common, as a frozen value.
 
 A kind says how long bids are taken, what is asked of a bidder now, what a bid does, and who then gets the lot at which
-price. Whatever is the same for all (deadlines, withdrawal, confirmation, no-shows) is the `Auction`'s business.
+price. Whatever is the same for all (deadlines, withdrawal, confirmation, no-shows) is the `Auction`'s business. A kind
+knows the auction as `Bidding` only: the auction is made of rules, so the rules must not be made of auctions.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import hashlib
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol, Self, TypeVar
 
 import msgspec
 
@@ -18,10 +19,7 @@ from moot.patterns.market.events import Bid, Commit, Reveal
 from moot.patterns.market.pricing import MOST, UNIT, Award, Offer
 from moot.patterns.market.refusals import BelowAsking, InvalidAmount, OverBudget, UnknownBidder
 
-if TYPE_CHECKING:
-    from moot.patterns.market.auction import Auction
-
-__all__ = ["Bidder", "Rules", "registered"]
+__all__ = ["Bidder", "Bidding", "BiddingT", "Rules", "registered"]
 
 HEAVIEST = 9000
 """The largest weight: nine times the usual one."""
@@ -51,6 +49,53 @@ def registered(
     return {
         name: Bidder(budget, UNIT if weigh is None else round(weigh(name) * UNIT)) for name, budget in known.items()
     }
+
+
+class Bidding(Protocol):
+    """What a kind reads of an auction, and the two ways in which a bid changes it. `Auction` implements it."""
+
+    @property
+    def opened_at(self) -> float:
+        """When the auction was opened, in seconds."""
+        ...
+
+    @property
+    def deadline(self) -> float | None:
+        """When the stage of the auction ends; None when it is closed."""
+        ...
+
+    @property
+    def offers(self) -> dict[str, int]:
+        """Amounts by bidder. Who bid last stands last."""
+        ...
+
+    @property
+    def seals(self) -> dict[str, str]:
+        """Commitments by bidder."""
+        ...
+
+    @property
+    def no_shows(self) -> tuple[str, ...]:
+        """The bidders that are out."""
+        ...
+
+    def standing(self) -> list[Offer]:
+        """The offers of those who are still in it."""
+        ...
+
+    def with_offer(self, bidder: str, amount: int, deadline: float | None = None) -> Self:
+        """The auction after an offer.
+
+        The offer replaces an earlier one of that bidder. ``deadline`` is when the stage ends now; None leaves it.
+        """
+        ...
+
+    def with_seal(self, bidder: str, committed: str) -> Self:
+        """The auction after a commitment."""
+        ...
+
+
+BiddingT = TypeVar("BiddingT", bound=Bidding)
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -88,18 +133,18 @@ class Rules(msgspec.Struct, frozen=True):
         """When bids are no longer taken."""
 
     @abstractmethod
-    def asking(self, auction: Auction, at: float, weight: int = UNIT) -> int:
+    def asking(self, auction: Bidding, at: float, weight: int = UNIT) -> int:
         """The least that is taken now, if a bid counts ``weight``."""
 
     @abstractmethod
-    def take(self, auction: Auction, event: Bid | Commit | Reveal, at: float) -> Auction:
+    def take(self, auction: BiddingT, event: Bid | Commit | Reveal, at: float) -> BiddingT:
         """The auction with a bid of a known bidder in it. Raises `Refused`."""
 
     @abstractmethod
-    def award(self, auction: Auction) -> Award | None:
+    def award(self, auction: Bidding) -> Award | None:
         """Who gets the lot among those whose offers stand; None if nobody does."""
 
-    def changes_at(self, auction: Auction, at: float) -> float:
+    def changes_at(self, auction: Bidding, at: float) -> float:
         """When, after ``at``, what is asked changes by itself."""
         return math.inf
 

@@ -7,17 +7,12 @@ who is trusted to keep them to itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
-
-import msgspec
+from typing import ClassVar, Literal
 
 from moot.patterns.market.events import Bid, Commit, Reveal, seal
 from moot.patterns.market.pricing import UNIT, Award, allocate
 from moot.patterns.market.refusals import AlreadyBid, NothingSealed, SealBroken, WrongStage
-from moot.patterns.market.rules import Rules, check_span
-
-if TYPE_CHECKING:
-    from moot.patterns.market.auction import Auction
+from moot.patterns.market.rules import Bidding, BiddingT, Rules, check_span
 
 __all__ = ["FirstPrice", "Sealed", "Vickrey"]
 
@@ -47,10 +42,10 @@ class Sealed(Rules, frozen=True, kw_only=True):
     def closes_at(self, opened_at: float) -> float:
         return opened_at + self.lasts
 
-    def asking(self, auction: Auction, at: float, weight: int = UNIT) -> int:
+    def asking(self, auction: Bidding, at: float, weight: int = UNIT) -> int:
         return self.reserve
 
-    def take(self, auction: Auction, event: Bid | Commit | Reveal, at: float) -> Auction:
+    def take(self, auction: BiddingT, event: Bid | Commit | Reveal, at: float) -> BiddingT:
         match event:
             case Bid(bidder, amount):
                 return self._told(auction, bidder, amount)
@@ -59,27 +54,27 @@ class Sealed(Rules, frozen=True, kw_only=True):
             case Reveal():
                 return self._revealed(auction, event)
 
-    def award(self, auction: Auction) -> Award | None:
+    def award(self, auction: Bidding) -> Award | None:
         return allocate(auction.standing(), reserve=self.reserve, pays=self.pays, tie=self.tie)
 
-    def _told(self, auction: Auction, bidder: str, amount: int) -> Auction:
+    def _told(self, auction: BiddingT, bidder: str, amount: int) -> BiddingT:
         if self.reveal_within is not None:
             raise WrongStage(self.id, bidder, "its bids are committed to first; send commit_bid with a seal")
         if bidder in auction.offers:
             raise AlreadyBid(self.id, bidder, "a sealed bid is made once")
         self.check_offer(bidder, amount, self.reserve)
-        return msgspec.structs.replace(auction, offers={**auction.offers, bidder: amount})
+        return auction.with_offer(bidder, amount)
 
-    def _committed(self, auction: Auction, bidder: str, committed: str) -> Auction:
+    def _committed(self, auction: BiddingT, bidder: str, committed: str) -> BiddingT:
         if self.reveal_within is None:
             raise WrongStage(self.id, bidder, "its bids are told to the auctioneer; send a bid")
         if bidder in auction.seals:
             raise AlreadyBid(self.id, bidder, "a sealed bid is made once")
         if type(committed) is not str or len(committed) != SEAL_LENGTH or not HEXADECIMAL.issuperset(committed):
             raise SealBroken(self.id, bidder, f"a seal has {SEAL_LENGTH} hexadecimal digits; make it with seal()")
-        return msgspec.structs.replace(auction, seals={**auction.seals, bidder: committed})
+        return auction.with_seal(bidder, committed)
 
-    def _revealed(self, auction: Auction, event: Reveal) -> Auction:
+    def _revealed(self, auction: BiddingT, event: Reveal) -> BiddingT:
         bidder = event.bidder
         if bidder not in auction.seals:
             raise NothingSealed(self.id, bidder, "it has not committed to a bid while bids were taken")
@@ -91,7 +86,7 @@ class Sealed(Rules, frozen=True, kw_only=True):
             raise SealBroken(self.id, bidder, f"a salt is {SALT_LENGTHS[0]} to {SALT_LENGTHS[-1]} ASCII characters")
         if seal(self.id, bidder, event.amount, salt) != auction.seals[bidder]:
             raise SealBroken(self.id, bidder, "this is not what it committed to; reveal that very amount and salt")
-        return msgspec.structs.replace(auction, offers={**auction.offers, bidder: event.amount})
+        return auction.with_offer(bidder, event.amount)
 
 
 class FirstPrice(Sealed, frozen=True, kw_only=True, tag="first_price"):

@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from moot import InvalidPayload, MootError
-from moot.patterns.market.auction import AnyRules, Auction, Outcome, open_auction
+from moot.patterns.market.auction import Outcome
 from moot.patterns.market.events import Event, Tick
+from moot.patterns.market.kinds import AnyAuction, AnyRules, open_auction
 from moot.patterns.market.refusals import Refused
 from moot.patterns.market.signing import Signer, Verifier
 
@@ -67,7 +68,7 @@ class Transcript(msgspec.Struct, frozen=True):
 class Recording(msgspec.Struct, frozen=True):
     """An auction and what has happened in it; a value, like the auction."""
 
-    auction: Auction
+    auction: AnyAuction
     entries: tuple[Entry, ...] = ()
 
     @classmethod
@@ -133,7 +134,7 @@ def statement(transcript: Transcript) -> bytes:
     )
 
 
-def replay(transcript: Transcript) -> Auction:
+def replay(transcript: Transcript) -> AnyAuction:
     """The auction that these entries make of these rules.
 
     Raises:
@@ -164,7 +165,7 @@ def replay(transcript: Transcript) -> Auction:
     return auction
 
 
-def verify(transcript: Transcript, verifier: Verifier | None = None) -> Auction:
+def verify(transcript: Transcript, verifier: Verifier | None = None) -> AnyAuction:
     """Check chain, signature and outcome, and return the auction as it ended.
 
     Without a ``verifier`` it says whether the transcript is sound in itself, and not who wrote it.
@@ -189,7 +190,7 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(_encoder.encode(parts)).hexdigest()
 
 
-def _written(recording: Recording, auction: Auction, event: Event, at: float, refused: str = "") -> Recording:
+def _written(recording: Recording, auction: AnyAuction, event: Event, at: float, refused: str = "") -> Recording:
     number = len(recording.entries)
     entry = Entry(number, at, event, refused, next_digest(recording.digest, number, at, event, refused))
     return Recording(auction, (*recording.entries, entry))
