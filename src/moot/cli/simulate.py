@@ -19,8 +19,8 @@ import typer
 from moot.cli.app import EXIT_FAILED, UsageError
 from moot.cli.run import load
 from moot.testing.simulation.faults import Fault, Faults
-from moot.testing.simulation.report import Search, as_json, report, search
-from moot.testing.simulation.simulate import Simulation
+from moot.testing.simulation.outcome import Simulation, as_json, report
+from moot.testing.simulation.search import Search, search
 
 __all__ = ["simulate"]
 

@@ -16,8 +16,9 @@ from moot.testing.simulation.faults import Crashed, Fault, Faults
 from moot.testing.simulation.invariants import Invariant, Violation
 from moot.testing.simulation.laws import LAWS
 from moot.testing.simulation.loop import Livelock, SimulatedLoop
-from moot.testing.simulation.report import Search, SimulationFailed, report, search
-from moot.testing.simulation.simulate import Build, Simulation, simulate
+from moot.testing.simulation.outcome import Simulation, SimulationFailed, report
+from moot.testing.simulation.search import Search, search
+from moot.testing.simulation.simulate import Build, simulate
 from moot.testing.simulation.world import SimulatedManager
 from moot.testing.virtual_loop import Stalled, VirtualClockLoop, run
 

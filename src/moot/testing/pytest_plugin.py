@@ -66,7 +66,7 @@ def _simulations(
     item: pytest.Item, function: Callable[..., Any], seeds: int = 20, *, start: int | None = None, **settings: Any
 ) -> Callable[..., None]:
     """A plain function that runs the simulations of one test."""
-    from moot.testing.simulation.report import search
+    from moot.testing.simulation.search import search
 
     chosen, only = item.config.getoption("--simulate-seed"), item.config.getoption("--simulate-only")
     given_number = item.config.getoption("--simulate-seeds")
@@ -84,7 +84,7 @@ def _simulations(
             lambda manager: function(simulated=manager, **given), seeds=searched, **_narrowed(settings, only)
         )
         if found.shrunk is not None:
-            from moot.testing.simulation.report import report
+            from moot.testing.simulation.outcome import report
 
             pytest.fail(report(found.shrunk, _replay(item, found.shrunk)), pytrace=False)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from moot.testing.simulation.faults import Fault
-from moot.testing.simulation.simulate import Simulation
+from moot.testing.simulation.outcome import Simulation
 
 __all__ = ["shrink"]
 

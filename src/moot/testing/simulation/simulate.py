@@ -16,60 +16,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import msgspec
-
-from moot.testing.simulation.faults import Fault, Faults
-from moot.testing.simulation.invariants import Invariant, Violation
+from moot.testing.simulation.faults import Faults
+from moot.testing.simulation.invariants import Invariant
 from moot.testing.simulation.laws import LAWS
 from moot.testing.simulation.loop import Livelock, SimulatedLoop
-from moot.testing.simulation.trace import Event
+from moot.testing.simulation.outcome import Simulation
 from moot.testing.simulation.world import SeededReady, SimulatedManager, World
 from moot.testing.virtual_loop import Stalled
 
-__all__ = ["Build", "Simulation", "simulate"]
+__all__ = ["Build", "simulate"]
 
 Build = Callable[[SimulatedManager], Any]
 """What is simulated: a function, async or not, that is given a started manager and does with it what a program does."""
 
 _AFTERMATH = 120.0
-
-
-class Simulation(msgspec.Struct, frozen=True):
-    """What one simulated run showed.
-
-    ``seconds`` are virtual. ``struck`` are the faults that did strike, ``events`` the last things that happened.
-    ``error`` is what the simulated function raised.
-    """
-
-    seed: int
-    faults: Faults
-    digest: str
-    turns: int
-    seconds: float
-    dead_letters: dict[str, int]
-    struck: tuple[Fault, ...]
-    violations: tuple[Violation, ...]
-    error: Exception | None
-    events: tuple[Event, ...]
-
-    @property
-    def failure(self) -> str | None:
-        """In a word, what went wrong: the law that was broken first, or the class of the error; None for nothing."""
-        if self.violations:
-            return self.violations[0].invariant
-        return type(self.error).__name__ if self.error is not None else None
-
-    def check(self) -> Simulation:
-        """Return itself if nothing went wrong.
-
-        Raises:
-            SimulationFailed: something did; its text is the report.
-        """
-        from moot.testing.simulation.report import SimulationFailed  # (a report is about simulations)
-
-        if self.failure is not None:
-            raise SimulationFailed(self)
-        return self
 
 
 def simulate(
