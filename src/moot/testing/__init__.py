@@ -13,10 +13,10 @@ from moot.testing.fake_context import FakeContext
 from moot.testing.simulation.backend import SimulatedBackend
 from moot.testing.simulation.deadlocks import stuck
 from moot.testing.simulation.faults import Crashed, Fault, Faults
-from moot.testing.simulation.invariants import Invariant, Violation
+from moot.testing.simulation.invariants import Invariant
 from moot.testing.simulation.laws import LAWS
 from moot.testing.simulation.loop import Livelock, SimulatedLoop
-from moot.testing.simulation.outcome import Simulation, SimulationFailed, report
+from moot.testing.simulation.outcome import Simulation, SimulationFailed, Violation, report
 from moot.testing.simulation.search import Search, search
 from moot.testing.simulation.simulate import Build, simulate
 from moot.testing.simulation.world import SimulatedManager

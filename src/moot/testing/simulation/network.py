@@ -41,7 +41,6 @@ class FaultyLink:
         self._channels = Channels(world.loop, world.plan)
         self._turns = FaultyTurns(world)
         self.run = self._turns.run
-        self.cell_of = self._turns.cell_of
         self.wait_idle = self._channels.wait_idle
         self.close = self._channels.close
 

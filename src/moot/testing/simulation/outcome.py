@@ -12,12 +12,22 @@ from typing import Any
 import msgspec
 
 from moot.testing.simulation.faults import STRUCK, Fault, Faults
-from moot.testing.simulation.invariants import Violation
 from moot.testing.simulation.trace import Event
 
-__all__ = ["Simulation", "SimulationFailed", "as_json", "report"]
+__all__ = ["Simulation", "SimulationFailed", "Violation", "as_json", "report"]
 
 _SHOWN = 30
+
+
+class Violation(msgspec.Struct, frozen=True):
+    """A law that did not hold, at ``time`` virtual seconds after the start."""
+
+    invariant: str
+    text: str
+    time: float
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.text} (at {self.time:g} s)"
 
 
 class Simulation(msgspec.Struct, frozen=True):

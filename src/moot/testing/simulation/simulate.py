@@ -20,7 +20,9 @@ from moot.testing.simulation.faults import Faults
 from moot.testing.simulation.invariants import Invariant
 from moot.testing.simulation.laws import LAWS
 from moot.testing.simulation.loop import Livelock, SimulatedLoop
+from moot.testing.simulation.network import FaultyLink
 from moot.testing.simulation.outcome import Simulation
+from moot.testing.simulation.witness import Witness
 from moot.testing.simulation.world import SeededReady, SimulatedManager, World
 from moot.testing.virtual_loop import Stalled
 
@@ -58,7 +60,7 @@ def simulate(
         raise RuntimeError("simulate() runs an event loop of its own; call it from a plain function, not an async one")
     loop = SimulatedLoop(random.Random(f"{seed}:tasks"))
     run = _Run(loop, make(seed=seed, ready=SeededReady(random.Random(f"{seed}:turns"))), faults, seed)
-    run.world.judge(invariants)
+    run.world.witness = Witness([law(run.world) for law in invariants])
     with _undisturbed():
         try:
             run.live(build, until)
@@ -81,7 +83,7 @@ class _Run:
 
     def live(self, build: Build, until: float | None) -> None:
         """From the start until there is nothing left to do."""
-        self._run(self.manager.enter(self.world))
+        self._run(self._begin())
         life = self.loop.create_task(self._life(build), name="the simulated function")
         self._run(asyncio.wait({life}, timeout=until))
         if life.done() and not life.cancelled():
@@ -101,7 +103,7 @@ class _Run:
         for listener in world.witness.stopping:
             listener()
         self._run(self.manager.stop(drain=is_whole, timeout=10.0))
-        world.link.close()
+        self._link.close()
         self._run(self._aftermath())
         for listener in world.witness.stopped:
             listener()
@@ -122,6 +124,12 @@ class _Run:
             events=tuple(world.trace.events),
         )
 
+    async def _begin(self) -> None:
+        """Start the manager, and put the faulty link in its place before there are agents."""
+        system = await self.manager.enter(self.world)
+        self._link = FaultyLink(self.world)
+        system.install_transport(self._link)
+
     async def _life(self, build: Build) -> None:
         result = build(self.manager)
         if inspect.isawaitable(result):
@@ -130,7 +138,7 @@ class _Run:
             await self._settled()
 
     async def _settled(self) -> None:
-        link = self.world.link
+        link = self._link
         await self.manager.settle()
         while link.is_busy:
             await link.wait_idle()

@@ -40,7 +40,6 @@ class FaultyTurns:
         self._witness = world.witness
         self._kinds = world.plan.faults.in_turns
         self._places: dict[str, Place] = {}
-        self._running: dict[tuple[str, int], Cell] = {}
         self._paused: dict[Cell, float] = {}
         self._draw = random.Random(f"{world.seed}:passes").random
 
@@ -49,7 +48,6 @@ class FaultyTurns:
         witness = self._witness
         message = ctx.message
         effects = ctx.effects = Effects(outputs=_Outputs(witness.sending) if witness.sending else [])
-        self._running[cell.id, message.sequence] = cell
         self._world.taken(cell, ctx)
         if self._draw() < _PASSES:
             await asyncio.sleep(0)
@@ -72,10 +70,6 @@ class FaultyTurns:
         for listener in witness.returned:
             listener(cell, message, effects)
         return answer
-
-    def cell_of(self, agent_id: str, message: AgentMessage) -> Cell | None:
-        """The cell whose run of a handler for ``message`` has ended; None if it never got as far."""
-        return self._running.pop((agent_id, message.sequence), None)
 
     def _place_of(self, cell: Cell) -> Place:
         place = self._places.get(cell.id)

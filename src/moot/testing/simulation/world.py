@@ -1,4 +1,4 @@
-"""The world of one simulation: its manager, its link, its clock, and what the invariants see of them."""
+"""The world of one simulation: its manager, its clock, its faults, and what a witness sees of them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from moot.messaging.message import AgentMessage, members_of
 from moot.runtime.system import System
 from moot.telemetry.observer import Observer, TurnOutcome
 from moot.testing.simulation.faults import Faults, Plan
-from moot.testing.simulation.invariants import Violation, Witness
+from moot.testing.simulation.outcome import Violation
 from moot.testing.simulation.trace import Event, Trace
+from moot.testing.simulation.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from moot.agent.context import AgentContext
     from moot.runtime.cell import Cell
     from moot.runtime.dispatch.pool import ReadyQueue
-    from moot.testing.simulation.invariants import Invariant
     from moot.testing.simulation.loop import SimulatedLoop
 
 __all__ = ["SeededReady", "SimulatedManager", "World"]
@@ -75,14 +73,15 @@ class SimulatedManager(AgentManager):
         """Whether it was started and not stopped."""
         return self._system is not None and self._system.is_open and self._stopping is None
 
-    async def enter(self, world: World) -> None:
-        """Start inside ``world``."""
+    async def enter(self, world: World) -> System:
+        """Start inside ``world``, and return the system that has started."""
         super().observe(world)
         self._world = world
         await self.start()
         system = self._running("be simulated")
         world.begin(system)
         self._gateway = _WatchedOutside(system, world)
+        return system
 
 
 class World:
@@ -96,25 +95,18 @@ class World:
         self.trace = Trace()
         self.violations: list[Violation] = []
         self.dead = 0
-        self.witness = Witness(())
+        self.witness = Witness(())  # until there are laws, which are made for a world
         self._handled: set[tuple[int, str]] = set()
+        self._running: dict[tuple[str, int], Cell] = {}
 
     @property
     def clock(self) -> Clock:
         """The clock of the running system."""
         return self.system.clock
 
-    def judge(self, laws: Sequence[type[Invariant]]) -> None:
-        """Let these laws hold."""
-        self.witness = Witness([law(self) for law in laws])
-
     def begin(self, system: System) -> None:
         """The manager has started, without agents."""
-        from moot.testing.simulation.network import FaultyLink  # (it is made for a world, and a world begins with it)
-
         self.system = system
-        self.link = FaultyLink(self)
-        system.install_transport(self.link)
         system.timers.unscheduled = self.withdrawn
         self.manager.dead_letters.listener = self.buried
         if self.witness.quiet:
@@ -149,6 +141,7 @@ class World:
 
     def taken(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """A run of a handler begins, for one message or for those of a batch."""
+        self._running[cell.id, ctx.message.sequence] = cell
         for listener in self.witness.taken:
             for message in ctx.messages:
                 listener(cell, message, ctx.attempt)
@@ -160,14 +153,14 @@ class World:
 
     # what the manager tells
     def turn_started(self, agent_id: str, message: AgentMessage, attempt: int) -> str | None:
-        """Nothing: the link, which knows the cell, says when a handler begins."""
+        """Nothing: `taken`, which is told the cell, says when a handler begins."""
         return None
 
     def turn_ended(self, agent_id: str, message: AgentMessage, attempt: int, outcome: TurnOutcome) -> None:
         """A run of a handler has ended."""
         self.trace.turns += 1
         self.note(outcome, message, agent_id, attempt)
-        cell = self.link.cell_of(agent_id, message)
+        cell = self._running.pop((agent_id, message.sequence), None)  # None: its run never got as far
         if cell is not None:
             for listener in self.witness.ended:
                 for member in members_of(message):
