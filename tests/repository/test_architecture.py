@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.repository.import_graph import circles, import_graph
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONTRACTS = {
     contract["id"]: contract
@@ -42,6 +44,11 @@ BREAKS = {
     "no-other-loop": ("runtime/dispatch/pool.py", "import anyio"),
 }
 """For each contract a module of `moot` and a line that must not stand in it."""
+
+ALLOWED_CIRCLES = {
+    frozenset({"moot.agent.agent", "moot.agent.context", "moot.agent.port", "moot.agent.unit_of_work"}),
+}
+"""The circles of files that there are. The set may only shrink."""
 
 
 def lint(root: Path) -> subprocess.CompletedProcess[str]:
@@ -86,6 +93,31 @@ def test_a_module_without_a_layer_is_seen(copy: Path) -> None:
 
     assert f"{CONTRACTS['layers']['name']} BROKEN" in done.stdout
     assert "homeless" in done.stdout
+
+
+def test_there_is_no_circle_of_files_but_those_allowed() -> None:
+    found = circles(import_graph(ROOT / "src"))
+
+    assert sorted(map(sorted, found - ALLOWED_CIRCLES)) == []
+    assert sorted(map(sorted, ALLOWED_CIRCLES - found)) == []  # it was opened: take it out of the set
+
+
+def test_a_circle_of_files_is_seen(tmp_path: Path) -> None:
+    room = tmp_path / "house/room"
+    room.mkdir(parents=True)
+    (tmp_path / "house/__init__.py").write_text("import house.hall")
+    (tmp_path / "house/hall.py").write_text("import os\nimport house.room.door, house.room.wall")
+    (room / "__init__.py").write_text("")
+    (room / "door.py").write_text("from house.room import wall")
+    (room / "wall.py").write_text("if TYPE_CHECKING:\n    from house.room.window import Window")
+    (room / "window.py").write_text("def open():\n    from .door import Door")
+    (room / "bed.py").write_text("from house.room.window import Window\nfrom ..hall import Hall")
+
+    graph = import_graph(tmp_path)
+
+    assert graph["house.hall"] == {"house.room.door", "house.room.wall"}
+    assert graph["house.room.bed"] == {"house.room.window", "house.hall"}
+    assert circles(graph) == {frozenset({"house.room.door", "house.room.wall", "house.room.window"})}
 
 
 def test_importing_moot_loads_no_third_party_module_but_msgspec() -> None:
