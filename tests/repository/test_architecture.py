@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.repository.import_graph import circles, import_graph
+from tests.repository.wires import silent_callbacks
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONTRACTS = {
@@ -49,6 +50,79 @@ ALLOWED_CIRCLES = {
     frozenset({"moot.agent.agent", "moot.agent.context", "moot.agent.port", "moot.agent.unit_of_work"}),
 }
 """The circles of files that there are. The set may only shrink."""
+
+ALLOWED_WIRES = {
+    "moot.backends.sqlite.writer.InlineWriter.stalled",
+    "moot.backends.sqlite.writer.ThreadWriter.stalled",
+    "moot.manager.gateway.Outside._repeats.drop",
+    "moot.manager.idempotency.Repeats.recall",
+    "moot.messaging.flow_control.Flow.arrived",
+    "moot.messaging.flow_control.Flow.blocked",
+    "moot.messaging.flow_control.Flow.lost",
+    "moot.messaging.flow_control.Flow.unblocked",
+    "moot.runtime.dispatch.commit.Committer.stop_requested",
+    "moot.runtime.dispatch.dispatcher.Worker.ended",
+    "moot.runtime.dispatch.interrupts.Interrupts.abandon",
+    "moot.runtime.dispatch.rollback.Recovery.supervise",
+    "moot.runtime.dispatch.timers.Schedule.unscheduled",
+    "moot.runtime.durability.asks.KeptAsks.answering",
+    "moot.runtime.durability.asks.KeptAsks.failing",
+    "moot.runtime.durability.turn_journal.Durability.bury",
+    "moot.runtime.durability.turn_journal.Durability.readmit",
+    "moot.runtime.durability.turn_journal.Durability.schedule",
+    "moot.runtime.liveness.progress.Liveness.is_restarting",
+    "moot.runtime.liveness.watchdog.Watchdog(agent)",
+    "moot.runtime.registrar.Residents.ended",
+    "moot.runtime.registrar.Residents.let_go",
+    "moot.runtime.routing.death_watch.Watches.deliver",
+    "moot.runtime.routing.delivery.Delivery.arrived",
+    "moot.runtime.routing.delivery.Delivery.asker_gone",
+    "moot.runtime.supervision.Supervisor.began",
+    "moot.runtime.supervision.Supervisor.given_up",
+}
+"""The callbacks that do nothing until somebody above sets them. The set may only shrink."""
+
+OPTIONS = {
+    "moot.patterns.contract_net.tender.Tender.revise",  # None is an answer: the task stays as it is
+    "moot.patterns.market.bidder.BidderAgent(strategy)",  # truthful: to bid the value is what it does
+}
+"""Choices that users have, for which it is right to do nothing: no wire hangs on them."""
+
+WIRES = """
+from none import nothing as quiet, some
+
+class Bell:
+    constant = lambda: 0
+    in_field: object = field(default=lambda: None)
+    loud = lambda self: print()
+    number = 1
+
+    def __init__(self, given=lambda: None, *, same=lambda x: x, told=print, count=0):
+        self.none: object = lambda *facts: None
+        self.first, self.size = lambda: None, 0
+        self.imported = quiet
+        self.or_else = given or (lambda: None)
+        if count:
+            self.in_case = some if count else quiet
+        self.own = self._ignore
+        self.pair = lambda x: (False, None)
+        self.part.rung = lambda: ""
+        self.fine = lambda x: x.y
+        self.kept = some
+        self.told = self._tell
+        self.given = given
+        self.sorted = sorted(told, key=lambda x: x)
+        local = lambda: None
+
+    def _ignore(self, fact):
+        pass
+
+    def _tell(self, fact):
+        print(fact)
+
+    def later(self, quiet=lambda: None):
+        self.late = lambda: None
+"""
 
 
 def lint(root: Path) -> subprocess.CompletedProcess[str]:
@@ -118,6 +192,33 @@ def test_a_circle_of_files_is_seen(tmp_path: Path) -> None:
     assert graph["house.hall"] == {"house.room.door", "house.room.wall"}
     assert graph["house.room.bed"] == {"house.room.window", "house.hall"}
     assert circles(graph) == {frozenset({"house.room.door", "house.room.wall", "house.room.window"})}
+
+
+def test_no_callback_does_nothing_until_it_is_set_but_those_allowed() -> None:
+    found = {name for name in silent_callbacks(ROOT / "src") if not name.startswith("moot.telemetry.")}
+
+    assert sorted(found - ALLOWED_WIRES - OPTIONS) == []
+    assert sorted((ALLOWED_WIRES | OPTIONS) - found) == []  # it is wired in another way: take it out of the set
+
+
+def test_a_callback_that_does_nothing_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "none.py").write_text('def nothing(*facts):\n    """Nothing."""\n\ndef some(x):\n    return x.y')
+    (tmp_path / "wires.py").write_text(WIRES)
+
+    assert silent_callbacks(tmp_path) == {
+        "wires.Bell(given)",
+        "wires.Bell(same)",
+        "wires.Bell.constant",
+        "wires.Bell.first",
+        "wires.Bell.imported",
+        "wires.Bell.in_case",
+        "wires.Bell.in_field",
+        "wires.Bell.none",
+        "wires.Bell.or_else",
+        "wires.Bell.own",
+        "wires.Bell.pair",
+        "wires.Bell.part.rung",
+    }
 
 
 def test_importing_moot_loads_no_third_party_module_but_msgspec() -> None:
