@@ -1,7 +1,8 @@
-"""Each example prints what its docstring claims, within 80 lines."""
+"""Each example prints what its docstring claims, within 80 lines, and has its line in the README beside them."""
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -19,40 +20,6 @@ EXPECTED = {
     "05_deferred_reply": ["100 orders served; the last: soup, order 100"],
     "06_shared_state": ["20 deposits by 4 tellers: balance 200, version 20"],
     "07_function_agents": ["HELLO, MOOT!"],
-    "12_deadlock": ["deadlock: alice -> bob -> carol -> alice", "2 of 3 were answered"],
-    "14_simulation": ["190 of 200", "it takes 1 fault: drop@teller>bob#1", "one turn for both: 100 seeds hold"],
-    "33_auction": [
-        "english: cid wins and pays 70.00",
-        "vickrey: cid wins and pays 72.00",
-        "a transcript of 8 entries, and it is true",
-        "changed at entry 0: it does not continue what stands before it",
-    ],
-    "43_patterns_at_once": ["run 2: the name is Moot, the date is May", "(8 questions in all)"],
-    "42_scatter_gather": ["3 answers, the best 40 from shop_1"],
-    "37_hierarchy": ["words: 24", "north_2 did 2, north_1 failed 1"],
-    "38_contract_net": ["the roof is mended by ann for 40 (bob had failed)", "dora's proposal is rejected"],
-    "30_pipeline": ["4 texts: [5, 2, 4, 3] words"],
-    "34_voting": [
-        "by schulze: hills > town > sea; by plurality: sea",
-        "'moon', who is no candidate",
-        "absent: ['eve']",
-    ],
-    "35_group_chat": ["billing: It was paid twice; here is your money.\n-> done", "-> ping_pong"],
-    "36_debate": [
-        "round 1: 5 cents, 10 cents, 5 cents\nround 2: 5 cents, 5 cents, 5 cents\n-> agreed: 5 cents",
-        "-> judged: water",
-    ],
-    "41_map_reduce": [
-        "{'agents': 2, 'and': 2, 'bargain': 2, 'decide': 1, 'meet': 3}",
-        "done by: ann, ben, summer - attempts in vain: 2",
-    ],
-    "31_flock": ["order 0.05 at first, 1.00 after 600 ticks", "noise 1: order 0.95", "noise 5: order 0.0"],
-    "32_swarm_agents": ["60 boids, order 0.06", "order 1.00 after 200 ticks, 59 heard of, silent: swarm_7"],
-    "20_replication": [
-        "cut off: ['fog', 'ship'] and ['ship', 'storm']",
-        "harbour: ['ship', 'storm'], stock 9",
-        "island: ['ship', 'storm'], stock 9",
-    ],
     "10_flow_control": [
         "block: 100 handled, 0 lost; the last price shown is 99",
         "fail: 10 handled, 90 lost; the last price shown is 9",
@@ -67,13 +34,51 @@ EXPECTED = {
         "the breaker is open",
         "moot = käräjät",
     ],
-    "39_blackboard": [
+    "12_deadlock": ["deadlock: alice -> bob -> carol -> alice", "2 of 3 were answered"],
+    "13_supervision": ["2 readings kept, connection 1", "the line is dead", "3 readings kept, connection 2"],
+    "14_simulation": ["190 of 200", "it takes 1 fault: drop@teller>bob#1", "one turn for both: 100 seeds hold"],
+    "15_survives_a_kill": ["first life: killed by signal 9", "sold 6 of 6", "paid, once each: 0 1 2 3 4 5"],
+    "16_replication": [
+        "cut off: ['fog', 'ship'] and ['ship', 'storm']",
+        "harbour: ['ship', 'storm'], stock 9",
+        "island: ['ship', 'storm'], stock 9",
+    ],
+    "17_pipeline": ["4 texts: [5, 2, 4, 3] words"],
+    "18_scatter_gather": ["3 answers, the best 40 from shop_1"],
+    "19_map_reduce": [
+        "{'agents': 2, 'and': 2, 'bargain': 2, 'decide': 1, 'meet': 3}",
+        "done by: ann, ben, summer - attempts in vain: 2",
+    ],
+    "20_hierarchy": ["words: 24", "north_2 did 2, north_1 failed 1"],
+    "21_contract_net": ["the roof is mended by ann for 40 (bob had failed)", "dora's proposal is rejected"],
+    "22_auction": [
+        "english: cid wins and pays 70.00",
+        "vickrey: cid wins and pays 72.00",
+        "a transcript of 8 entries, and it is true",
+        "changed at entry 0: it does not continue what stands before it",
+    ],
+    "23_voting": [
+        "by schulze: hills > town > sea; by plurality: sea",
+        "'moon', who is no candidate",
+        "absent: ['eve']",
+    ],
+    "24_debate": [
+        "round 1: 5 cents, 10 cents, 5 cents\nround 2: 5 cents, 5 cents, 5 cents\n-> agreed: 5 cents",
+        "-> judged: water",
+    ],
+    "25_group_chat": ["billing: It was paid twice; here is your money.\n-> done", "-> ping_pong"],
+    "26_blackboard": [
         "solved: assembly, of em, as, bly, s",
         "4 fragments, and more candidates than words",
     ],
-    "40_saga": ["Rome: booked hotel room 1, seat 1, car 1", "Oslo: no car is left; gave back flight, hotel"],
-    "13_supervision": ["2 readings kept, connection 1", "the line is dead", "3 readings kept, connection 2"],
+    "27_saga": ["Rome: booked hotel room 1, seat 1, car 1", "Oslo: no car is left; gave back flight, hotel"],
+    "28_flock": ["order 0.05 at first, 1.00 after 600 ticks", "noise 1: order 0.95", "noise 5: order 0.0"],
+    "29_swarm_agents": ["60 boids, order 0.06", "order 1.00 after 200 ticks, 59 heard of, silent: swarm_7"],
+    "30_patterns_at_once": ["run 2: the name is Moot, the date is May", "(8 questions in all)"],
 }
+
+TESTED_ELSEWHERE = {"08_research_team", "09_reference_design"}
+"""The first in `tests/teams`, beside its team; the second below, since it runs until it is told to stop."""
 
 
 def run(example: str) -> str:
@@ -125,3 +130,19 @@ def test_an_example_is_short_and_says_what_it_prints(path: Path) -> None:
     assert len(text.splitlines()) < 80
     assert text.startswith('"""')
     assert "Prints: " in text.split('"""')[1]
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(EXPECTED) | TESTED_ELSEWHERE
+
+
+def test_the_numbers_have_no_gap() -> None:
+    numbers = [int(path.stem.partition("_")[0]) for path in sorted(EXAMPLES.glob("*.py"))]
+
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_the_readme_lists_exactly_the_examples_in_reading_order() -> None:
+    listed = re.findall(r"^\| \[`(\w+\.py)`\]\(\1\) \| .+ \|$", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
+
+    assert listed == sorted(path.name for path in EXAMPLES.glob("*.py"))
