@@ -94,7 +94,11 @@ def test_the_readme_shows_the_figures_of_the_committed_run() -> None:
     assert figures in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/decisions/0*.md")), ids=name)
+DECISIONS = sorted(ROOT.glob("docs/decisions/0*.md"))
+ROW = re.compile(r"^\| \[(\d{4})\]\((?P<page>[\w-]+\.md)\) \| .+? \| (?P<tests>.+?) \| (?P<by>.+?) \|$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=name)
 def test_a_decision_has_its_parts_on_one_page(page: Path) -> None:
     text = page.read_text()
 
@@ -102,4 +106,26 @@ def test_a_decision_has_its_parts_on_one_page(page: Path) -> None:
 
     assert headings == ["Context", "Options", "Decision", "Consequences", "Held by"]
     assert len(text.splitlines()) <= 60
-    assert page.name in (page.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=name)
+def test_a_decision_has_a_row_that_names_the_tests_that_hold_it(page: Path) -> None:
+    rows = {row["page"]: row for row in ROW.finditer((page.parent / "README.md").read_text())}
+
+    held_by = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", rows[page.name]["tests"])
+
+    assert held_by != []
+    for path, test in held_by:
+        assert path in page.read_text().partition("## Held by")[2]
+        assert (ROOT / path).is_file()
+        assert not test or re.search(rf"^(async )?def {test}\(", (ROOT / path).read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=name)
+def test_a_decision_that_was_replaced_says_so_first_and_in_its_row(page: Path) -> None:
+    rows = {row["page"]: row for row in ROW.finditer((page.parent / "README.md").read_text())}
+
+    in_row = [link["target"] for link in LINK.finditer(rows[page.name]["by"])]
+
+    assert in_row == re.findall(r"replaced by \[\d{4}\]\(([\w-]+\.md)\)", page.read_text().partition("## Context")[0])
+    assert in_row != [] or rows[page.name]["by"] == "–"
