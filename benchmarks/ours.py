@@ -185,7 +185,7 @@ def switched(manager: AgentManager, features: Iterable[str]) -> Policies:
     if "observer" in features:
         manager.observe(Silent())
     if "deduplication" in features and manager._system is not None:
-        manager._system.dispatcher.may_repeat = True
+        manager._system.delivery.may_repeat = True
     return chosen
 
 

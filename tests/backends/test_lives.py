@@ -76,15 +76,15 @@ def test_an_acknowledgement_before_the_sync_is_found(monkeypatch: pytest.MonkeyP
     async def at_once(self: Gateway) -> None:
         await asyncio.sleep(0)
 
-    monkeypatch.setattr(Gateway, "kept", at_once)
+    monkeypatch.setattr(Gateway, "synced", at_once)
     assert found(50)
 
 
 def test_a_message_that_ends_after_its_turn_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = TurnJournal.committed
 
-    def in_two(self: TurnJournal, cell: Any, ctx: Any) -> None:
-        asyncio.get_running_loop().call_later(0.001, whole, self, cell, ctx)
+    def in_two(self: TurnJournal, cell: Any, ctx: Any, sealed: Any) -> None:
+        asyncio.get_running_loop().call_later(0.001, whole, self, cell, ctx, sealed)
 
     monkeypatch.setattr(TurnJournal, "committed", in_two)
     assert found(50)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import count
 
 import pytest
 
 from moot import DeadLetters, MailboxFull, MailboxPolicy, Reason
+from moot.agent.ask import AskTable
 from moot.clock import LoopClock
 from moot.messaging.flow_control import FlowControl, Station
 from moot.messaging.message import AgentMessage
@@ -20,9 +22,15 @@ class Network:
         loop = asyncio.get_running_loop()
         clock = LoopClock(loop)
         self.dead = DeadLetters()
-        self.flow = FlowControl(DeadlineWheel(loop, clock), clock, self.dead)
-        self.unblocked: list[str] = []
-        self.flow.unblocked = lambda station: self.unblocked.append(station.id)
+        self.woken: list[str] = []
+        self.flow = FlowControl(
+            DeadlineWheel(loop, clock),
+            clock,
+            self.dead,
+            AskTable("inbox", count(1).__next__, DeadlineWheel(loop, clock)),
+            wake=lambda station: self.woken.append(station.id),
+            blocked=lambda station: None,
+        )
         self.stations = [
             Station(f"s{index}", MailboxPolicy(capacity, overflow))  # type: ignore[arg-type]
             for index, capacity in enumerate(capacities)
@@ -53,7 +61,7 @@ async def test_what_does_not_fit_waits_in_the_outbox_and_arrives_in_order() -> N
 
     assert received == sent
     assert net.stations[0].lanes is None
-    assert net.unblocked == ["s0"]
+    assert net.woken[-1] == "s0"
 
 
 async def test_senders_that_wait_for_one_receiver_take_turns() -> None:
@@ -118,7 +126,7 @@ async def test_output_that_stays_undelivered_for_thirty_seconds_is_a_dead_letter
 
     assert [letter.message.content for letter in net.dead.list(Reason.OVERFLOW)] == [late]
     assert net.stations[0].lanes is None
-    assert net.unblocked == ["s0"]
+    assert net.woken[-1] == "s0"
 
 
 async def test_a_mailbox_set_to_fail_lets_nobody_wait() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import msgspec
 
 from moot.errors import AskTimeout, DeliveryError, InvalidPayload
-from moot.messaging.message import AgentMessage, ReplyTo
+from moot.messaging.message import AgentMessage, ReplyTo, RequestKey
 from moot.resilience.deadlines import DeadlineWheel, Expiring
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Guard(Protocol):
 
 
 class Answers(Protocol):
-    """Who carries an answer back, where something lies between; the transport."""
+    """What carries an answer back, where something lies between: the transport."""
 
     def answer(self, reply_to: ReplyTo, answer: Any, error: BaseException | None) -> bool:
         """Take an answer, or an error, to whoever waits; False when nobody does."""
@@ -60,7 +60,11 @@ class Answers(Protocol):
 
 
 class WaitWatch(Protocol):
-    """Is told who waits for asks that are not answered at once; it may fail one of them."""
+    """An observer of asks that are not answered at once; it may fail one of them."""
+
+    def check_chain(self, turn: Any, target: Any) -> None:
+        """A turn is about to ask an agent that is busy. Raises `DeadlockError` if that waits for the turn itself."""
+        ...
 
     def begin(self, asks: Sequence[Ask[Any]]) -> Any:
         """The present task begins to wait for all of ``asks``; what `end` is to be called with, or None."""
@@ -105,8 +109,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     on_progress: Callable[[Any, int], None] | None = None
     idempotency_key: str | None = None
     """The id that makes asking again no repetition: a caller from outside gave it, or a durable backend."""
-    name: str | None = None
-    """What the answer finds it by in another life of the process; see `moot.runtime.durability.asks`."""
+    request_key: RequestKey | None = None
+    """What the answer finds the ask by in another life of the process."""
     answer: R = _NO_ANSWER
     """The answer, once it is done without error."""
     _waiter: asyncio.Future[None] | None = None
@@ -210,15 +214,16 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
 class AskTable:
     """The asks under way, by the key that their `ReplyTo` carries. Their deadlines are on the wheel."""
 
-    __slots__ = ("_next_key", "_pending", "inbox", "link", "waits", "wheel")
+    __slots__ = ("_next_key", "_pending", "inbox", "transport", "waits", "wheel")
 
     def __init__(self, inbox: str, next_key: Callable[[], int], wheel: DeadlineWheel) -> None:
         self.inbox = inbox
         self._next_key = next_key
         self.wheel = wheel
         self.waits: WaitWatch | None = None
-        self._pending: dict[int, Ask[Any]] = {}
-        self.link: Answers | None = None
+        self._pending: dict[int | str, Ask[Any]] = {}
+        self.transport: Answers | None = None
+        """What lies between an answer and its asker, if anything does."""
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -244,10 +249,10 @@ class AskTable:
         if self._pending.pop(ask.key, None) is not None and ask.expiring is not None:
             ask.expiring.pop(ask, None)
 
-    def resolve(self, reply_to: ReplyTo, answer: Any) -> bool:
-        """Give the answer to whoever waits; False when nobody does any more."""
-        if self.link is not None:
-            return self.link.answer(reply_to, answer, None)
+    def resolve(self, reply_to: ReplyTo, answer: Any, body: bytes | None = None) -> bool:
+        """Give the answer to whoever waits; False when nobody does any more. ``body`` is the answer, encoded."""
+        if self.transport is not None:
+            return self.transport.answer(reply_to, answer, None)
         ask = self._pending.pop(reply_to.key, None) if reply_to.inbox == self.inbox else None
         if ask is None:
             return False
@@ -258,13 +263,17 @@ class AskTable:
 
     def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
         """Give an error to whoever waits; False when nobody does any more."""
-        if self.link is not None:
-            return self.link.answer(reply_to, None, error)
+        if self.transport is not None:
+            return self.transport.answer(reply_to, None, error)
+        return self.arrived(reply_to, None, error)
+
+    def arrived(self, reply_to: ReplyTo, answer: Any, error: BaseException | None) -> bool:
+        """An answer or an error has come to its asker; False when nobody waits any more."""
         ask = self.get(reply_to)
         if ask is None:
             return False
         self.close(ask)
-        ask.fail(error)
+        ask.resolve(answer, error)
         return True
 
     def fail_all(self, error: Callable[[], BaseException]) -> None:

@@ -19,10 +19,7 @@ __all__ = ["INSIDE", "NOTHING", "Records", "digest"]
 
 
 NOTHING: Any = object()
-
-
 """Stands for "no value", where None is one."""
-
 
 _Key = tuple[str, str, bytes, int]
 
@@ -35,42 +32,27 @@ class _Inside(NamedTuple):
 
 
 INSIDE: ContextVar[_Inside | None] = ContextVar("moot_inside", default=None)
-
-
 """The effect or branch that the present task is in."""
 
 
-class Records:
+class Records(msgspec.Struct, eq=False):
     """What a turn keeps over all its runs.
 
-    ``made`` are the recorded answers, four items each: kind, target, request, answer. Besides, whom its capability
-    addresses were pinned to, and how often it lost a race for shared state.
+    ``made`` are the recorded answers, four items each: kind, target, request, answer; flat, so that the collector need
+    not look at each. ``conflicts`` counts how often the turn lost a race for shared state. ``last`` is the key of what
+    `find` looked for last, where records have one.
     """
 
-    __slots__ = (
-        "_answers",
-        "_asked",
-        "_pins",
-        "_token",
-        "_under_way",
-        "_users",
-        "conflicts",
-        "is_rerun",
-        "last",
-        "made",
-    )
-
-    def __init__(self) -> None:
-        self.is_rerun = False
-        self._token = object()  # stands for this turn; a task that outlives it keeps no more of it than this
-        self._users: dict[tuple[str, str], asyncio.Task[Any] | None] = {}  # who is in an effect or a branch of a name
-        self.conflicts = 0
-        self.last = b""  # the key of what `find` looked for last, where records have one
-        self._pins: dict[str, list[str]] = {}
-        self.made: list[Any] = []  # flat, four items a record: the collector need not look at each
-        self._under_way: dict[str, asyncio.Future[Any]] = {}
-        self._answers: dict[_Key, Any] = {}
-        self._asked: dict[tuple[str, str, bytes], int] = {}
+    made: list[Any] = []
+    conflicts: int = 0
+    is_rerun: bool = False
+    last: bytes = b""
+    _token: object = msgspec.field(default_factory=object)  # stands for the turn; a task that outlives it keeps no more
+    _users: dict[tuple[str, str], asyncio.Task[Any] | None] = {}  # who is in an effect or a branch of a name
+    _pins: dict[str, list[str]] = {}
+    _under_way: dict[str, asyncio.Future[Any]] = {}
+    _answers: dict[_Key, Any] = {}
+    _asked: dict[tuple[str, str, bytes], int] = {}
 
     def note(self, kind: str, target: str, request: object, answer: Any) -> None:
         """Keep a successful answer."""

@@ -10,7 +10,7 @@ import typer
 
 from moot.backends.sqlite.repair import mending
 from moot.cli.files import FILE, printing, safe, size
-from moot.runtime.durability.turn_journal import REMEMBERED_FOR
+from moot.runtime.durability.replies import REMEMBERED_FOR
 
 __all__ = ["vacuum"]
 

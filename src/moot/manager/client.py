@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any, TypeVar, overload
 
-import msgspec
-
 from moot.agent.ask import Ask
 from moot.agent.gather import gather
 from moot.agent.stream import Stream
@@ -69,9 +67,9 @@ class Client:
         gateway = self._gateway
         if gateway is None or not gateway.is_open:
             raise ManagerStopped("ask an agent")
-        ask: Ask[Any] = Ask(gateway, to, content, message_type_of(content, message_type), timeout)
+        ask: Ask[Any] = Ask(gateway.asker, to, content, message_type_of(content, message_type), timeout)
         if message_id is not None:
-            ask.idempotency_key = _checked_id(message_id)
+            ask.asker, ask.idempotency_key = gateway, _checked_id(message_id)
         return ask
 
     gather = staticmethod(gather)
@@ -120,10 +118,10 @@ class Client:
         gateway = self._gateway
         if gateway is None or not gateway.is_open:
             raise ManagerStopped("tell an agent")
-        message = gateway.numbering.envelope(OUTSIDE, to, content, message_type_of(content, message_type))
-        if message_id is not None:
-            await gateway.tell(msgspec.structs.replace(message, idempotency_key=_checked_id(message_id)), timeout)
-        elif gateway.is_durable:
+        key = None if message_id is None else _checked_id(message_id)
+        kind = message_type_of(content, message_type)
+        message = gateway.numbering.envelope(OUTSIDE, to, content, kind, idempotency_key=key)
+        if key is not None or gateway.is_durable:
             await gateway.tell(message, timeout)
         elif lane := gateway.accept(message):
             await gateway.admitted(lane, timeout)
@@ -155,11 +153,12 @@ class Client:
         message = gateway.numbering.renumbered(letter.again())
         lane = gateway.accept(message)
         self.dead_letters.take(letter_id)  # in one step with that, so that it is never in both places, or in none
-        try:
-            await gateway.admitted_or_withdrawn(lane, message, 30.0)
-        except BaseException:
-            self.dead_letters.put_back(letter)
-            raise
+        if lane is not None:
+            try:
+                await gateway.admitted(lane, 30.0)
+            except BaseException:
+                self.dead_letters.put_back(letter)
+                raise
         await gateway.synced()
         return message.id
 

@@ -10,12 +10,18 @@ the first of those who wait is told, and for the next one the request goes out a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from moot.agent.ask import Ask
 from moot.errors import DeliveryError
+from moot.messaging.message import RequestKey
+
+if TYPE_CHECKING:
+    from moot.runtime.durability.turn_journal import TurnJournal
+    from moot.runtime.routing.delivery import Delivery
+    from moot.runtime.routing.requests import Requests
 
 __all__ = ["IdempotentAsks"]
 
@@ -29,49 +35,54 @@ class _Record(msgspec.Struct, eq=False):
 
 
 class IdempotentAsks:
-    """Remembers the answers of the last ``window`` ids.
-
-    ``send(ask)`` lets a request go out; ``drop(ask)`` is called for one that nobody waits for any more.
-    """
+    """Remembers the answers of the last ``window`` keys; a ``journal`` has those of other lives, too."""
 
     def __init__(
-        self, send: Callable[[Ask[Any]], None], drop: Callable[[Ask[Any]], None], window: int = 10_000
+        self, requests: Requests, delivery: Delivery, journal: TurnJournal | None, window: int = 10_000
     ) -> None:
-        self._send = send
-        self.drop = drop
+        self._requests = requests
+        self._delivery = delivery
+        self._journal = journal
         self._window = window
-        self._records: dict[tuple[str, str], _Record] = {}
-        self.recall: Callable[[Ask[Any], str], tuple[bool, Any]] = lambda ask, idempotency_key: (False, None)
-        """Whether the ask of an id was answered in another life of the process, and the answer."""
-        self.settle: Callable[[Callable[[BaseException | None], None]], None] = lambda answer: answer(None)
-        """Calls back when an answer may leave the process, with an error if it may not."""
+        self._records: dict[RequestKey, _Record] = {}
 
     def __len__(self) -> int:
         return len(self._records)
 
     def post(self, ask: Ask[Any], idempotency_key: str) -> None:
-        """Let an ask share what was sent under its id, or send it. Raises what sending raises."""
+        """Let an ask share what was sent under its key, or send it. Raises what sending raises."""
         key = (ask.to, idempotency_key)
         record = self._records.get(key)
         if record is None:
-            known, answer = self.recall(ask, idempotency_key)
-            if known:
-                self.settle(lambda lost: ask.resolve(answer, lost))
-                return
+            if self._journal is not None:
+                known, answer = self._journal.replies.recall(key, ask.content)
+                if known:
+                    self._settle(lambda lost: ask.resolve(answer, lost))
+                    return
             record = self._begin(key, ask)
         if record.request is None:
-            self.settle(lambda lost: ask.resolve(record.answer, lost))
+            self._settle(lambda lost: ask.resolve(record.answer, lost))
         else:
             record.waiting.append(ask)
             ask.when_done(lambda ended: self._left(record, ended))
 
-    def _begin(self, key: tuple[str, str], ask: Ask[Any]) -> _Record:
+    def _settle(self, callback: Callable[[BaseException | None], None]) -> None:
+        """Call back when an answer may leave the process, with an error if it may not."""
+        if self._journal is not None:
+            self._journal.store.after_sync(callback)
+        else:
+            callback(None)
+
+    def _begin(self, key: RequestKey, ask: Ask[Any]) -> _Record:
         request: Ask[Any] = Ask(ask.asker, ask.to, ask.content, ask.message_type, ask.timeout, started=True)
         request.idempotency_key = ask.idempotency_key
-        self._send(request)
+        if self._journal is not None:
+            self._requests.post_durable(request, key[1])
+        else:
+            self._requests.post(request)
         return self.adopt(key, request)
 
-    def adopt(self, key: tuple[str, str], request: Ask[Any]) -> _Record:
+    def adopt(self, key: RequestKey, request: Ask[Any]) -> _Record:
         """Let those who ask under this id share a request that is under way."""
         record = self._records[key] = _Record(request)
         request.on_progress = lambda piece, attempt: _pass_on(record, piece, attempt)
@@ -83,14 +94,14 @@ class IdempotentAsks:
         """A caller has its answer, or waits no more."""
         if ask in record.waiting:
             record.waiting.remove(ask)
-            if not record.waiting and record.request is not None:
-                self.drop(record.request)
+            if not record.waiting and record.request is not None and self._journal is None:
+                self._delivery.drop(record.request)  # (one that is stored will be handled, whoever waits)
 
-    def _ended(self, key: tuple[str, str], record: _Record, request: Ask[Any]) -> None:
+    def _ended(self, key: RequestKey, record: _Record, request: Ask[Any]) -> None:
         waiting, record.waiting = record.waiting, []
         if request.error is None:
             record.request, record.answer = None, request.answer
-            self.settle(lambda lost: _resolve(waiting, request.answer, lost))
+            self._settle(lambda lost: _resolve(waiting, request.answer, lost))
             return
         del self._records[key]
         if waiting:

@@ -29,6 +29,7 @@ from moot.resilience.breaker import BreakerStatus
 from moot.runtime.cell import Cell
 from moot.runtime.liveness.progress import Health
 from moot.runtime.options import Options, Stores
+from moot.runtime.phase import Phase
 from moot.runtime.routing.directory import AgentCard, Directory
 from moot.runtime.system import System
 from moot.telemetry.observer import GuardedObserver, Observer
@@ -115,15 +116,15 @@ class AgentManager(Client):
             if kept is not None:
                 self._ids.begin_run(kept[1].run)
             stores = Stores(self.dead_letters, self.shared_state, kept)
-            system = System(clock, self._ids, self.directory, stores, self._options)
+            system = System(
+                clock, self._ids, self.directory, stores, self._options, engine=self._engine, given_up=self._give_up
+            )
         except BaseException:
             await self._backend.close()
             raise
-        system.supervisor.given_up = self._give_up
-        system.engine = self._engine
         system.dispatcher.observer = self._observer
         self._system = system
-        self._gateway = Gateway(system)
+        self._gateway = Gateway(system, self._options.get("mail_observer"))
         try:
             await system.registrar.start()
         except BaseException:
@@ -144,7 +145,7 @@ class AgentManager(Client):
         system = self._system
         if system is None:
             return
-        if (cell := system.registrar.running_here()) is not None:
+        if (cell := system.pool.running(asyncio.current_task())) is not None:
             raise RuntimeError(f"agent {cell.id!r} cannot stop its manager inside its own turn; start a task for it")
         await asyncio.shield(self._begin_to_stop(system, drain=drain, timeout=timeout))
 
@@ -206,7 +207,7 @@ class AgentManager(Client):
     async def unregister(self, agent_id: str) -> None:
         """Stop an agent after its present turn; its mail becomes dead letters. Raises `UnknownAgent`."""
         system = self._running("unregister an agent")
-        await system.registrar.remove(system.registrar.resident(agent_id))
+        await system.registrar.remove(system.registrar.registered(agent_id))
 
     def find(self, capability: str) -> list[str]:
         """The ids of the agents that can do ``capability``."""
@@ -244,8 +245,7 @@ class AgentManager(Client):
 
     # inside
     def _begin_to_stop(self, system: System, *, drain: bool, timeout: float) -> asyncio.Task[None]:
-        if self._gateway is not None:
-            self._gateway.is_open = False
+        system.phase.move_on(Phase.DRAINING)
         if self._signals is not None:
             self._signals.give_way()
         if self._stopping is None:

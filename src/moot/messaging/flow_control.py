@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -29,12 +29,12 @@ from moot.errors import AgentStopped, MailboxFull
 from moot.ids import TOPIC
 from moot.messaging.dead_letters import DeadLetters, Reason
 from moot.messaging.mailbox import Mailbox
-from moot.messaging.message import AgentMessage
+from moot.messaging.message import AgentMessage, ReplyTo
 from moot.messaging.overflow import displacement
 from moot.policies import SEND_TIMEOUT, MailboxPolicy
 from moot.resilience.deadlines import DeadlineWheel, Expiring
 
-__all__ = ["FlowControl", "Lane", "Station"]
+__all__ = ["Askers", "FlowControl", "Lane", "Station"]
 
 _BLOCKED = "the receiver's mailbox stayed full"
 
@@ -43,13 +43,15 @@ class Station:
     """Where messages arrive and leave: a mailbox, and the lanes on both sides of it.
 
     ``lanes`` are this station's undelivered output by receiver; ``queue`` are the lanes that wait for its mailbox.
-    ``displace`` chooses what a full mailbox loses, if it is set to lose something; ``lost`` counts what it did.
+    Its output may wait ``patience`` seconds for room. ``displace`` chooses what a full mailbox loses, if it is set to
+    lose something; ``lost`` counts what it did.
     """
 
-    __slots__ = ("_mark", "displace", "fails_when_full", "id", "lanes", "lost", "mailbox", "queue")
+    __slots__ = ("_mark", "displace", "fails_when_full", "id", "lanes", "lost", "mailbox", "patience", "queue")
 
-    def __init__(self, station_id: str, policy: MailboxPolicy) -> None:
+    def __init__(self, station_id: str, policy: MailboxPolicy, patience: float = SEND_TIMEOUT) -> None:
         self.id = station_id
+        self.patience = patience
         self.mailbox = Mailbox(policy.capacity)
         self.fails_when_full = policy.overflow == "fail"
         self.displace = displacement(policy)
@@ -57,11 +59,6 @@ class Station:
         self.lanes: dict[Station, Lane] | None = None
         self.queue: deque[Lane] | None = None
         self._mark = 0.0
-
-    @property
-    def patience(self) -> float:
-        """How many seconds its output may wait for room."""
-        return SEND_TIMEOUT
 
     def full(self, now: float) -> MailboxFull:
         """The error for a message that finds no room; its estimate is the time since the last such error."""
@@ -91,22 +88,37 @@ class Lane:
         self.flow.abandon(self, _BLOCKED)
 
 
-class FlowControl:
-    """Moves messages between stations.
+class Askers(Protocol):
+    """Those who wait for answers."""
 
-    ``arrived(station)`` is called for each message that enters a mailbox, ``unblocked(station)`` when the last
-    lane of a station is gone, ``lost(station, message)`` when one for it has become a dead letter,
-    ``blocked(station)`` when one has got lanes that are on no circle of lanes.
+    def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
+        """Let whoever waits there know that no answer comes; False when nobody does any more."""
+        ...
+
+
+class FlowControl:
+    """Moves messages between stations; ``askers`` hear of requests that are lost.
+
+    ``wake(station)`` is called for each message that enters a mailbox, and when the last lane of a station is gone;
+    ``blocked(station)`` when a station has got lanes that are on no circle of lanes.
     """
 
-    def __init__(self, wheel: DeadlineWheel, clock: Clock, dead_letters: DeadLetters) -> None:
+    def __init__(
+        self,
+        wheel: DeadlineWheel,
+        clock: Clock,
+        dead_letters: DeadLetters,
+        askers: Askers,
+        *,
+        wake: Callable[[Any], None],
+        blocked: Callable[[Station], None],
+    ) -> None:
         self._wheel = wheel
         self._clock = clock
         self._dead_letters = dead_letters
-        self.arrived: Callable[[Any], None] = lambda station: None
-        self.unblocked: Callable[[Any], None] = lambda station: None
-        self.lost: Callable[[Station, AgentMessage], None] = lambda target, message: None
-        self.blocked: Callable[[Station], None] = lambda station: None
+        self._askers = askers
+        self._wake = wake
+        self.blocked = blocked
 
     def put(self, source: Station, target: Station, message: AgentMessage) -> None:
         """Deliver what a turn of ``source`` sent: at once, or through its outbox."""
@@ -155,7 +167,7 @@ class FlowControl:
         while queue and target.mailbox.room > 0:
             lane = queue.popleft()
             target.mailbox.offer(lane.messages.popleft())
-            self.arrived(target)
+            self._wake(target)
             if lane.messages:
                 queue.append(lane)
             else:
@@ -208,7 +220,7 @@ class FlowControl:
     def _enter(self, target: Station, message: AgentMessage) -> Literal["entered", "lost", "full"]:
         """Put a message into a mailbox, or let the policy of a full one choose what is lost instead."""
         if target.mailbox.offer(message):
-            self.arrived(target)
+            self._wake(target)
             return "entered"
         lost = target.displace(target.mailbox, message) if target.displace is not None else None
         if lost is None:
@@ -216,7 +228,7 @@ class FlowControl:
         if lost is message:
             self._bury(target, lost, f"mailbox of {target.id!r} is full, and this was the one to drop")
             return "lost"
-        self.arrived(target)
+        self._wake(target)
         self._bury(target, lost, f"mailbox of {target.id!r} was full, and a newer message took its room")
         return "entered"
 
@@ -243,7 +255,7 @@ class FlowControl:
             source.lanes.pop(lane.target, None)
             if not source.lanes:
                 source.lanes = None
-                self.unblocked(source)
+                self._wake(source)
         if lane.accepted is not None and not lane.accepted.done():
             lane.accepted.set_result(None)
 
@@ -252,7 +264,8 @@ class FlowControl:
         if message.to.startswith(TOPIC):  # the letter names the one subscriber that lost it
             message = msgspec.structs.replace(message, to=target.id)
         self._dead_letters.add(message, Reason.OVERFLOW, error, at=self._clock.now(), agent_id=target.id)
-        self.lost(target, message)
+        if message.reply_to is not None:
+            self._askers.fail(message.reply_to, target.full(self._clock.now()))
 
 
 def _cycle_through(start: Station) -> list[Lane] | None:

@@ -29,6 +29,7 @@ __all__ = [
     "Payload",
     "ReplyTo",
     "Request",
+    "RequestKey",
     "members_of",
     "message_type_of",
     "with_version",
@@ -65,12 +66,20 @@ class Request(Payload, Generic[R], frozen=True):
     """Content that expects an ``R`` back: ``class Greet(Request[str]): …``."""
 
 
+RequestKey = tuple[str, str]
+"""What a request is known by in all lives of the process: the address that it was sent to, and its idempotency key."""
+
+
 @final
 class ReplyTo(msgspec.Struct, frozen=True, gc=False):
-    """Where the answer to one ask goes; a value that may be stored and answered in a later turn."""
+    """Where the answer to one ask goes; a value that may be stored and answered in a later turn.
+
+    A number as ``key`` is that of an ask in the run whose ``inbox`` it is. A text is an idempotency key, and ``inbox``
+    the address that was asked: an answer finds such an ask in another life of the process, too.
+    """
 
     inbox: str
-    key: int
+    key: int | str
     deadline: float | None = None
 
 

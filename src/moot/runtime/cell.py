@@ -8,6 +8,7 @@ agent that does nothing should cost nothing: no task, no queue, no timer.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,7 +21,26 @@ from moot.messaging.message import AgentMessage
 from moot.policies import Policies
 from moot.runtime.limits import limits_of
 
-__all__ = ["Cell"]
+__all__ = ["Cell", "Restarts"]
+
+
+class Restarts:
+    """Counts the restarts of one parent's children within a time."""
+
+    __slots__ = ("_times",)
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+
+    def count(self, now: float, within: float) -> int:
+        """How many there were in the last ``within`` seconds."""
+        while self._times and self._times[0] <= now - within:
+            self._times.popleft()
+        return len(self._times)
+
+    def add(self, now: float) -> None:
+        """One more."""
+        self._times.append(now)
 
 
 class Cell(Station):
@@ -30,7 +50,7 @@ class Cell(Station):
     ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has. ``renewed`` is there while it is
     being restarted and runs no turn; ``held`` of its turns wait for that, rolled back. ``seen``: what it was
     given, where a message may come twice. ``is_timed``: its turns have a run timeout. ``limits``: what limits how it
-    takes its mail, if anything does.
+    takes its mail, if anything does. ``restarts``: those of its children, if there were any.
     """
 
     __slots__ = (
@@ -47,6 +67,7 @@ class Cell(Station):
         "rate_limit",
         "renewed",
         "restart",
+        "restarts",
         "retry",
         "running",
         "seen",
@@ -61,13 +82,14 @@ class Cell(Station):
 
     def __init__(self, agent: Agent[Any], policies: Policies | None = None) -> None:
         chosen: Policies = policies or {}
-        super().__init__(_checked_id(agent), chosen.get("mailbox", agent.mailbox))
+        timeouts = chosen.get("timeouts", agent.timeouts)
+        super().__init__(_checked_id(agent), chosen.get("mailbox", agent.mailbox), timeouts.send_timeout)
         if agent.concurrency < 1:
             raise ValueError(f"agent {agent.id!r} must handle at least 1 message at a time, not {agent.concurrency}")
         self.agent = agent
         self.table = agent.handler_table()
         self.retry = chosen.get("retry", agent.retry)
-        self.timeouts = chosen.get("timeouts", agent.timeouts)
+        self.timeouts = timeouts
         self.rate_limit = chosen.get("rate_limit", agent.rate_limit)
         self.limits = limits_of(self.id, self.table, self.rate_limit)
         if self.limits is not None and self.limits.waits_for_batches:
@@ -89,13 +111,9 @@ class Cell(Station):
         self.running = 0
         self.seen: SeenIds | None = None
         self.held = 0
+        self.restarts: Restarts | None = None
         self.renewed: asyncio.Future[None] | None = None
         self.started: asyncio.Future[None] | None = None
-
-    @property
-    def patience(self) -> float:
-        """As its policy says."""
-        return self.timeouts.send_timeout
 
     def is_repeat(self, message: AgentMessage) -> bool:
         """Whether the agent has been given this message before; if not, it has been now."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
 from moot.policies import Supervision
+from moot.runtime.dispatch.interceptor import Interceptor
 from moot.runtime.dispatch.pool import ReadyQueue
 from moot.runtime.liveness.deadlock import DeadlockMode
+from moot.runtime.routing.delivery import Delivery
+from moot.runtime.routing.selector import Selector
+from moot.runtime.routing.transport import Transport
+from moot.telemetry.mail_observer import MailObserver
 
 if TYPE_CHECKING:
     from moot.backends import Journal, Stored
@@ -19,20 +25,28 @@ __all__ = ["Options", "Stores"]
 class Options(TypedDict, total=False):
     """What a system can be told besides, each with a default that is right for most.
 
-    ``supervision``: what is done about failures of the agents that have no parent. ``ready``: the queue of agents that
-    can run; a simulator chooses with it who is next. ``deadlocks``: what happens to asks that wait in a circle:
-    ``break`` fails one of them with `DeadlockError`, ``report`` logs and counts, ``off`` does not look.
-    ``watchdog``: after how many seconds a blocked event loop is reported; None is never.
+    ``supervision``: what is done about failures of the agents that have no parent. ``selector``: which of the agents
+    behind ``capability:NAME`` gets a message. ``deadlocks``: what happens to asks that wait in a circle: ``break``
+    fails one of them with `DeadlockError`, ``report`` logs and counts, ``off`` does not look. ``watchdog``: after how
+    many seconds a blocked event loop is reported; None is never.
+
+    For what surrounds a system. ``interceptor``: wraps each run of a handler. ``transport``: called with the system's
+    delivery, makes what carries messages between agents. ``mail_observer``: sees what comes from outside. ``ready``:
+    the queue of agents that can run; a simulator chooses with it which is next.
     """
 
     supervision: Supervision
-    ready: ReadyQueue
+    selector: Selector
     deadlocks: DeadlockMode
     watchdog: float | None
+    interceptor: Interceptor
+    transport: Callable[[Delivery], Transport]
+    mail_observer: MailObserver
+    ready: ReadyQueue
 
 
 class Stores(NamedTuple):
-    """What a backend brings; ``kept`` is the journal of a durable one and what it has kept."""
+    """What a backend brings; ``durable`` is the journal of a durable one and what it has stored."""
 
     dead_letters: DeadLetters
     shared_state: SharedState

@@ -1,7 +1,8 @@
-"""Registrar: who lives in a running system, from the first hook to the last dead letter.
+"""The registrar: brings agents into a running system, and takes them out.
 
 Registering starts an agent and waits for its ``on_start``; taking one out stops its
-children first, lets its present turn end, and makes dead letters of its mail.
+children first, lets its present turn end, and makes dead letters of its mail. What a
+durable backend has stored of an agent comes back when the agent is registered.
 """
 
 from __future__ import annotations
@@ -12,49 +13,69 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from moot.agent.agent import Agent
 from moot.errors import ManagerStopped, UnknownAgent
+from moot.messaging.dead_letters import Reason
+from moot.messaging.message import AgentMessage
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.dispatcher import Dispatcher
+from moot.runtime.dispatch.timers import Timers
+from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.routing.delivery import Delivery
 from moot.runtime.routing.directory import Directory
+from moot.runtime.routing.router import MessageRouter
 
 if TYPE_CHECKING:
+    from moot.backends.base import StoredMail
     from moot.runtime.durability.turn_journal import TurnJournal
 
 __all__ = ["Registrar"]
-
-_MOST_SUGGESTED = 1000
 
 _log = logging.getLogger("moot.runtime.registrar")
 
 
 class Registrar:
-    """Brings agents in and takes them out. ``await_release(cell)`` waits for what holds one that is taken out;
-    ``ended(cell, error)`` is called for each that is out for good.
+    """Brings agents in and takes them out.
+
+    The supervisor sets ``await_release(cell)``, which waits for what holds an agent that is taken out. The gateway sets
+    ``readmit(message)``: it opens the ask of a caller from outside whose request was stored, and returns the request.
     """
 
-    def __init__(self, directory: Directory, dispatcher: Dispatcher) -> None:
-        self.directory = directory
-        self.dispatcher = dispatcher
-        self.turn_journal: TurnJournal | None = None
-        self.is_open = True
-        """Whether new ones are made."""
-        self.await_release: Callable[[Cell], Awaitable[None]] = _at_once
-        self.resolve: Callable[[str], Cell] = self.resident
-        """Finds an agent by its id, or makes it if it is hosted."""
-        self.ended: Callable[[Cell, BaseException | None], None] = lambda cell, error: None
+    await_release: Callable[[Cell], Awaitable[None]]
+    readmit: Callable[[AgentMessage], AgentMessage]
+
+    def __init__(
+        self,
+        directory: Directory,
+        router: MessageRouter,
+        dispatcher: Dispatcher,
+        delivery: Delivery,
+        timers: Timers,
+        phase: SystemPhase,
+    ) -> None:
+        self._directory = directory
+        self._router = router
+        self._dispatcher = dispatcher
+        self._lifecycle = dispatcher.lifecycle
+        self._delivery = delivery
+        self._journal = delivery.journal
+        self._timers = timers
+        self._phase = phase
+        router.activate = self._activate
 
     async def start(self) -> None:
         """Start the agents registered so far, in order. Raises what an ``on_start`` raises."""
-        cells = tuple(self.directory.cells.values())
-        if self.turn_journal is not None:
+        cells = tuple(self._directory.cells.values())
+        if self._journal is not None:
             for cell in cells:
-                self.turn_journal.restore(cell)
+                self._restore(cell, self._journal)
         for cell in cells:
-            await self.dispatcher.lifecycle.start(cell)
-        for agent_id in self.turn_journal.waiting() if self.turn_journal is not None else ():
+            await self._lifecycle.start(cell)
+        for agent_id in self._journal.waiting() if self._journal is not None else ():
             with contextlib.suppress(UnknownAgent):  # whoever is neither registered nor hosted may be later
-                self.resolve(agent_id)
+                self._router.resolve(agent_id, None)
 
     async def add(self, cell: Cell) -> None:
         """Register and start an agent. Raises `DuplicateAgent`, and what its ``on_start`` raises."""
@@ -64,39 +85,59 @@ class Registrar:
                 cell.parent.children = {}
             cell.parent.children[cell] = None
         try:
-            await self.dispatcher.lifecycle.start(cell)
+            await self._lifecycle.start(cell)
         except BaseException:
-            if self.directory.cells.get(cell.id) is cell:
+            if self._directory.cells.get(cell.id) is cell:
                 await self.remove_quietly(cell, None)
             elif cell.parent is not None and cell.parent.children is not None:
                 cell.parent.children.pop(cell, None)
             raise
 
-    def resident(self, agent_id: str) -> Cell:
+    def registered(self, agent_id: str) -> Cell:
         """The cell of a registered agent. Raises `UnknownAgent`."""
-        cell = self.directory.cells.get(agent_id)
+        cell = self._directory.cells.get(agent_id)
         if cell is None:
-            raise self.unknown(agent_id)
+            raise self._directory.unknown(agent_id)
         return cell
 
-    def activate(self, agent: Agent[Any]) -> Cell:
+    def _activate(self, agent: Agent[Any]) -> Cell:
         """Register a hosted agent that was just addressed; it starts with its first turn."""
-        if not self.is_open:
+        if self._phase.now >= Phase.CLOSING:
             raise ManagerStopped("make an agent")
         cell = Cell(agent)
         self._enter(cell)
-        self.dispatcher.wake(cell)
+        self._dispatcher.pool.wake(cell)
         return cell
 
     def _enter(self, cell: Cell) -> None:
-        """Put an agent into the directory, with what a durable backend has kept of it."""
-        self.directory.add(cell)
-        if self.turn_journal is not None:
+        """Put an agent into the directory, with what a durable backend has stored of it."""
+        self._directory.add(cell)
+        if self._journal is not None:
             try:
-                self.turn_journal.restore(cell)
+                self._restore(cell, self._journal)
             except BaseException:
-                self.directory.remove(cell)
+                self._directory.remove(cell)
                 raise
+
+    def _restore(self, cell: Cell, journal: TurnJournal) -> None:
+        restored = journal.restore(cell)
+        for message, mail in restored.mail:
+            self._take_up(cell, message, mail)
+        for timer, due in restored.timers:
+            self._timers.restore(cell, timer, due)
+
+    def _take_up(self, cell: Cell, message: AgentMessage, mail: StoredMail) -> None:
+        """Let a message of an earlier life wait again."""
+        if mail.attempts >= cell.retry.max_deaths:
+            text = f"the process died {mail.attempts} times while it was handled"
+            self._delivery.bury(message, Reason.FAILED, text, attempts=mail.attempts, receiver=cell)
+            return
+        if message.reply_to is not None:
+            message = msgspec.structs.replace(message, deadline=None)  # it was of an ask that ended with its process
+            message = self.readmit(message)
+        cell.mailbox.force(message)
+        if mail.attempts > 1 and cell.limits is not None:
+            cell.limits.keep_alone(message)  # it may have been another of its batch that killed the process twice
 
     async def remove(self, cell: Cell, error: BaseException | None = None) -> None:
         """Stop an agent for good, its children first; ``error`` is what it failed of, if it did.
@@ -104,32 +145,27 @@ class Registrar:
         Raises:
             RuntimeError: called from a turn of this very agent or of a child, which would wait for itself.
         """
-        above = self.running_here()
+        above = self._dispatcher.pool.running(asyncio.current_task())
         while above is not None:
             if above is cell:
                 raise RuntimeError(f"agent {cell.id!r} cannot unregister itself inside its own turn; let another do it")
             above = above.parent
-        if self.directory.cells.get(cell.id) is not cell:
+        if self._directory.cells.get(cell.id) is not cell:
             return  # somebody else is taking it out
         cell.stopping = True
         children, cell.children = cell.children, None
         if cell.parent is not None and cell.parent.children is not None:
             cell.parent.children.pop(cell, None)
-        self.directory.remove(cell)
+        self._directory.remove(cell)
         try:
             for child in reversed(children or {}):
                 await self.remove_quietly(child, None)
             await self.await_release(cell)
-            await self.dispatcher.lifecycle.stop(cell)
+            await self._lifecycle.stop(cell)
         finally:
-            self.dispatcher.bury_mail(cell)
-            if self.turn_journal is not None:
-                self.turn_journal.departed(cell)
-            self.ended(cell, error)
-
-    def running_here(self) -> Cell | None:
-        """The cell in whose turn this is called, if it is called in one."""
-        return self.dispatcher.pool.running(asyncio.current_task()) if self.dispatcher.pool is not None else None
+            if self._journal is not None and self._phase.now < Phase.CLOSING:
+                self._journal.departed(cell)
+            self._dispatcher.departure.run(cell, error)
 
     async def remove_quietly(self, cell: Cell, error: BaseException | None) -> None:
         """Stop an agent for good; what its ``on_stop`` raises is logged."""
@@ -137,12 +173,3 @@ class Registrar:
             await self.remove(cell, error)
         except Exception:
             _log.exception("agent %s failed in on_stop", cell.id)
-
-    def unknown(self, address: str) -> UnknownAgent:
-        """The error for an address where nobody is, with those that it may have meant."""
-        known = self.directory.cells
-        return UnknownAgent(address, tuple(known) if len(known) <= _MOST_SUGGESTED else ())
-
-
-async def _at_once(cell: Cell) -> None:
-    """Nothing holds it."""

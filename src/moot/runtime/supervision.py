@@ -13,22 +13,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from moot.errors import SupervisionFailed
 from moot.policies import Directive, Supervision
 from moot.resilience.retry import decisive
-from moot.runtime.cell import Cell
+from moot.runtime.cell import Cell, Restarts
 from moot.runtime.dispatch.dispatcher import Dispatcher
+from moot.runtime.phase import Phase, SystemPhase
 
 if TYPE_CHECKING:
     from moot.agent.port import Runtime
     from moot.clock import Clock
+    from moot.runtime.liveness.progress import Liveness
+    from moot.runtime.registrar import Registrar
     from moot.runtime.routing.directory import Directory
 
-__all__ = ["Restarts", "Supervisor"]
+__all__ = ["Supervisor"]
 
 _log = logging.getLogger("moot.runtime.supervision")
 
@@ -36,79 +38,57 @@ _PATIENCE = 5.0
 """Seconds that a hook may take to end when it is cancelled."""
 
 
-class Restarts:
-    """Counts the restarts of one parent's children within a time."""
-
-    __slots__ = ("_times",)
-
-    def __init__(self) -> None:
-        self._times: deque[float] = deque()
-
-    def count(self, now: float, within: float) -> int:
-        """How many there were in the last ``within`` seconds."""
-        while self._times and self._times[0] <= now - within:
-            self._times.popleft()
-        return len(self._times)
-
-    def add(self, now: float) -> None:
-        """One more."""
-        self._times.append(now)
-
-
 class Supervisor:
-    """Restarts, stops and escalates. ``remove(cell, error)`` takes an agent out, with its children.
+    """Restarts, stops and escalates. ``given_up(error)`` is called when a failure has reached the manager."""
 
-    ``given_up(error)`` is called when the failure has reached the manager, ``began()`` when a restart begins.
-    """
-
-    def __init__(
+    def __init__(  # noqa: PLR0913 - it acts on all that has agents
         self,
         policy: Supervision,
         clock: Clock,
         runtime: Runtime,
         directory: Directory,
         dispatcher: Dispatcher,
-        remove: Callable[[Cell, BaseException | None], Coroutine[Any, Any, None]],
+        *,
+        registrar: Registrar,
+        liveness: Liveness,
+        phase: SystemPhase,
+        given_up: Callable[[SupervisionFailed], None],
     ) -> None:
         self._policy = policy
         self._clock = clock
         self._runtime = runtime
         self._directory = directory
         self._dispatcher = dispatcher
-        self._remove = remove
-        self._restarts: dict[Cell | None, Restarts] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._remove = registrar.remove_quietly
+        self._liveness = liveness
+        self._phase = phase
+        self._given_up = given_up
+        self._own_restarts = Restarts()
+        self.tasks: set[asyncio.Task[None]] = set()
+        """The restarts and stops under way."""
         self._hooks: dict[Cell, asyncio.Task[None]] = {}
         self._starting: set[Cell] = set()
-        self._closed = False
-        self.given_up: Callable[[SupervisionFailed], None] = lambda error: None
-        self.began: Callable[[], None] = lambda: None
         self.restarts = 0
-        dispatcher.rollback.supervise = self.failed
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether an agent is being restarted or stopped."""
-        return bool(self._tasks)
+        dispatcher.supervised_by(self)
+        registrar.await_release = self._await_release
 
     async def wait_idle(self) -> None:
         """Return when nothing is being restarted or stopped."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self.tasks:
+            await asyncio.wait(self.tasks)
 
     def cancel(self) -> None:
-        """End what is under way, and supervise no more."""
-        self._closed = True
-        for task in self._tasks:
+        """End what is under way; the system closes, so nothing is supervised any more."""
+        for task in self.tasks:
             task.cancel()
 
     async def close(self, grace: float) -> None:
         """End what is under way; a hook that swallows its cancellation for ``grace`` seconds is left behind."""
         self.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=grace)
+        if self.tasks:
+            await asyncio.wait(self.tasks, timeout=grace)
 
-    async def await_release(self, cell: Cell) -> None:
+    async def _await_release(self, cell: Cell) -> None:
         """``cell`` is taken out: let a hook of its restart end. An ``on_start`` is cancelled, an ``on_stop`` is not."""
         task = self._hooks.get(cell)
         if task is None:
@@ -117,23 +97,27 @@ class Supervisor:
             task.cancel()
         await asyncio.wait({task}, timeout=_PATIENCE)
 
-    def forget(self, cell: Cell) -> None:
-        """Count no restarts of the children of ``cell`` any more."""
-        self._restarts.pop(cell, None)
-
     def failed(self, cell: Cell, error: BaseException, default: Directive) -> None:
         """An agent has failed: do what its parent's policy says, and ``default`` where that says nothing."""
-        if not (self._closed or cell.stopping or cell.renewed is not None):
+        if not (self._phase.now >= Phase.CLOSING or cell.stopping or cell.renewed is not None):
             self._decide(cell, error, default, again=())
 
     def stopped_itself(self, cell: Cell) -> None:
         """An agent said that it stops: a permanent one begins anew, any other is gone."""
-        if self._closed or cell.stopping or cell.renewed is not None:
+        if self._phase.now >= Phase.CLOSING or cell.stopping or cell.renewed is not None:
             return
         if cell.restart == "permanent":
             self._restart_group(cell, None, again=())
         else:
             self._stop(cell, None)
+
+    def _restarts_below(self, parent: Cell | None) -> Restarts:
+        """The restarts of a parent's children; the manager is the parent of those that have no other."""
+        if parent is None:
+            return self._own_restarts
+        if parent.restarts is None:
+            parent.restarts = Restarts()
+        return parent.restarts
 
     def _policy_for(self, cell: Cell) -> Supervision:
         return cell.parent.supervision if cell.parent is not None else self._policy
@@ -158,7 +142,7 @@ class Supervisor:
         """Begin to restart ``cell`` and whom its parent's strategy adds. ``again``: whose restart is to be repeated."""
         policy = self._policy_for(cell)
         now = self._clock.now()
-        restarts = self._restarts.setdefault(cell.parent, Restarts())
+        restarts = self._restarts_below(cell.parent)
         count = restarts.count(now, policy.within)
         if count >= policy.max_restarts:
             _log.error("agent %s was restarted %d times within %g s", cell.id, count, policy.within)
@@ -169,7 +153,7 @@ class Supervisor:
         group = self._group(cell, policy, again)
         for member in group:
             member.pause()
-        self.began()
+        self._liveness.wake()
         delay = policy.backoff.delay(count + 1, self._runtime.random_for(f"{cell.id}/restart/{self.restarts}"))
         self._own(self._restart(group, delay))
 
@@ -208,7 +192,7 @@ class Supervisor:
 
     async def _renew(self, cell: Cell) -> BaseException | None:
         """Construct and start one agent anew; what it failed of, if it did."""
-        self.forget(cell)  # as a parent it begins anew, too
+        cell.restarts = None  # as a parent it begins anew, too
         try:
             cell.renew()
         except Exception as refused:
@@ -223,7 +207,7 @@ class Supervisor:
             cell.starting = True
             return error
         cell.release()
-        self._dispatcher.wake(cell)
+        self._dispatcher.pool.wake(cell)
         return None
 
     async def _hook(self, cell: Cell, work: Coroutine[Any, Any, None]) -> BaseException | None:
@@ -243,7 +227,7 @@ class Supervisor:
         """The failure becomes the parent's own; the agent itself is stopped."""
         if cell.parent is None:
             cell.stopping = True
-            self.given_up(SupervisionFailed(cell.id, error, self.restarts))
+            self._given_up(SupervisionFailed(cell.id, error, self.restarts))
         else:
             self._stop(cell, error)
             self.failed(cell.parent, error, "restart")
@@ -254,8 +238,8 @@ class Supervisor:
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(_quietly(work))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
         task.add_done_callback(lambda _: work.close())  # a task that is cancelled before it begins has not touched it
 
 

@@ -1,54 +1,59 @@
 """The running system: the parts of the runtime, wired, and what a turn may ask of them.
 
-Made when a manager starts and closed when it stops. It implements the `Runtime`
-that contexts reach up through.
+Made when a manager starts and closed when it stops. The parts are made from the bottom up, each with those that it
+needs. Where two need each other, the upper one sets itself in the lower, which has no default for it: a wire that was
+forgotten is an error at its first use. The system implements the `Runtime` that contexts reach up through.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections import deque
 from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from moot.agent.agent import Agent
-from moot.agent.ask import Ask, AskTable
+from moot.agent.ask import AskTable
 from moot.agent.context import AgentContext
 from moot.agent.turn_engine import TurnEngine
-from moot.errors import AgentNotMade, AgentStopped, ManagerStopped, UnknownAgent
+from moot.errors import AgentStopped, ManagerStopped, MootError
 from moot.messaging.flow_control import FlowControl
 from moot.messaging.message import Numbering, ReplyTo
 from moot.policies import Supervision
 from moot.resilience.deadlines import DeadlineWheel
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.commit import Commit
+from moot.runtime.dispatch.departure import Departure
 from moot.runtime.dispatch.dispatcher import Dispatcher
 from moot.runtime.dispatch.interrupts import Interrupts
+from moot.runtime.dispatch.lifecycle import Lifecycle
+from moot.runtime.dispatch.pool import RunnerPool
+from moot.runtime.dispatch.rollback import Rollback
+from moot.runtime.dispatch.throttle import Throttle
 from moot.runtime.dispatch.timers import Timers
 from moot.runtime.liveness.deadlock import Deadlocks
 from moot.runtime.liveness.progress import Liveness
 from moot.runtime.options import Options, Stores
+from moot.runtime.phase import Phase, SystemPhase
 from moot.runtime.registrar import Registrar
 from moot.runtime.routing.breakers import Breakers
 from moot.runtime.routing.death_watch import DeathWatch
 from moot.runtime.routing.delivery import Delivery
+from moot.runtime.routing.requests import Requests
 from moot.runtime.routing.router import MessageRouter
+from moot.runtime.routing.selector import LeastBusy
 from moot.runtime.supervision import Supervisor
 from moot.state import Transaction
 
 if TYPE_CHECKING:
-    from moot.agent.records import Records
-    from moot.backends import Journal, Stored
     from moot.clock import Clock
     from moot.engine.base import Engine
     from moot.ids import Ids
     from moot.runtime.durability.asks import DurableAskTable
     from moot.runtime.durability.turn_journal import TurnJournal
     from moot.runtime.routing.directory import Directory
-    from moot.runtime.routing.transport import Link
 
 __all__ = ["System"]
 
@@ -58,127 +63,116 @@ _log = logging.getLogger("moot.runtime.system")
 
 
 class System:
-    """All parts at work."""
+    """All parts at work. ``given_up(error)`` is called when a failure has reached the top."""
 
-    def __init__(
-        self, clock: Clock, ids: Ids, directory: Directory, stores: Stores, options: Options | None = None
+    def __init__(  # noqa: PLR0913 - what a manager was given
+        self,
+        clock: Clock,
+        ids: Ids,
+        directory: Directory,
+        stores: Stores,
+        options: Options,
+        *,
+        engine: Engine | None,
+        given_up: Callable[[MootError], None],
     ) -> None:
-        options = options or {}
-        loop = asyncio.get_running_loop()
-        self._loop = loop
-        self._ids = ids
-        self._link: Link | None = None
-        self.directory = directory
+        self._loop = loop = asyncio.get_running_loop()
+        self._engine = engine
         self._shared_state = stores.shared_state
+        self.directory = directory
         self.clock = clock
-        self.numbering = numbering = Numbering(ids.incarnation, ids.next_sequence)
         self.now = clock.now
-        self.engine: Engine | None = None
-        self.is_open = True
+        self.random_for = ids.random_for
+        self.find = directory.find
+        self.phase = phase = SystemPhase()
+        self.numbering = Numbering(ids.incarnation, ids.next_sequence)
         self.wheel = DeadlineWheel(loop, clock)
-        table = AskTable if stores.durable is None else _durable_asks()
-        self.asks = table(ids.incarnation, count(1).__next__, self.wheel)
-        self.breakers = Breakers(clock)
-        self.flow = FlowControl(self.wheel, clock, stores.dead_letters)
-        self.router = MessageRouter(directory)
-        self.delivery = Delivery(clock, self.router, self.flow, self.asks, stores.dead_letters)
-        self.death_watch = DeathWatch(directory, numbering, self.delivery.control)
-        self.timers = Timers(loop, clock, self.delivery, numbering)
-        self.commit = Commit(directory, self.delivery, self.flow, self.death_watch, self.timers)
-        interrupts = Interrupts(self.wheel, clock)
-        self.dispatcher = Dispatcher(self, clock, directory, self.flow, self.commit, interrupts)
-        self.registrar = Registrar(directory, self.dispatcher)
-        policy = options.get("supervision", Supervision())
-        self.supervisor = Supervisor(policy, clock, self, directory, self.dispatcher, self.registrar.remove_quietly)
-        runners = self.dispatcher.open(loop, options["ready"] if "ready" in options else deque())
-        self._turn_waits = runners.suspending
-        self.deadlocks = Deadlocks(self.asks, runners, self.flow, self.now, options.get("deadlocks", "break"))
-        self.turn_journal: TurnJournal | None = self._keep(*stores.durable) if stores.durable is not None else None
-        # The last, because it begins a thread: what was kept may be unreadable.
-        self.liveness = Liveness(loop, clock, directory.cells, runners, options.get("watchdog", 1.0))
-        self._wire()
-
-    def _keep(self, journal: Journal, kept: Stored) -> TurnJournal:
-        """Tell the journal of a durable backend what happens, and go on from what it has kept."""
-        from moot.runtime.durability.turn_journal import TurnJournal  # loads much that a system in memory does not need
-
-        turn_journal = TurnJournal(journal, kept, self.clock, cast("DurableAskTable", self.asks))
-        turn_journal.open_letters(self.delivery.dead_letters)
-        turn_journal.set_timer = self.timers.restore
-        turn_journal.bury = self.delivery.bury_stored
-        self.delivery.is_direct = False
-        self.delivery.turn_journal = self.dispatcher.turn_journal = turn_journal
-        self.registrar.turn_journal = self.timers.turn_journal = turn_journal
-        if self.dispatcher.lifecycle.hooks is not None:
-            self.dispatcher.lifecycle.hooks.turn_journal = turn_journal
-        return turn_journal
-
-    def _wire(self) -> None:
-        """Tell the parts of each other where one below is to call one above."""
-        self.registrar.ended = self.dispatcher.ended = self._ended
-        self.router.activate = self.registrar.activate
-        self.registrar.resolve = self.router.resolve
-        self.registrar.await_release = self.supervisor.await_release
-        self.commit.stop_requested = self.supervisor.stopped_itself
-        self.liveness.is_restarting = lambda: self.supervisor.is_busy
-        self.supervisor.began = self.liveness.wake
-
-    def install_transport(self, link: Link) -> None:
-        """Let ``link`` carry from now on what agents send each other, and run their handlers. For a simulator."""
-        self._link = self.delivery.link = self.dispatcher.link = self.asks.link = link
-        self.delivery.is_direct = False
-        self.dispatcher.expect_repeats()
-
-    # the Runtime that contexts see
-    def random_for(self, name: str) -> random.Random:
-        return self._ids.random_for(name)
-
-    def find(self, capability: str) -> list[str]:
-        return self.directory.find(capability)
-
-    def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
-        cell: Any = ctx.cell  # a cell; said so, because a cast is a call
-        if cell.breaker is not None:
-            ask.guard = self.breakers
-            if self.breakers.alert:
-                self.breakers.guard(cell.id, ask)
-        self._turn_waits()
-        target = self.directory.cells.get(ask.to)
-        if target is None or target.stopping:
-            target = self.target(ask.to, ctx.records)
-        incoming = ctx.message
-        deadline = self.now() + ask.timeout
-        if incoming.deadline is not None and incoming.deadline < deadline:
-            deadline = incoming.deadline
-        sender = ctx.cell.id
-        if target.running >= target.concurrency:
-            self.deadlocks.check_chain(ctx, target)
-        if self.turn_journal is not None:
-            self.turn_journal.name(ask)
-        reply_to = self.asks.open(ask, deadline)
-        if ask.name is not None and self.turn_journal is not None and self.turn_journal.is_known(ask):
-            return
-        message = self.numbering.envelope(
-            sender,
-            target.id,
-            ask.content,
-            ask.message_type,
-            incoming,
-            reply_to=reply_to,
-            deadline=deadline,
-            chain=(*incoming.chain, sender),
-            trace=ctx.trace,
-            idempotency_key=ask.idempotency_key,
-        )
-        if self._link is None and target.mailbox.offer(message):
-            ask.target, ask.message = target, message
-            if not target.queued:
-                self.dispatcher.wake(target)
+        self.pool = RunnerPool(loop, options["ready"] if "ready" in options else deque(), phase)
+        self.durable_asks: DurableAskTable | None = None
+        self.journal: TurnJournal | None = None
+        if stores.durable is None:
+            self.asks = AskTable(ids.incarnation, count(1).__next__, self.wheel)
         else:
-            self.delivery.request(ask, target, message)
+            self.durable_asks, self.journal = _durable(stores, ids.incarnation, self.wheel, clock, phase)
+            self.asks = self.durable_asks
+        self.deadlocks = Deadlocks(self.asks, self.pool, clock.now, options.get("deadlocks", "break"))
+        self._make_routing(stores, options)
+        self._make_dispatch(options)
+        self.registrar = Registrar(directory, self.router, self.dispatcher, self.delivery, self.timers, phase)
+        # So late because it begins a thread: what was stored may be unreadable.
+        self.liveness = Liveness(loop, clock, directory.cells, self.pool, options.get("watchdog", 1.0))
+        self.supervisor = Supervisor(
+            options.get("supervision", Supervision()),
+            clock,
+            self,
+            directory,
+            self.dispatcher,
+            registrar=self.registrar,
+            liveness=self.liveness,
+            phase=phase,
+            given_up=given_up,
+        )
 
-    def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
-        self.delivery.withdraw(ask, expired=expired)
+    def _make_routing(self, stores: Stores, options: Options) -> None:
+        """Whatever takes a message to its mailbox."""
+        clock, wake = self.clock, self.pool.wake
+        self.flow = FlowControl(
+            self.wheel, clock, stores.dead_letters, self.asks, wake=wake, blocked=self.deadlocks.blocked
+        )
+        self._interrupts = Interrupts(self.wheel, clock, self.pool)
+        self.router = MessageRouter(self.directory, options.get("selector") or LeastBusy())
+        self.delivery = Delivery(
+            clock,
+            self.router,
+            self.flow,
+            self.asks,
+            stores.dead_letters,
+            phase=self.phase,
+            journal=self.journal,
+            connect=options.get("transport"),
+            wake=wake,
+            asker_gone=self._interrupts.asker_gone,
+        )
+        self.breakers = Breakers(clock)
+        self.requests = Requests(
+            clock,
+            self.numbering,
+            self.router,
+            self.delivery,
+            self.breakers,
+            phase=self.phase,
+            durable_asks=self.durable_asks,
+            wake=wake,
+            suspending=self.pool.suspending,
+        )
+        self.post, self.withdraw = self.requests.post_from, self.delivery.withdraw
+        self.death_watch = DeathWatch(self.directory, self.numbering, self.delivery.control)
+
+    def _make_dispatch(self, options: Options) -> None:
+        """Whatever runs turns."""
+        loop, clock, phase, delivery = self._loop, self.clock, self.phase, self.delivery
+        self.timers = Timers(loop, clock, delivery, self.numbering, options.get("mail_observer"))
+        commit = Commit(self.directory, delivery, self.death_watch, self.timers)
+        lifecycle = Lifecycle(self, self.pool, self._interrupts, commit, phase)
+        throttle = Throttle(loop, clock, delivery, self.pool)
+        self.dispatcher = Dispatcher(
+            self,
+            self.directory,
+            delivery,
+            self.pool,
+            interrupts=self._interrupts,
+            lifecycle=lifecycle,
+            commit=commit,
+            rollback=Rollback(self, clock, delivery, lifecycle.hold),
+            throttle=throttle,
+            departure=Departure(throttle, delivery, self.death_watch, self.timers, self.breakers, phase),
+            interceptor=options.get("interceptor"),
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether agents are made and messages handled; those of callers from outside perhaps no more."""
+        return self.phase.now < Phase.CLOSING
 
     def progress(self, ctx: AgentContext[Any], to: str | ReplyTo, content: Any, message_type: str) -> None:
         if isinstance(to, ReplyTo):
@@ -209,67 +203,46 @@ class System:
         return await self._loop.run_in_executor(None, fn)
 
     def engine_for(self, ctx: AgentContext[Any]) -> Engine:
-        if self.engine is None:
+        if self._engine is None:
             raise RuntimeError("this manager has no engine; give it one: AgentManager(engine='local')")
-        return TurnEngine(self.engine, ctx)
+        return TurnEngine(self._engine, ctx)
 
     def open_state(self) -> Transaction:
         return Transaction(self._shared_state)
 
-    # addresses
-    def target(self, address: str, records: Records | None = None) -> Cell:
-        """The cell at an address. Raises `UnknownAgent`, `AgentStopped`."""
-        target = self.directory.cells.get(address)
-        if target is not None and not target.stopping:
-            return target
-        try:
-            target = self.router.resolve(address, records)
-        except AgentNotMade:
-            raise
-        except UnknownAgent:
-            raise self.registrar.unknown(address) from None
-        if target.stopping:
-            raise AgentStopped(target.id)
-        return target
-
-    def _ended(self, cell: Cell, error: BaseException | None) -> None:
-        """An agent is out for good."""
-        self.supervisor.forget(cell)
-        self.death_watch.ended(cell, error)
-        if self.is_open:  # else all timers end, or are kept for the next run
-            self.timers.ended(cell)
-        if cell.breaker is not None:
-            self.breakers.forget(cell.id)
-
-    # the end
     async def settle(self) -> None:
         """Return when no message waits for a turn and no turn is under way. Timers do not count."""
-        while self.dispatcher.pool is not None:
-            await self.dispatcher.pool.wait_idle()
-            if not self.supervisor.is_busy:
+        while True:
+            await self.pool.wait_idle()
+            if not self.supervisor.tasks:
                 break
             await self.supervisor.wait_idle()
-        if self.turn_journal is not None:
-            await self.turn_journal.journal.synced()
+        if self.journal is not None:
+            await self.journal.store.synced()
 
     async def close(self, *, drain: bool, timeout: float) -> None:
         """Stop all agents and end every ask; see `AgentManager.stop`."""
+        self.phase.move_on(Phase.DRAINING)
         grace = min(timeout, 5.0)
         drained = drain and await self._drained(timeout)
-        self.is_open = self.registrar.is_open = False
-        if self.turn_journal is not None:
-            self.turn_journal.is_closing = True
+        self.phase.move_on(Phase.CLOSING)
         await self.supervisor.close(grace)
         if not drained:
-            await self.dispatcher.close(grace)
+            await self._end_turns(grace)
         for cell in reversed(tuple(self.directory.cells.values())):
             if not await self._removed(cell, grace):
                 _log.error("agent %s did not stop within %g s", cell.id, grace)
-                await self.dispatcher.close(grace)
-        await self.dispatcher.close(grace)
+                await self._end_turns(grace)
+        await self._end_turns(grace)
         self.asks.fail_all(lambda: ManagerStopped("finish an ask"))
         self.wheel.close()
         self.liveness.close()
+
+    async def _end_turns(self, grace: float) -> None:
+        """Let no turn run any more, and no timer fire."""
+        self.phase.move_on(Phase.CLOSED)
+        self.timers.close()
+        await self.dispatcher.close(grace)
 
     async def _removed(self, cell: Cell, grace: float) -> bool:
         """Take an agent out; False if that takes too long. A hook that swallows its cancellation is left behind."""
@@ -282,10 +255,9 @@ class System:
 
     async def stop_draining(self) -> None:
         """A stop is under way, and shall wait for no turn and no restart any more."""
+        self.phase.move_on(Phase.CLOSING)
         self.supervisor.cancel()
-        if self.turn_journal is not None:
-            self.turn_journal.is_closing = True
-        await self.dispatcher.close(0.0)
+        await self._end_turns(0.0)
 
     async def _drained(self, timeout: float) -> bool:
         try:
@@ -295,10 +267,19 @@ class System:
         return True
 
 
-def _durable_asks() -> type[DurableAskTable]:
-    from moot.runtime.durability.asks import DurableAskTable
+def _durable(
+    stores: Stores, incarnation: str, wheel: DeadlineWheel, clock: Clock, phase: SystemPhase
+) -> tuple[DurableAskTable, TurnJournal]:
+    """What goes on from a durable backend, and tells it what happens."""
+    from moot.runtime.durability.asks import DurableAskTable  # these load much that a system in memory does not need
+    from moot.runtime.durability.replies import ReplyCache
+    from moot.runtime.durability.turn_journal import TurnJournal
 
-    return DurableAskTable
+    assert stores.durable is not None
+    store, stored = stores.durable
+    replies = ReplyCache(store, stored, clock, phase)
+    asks = DurableAskTable(incarnation, count(1).__next__, wheel, replies)
+    return asks, TurnJournal(store, stored, replies, stores.dead_letters)
 
 
 def _cell_of(ctx: AgentContext[Any]) -> Cell:

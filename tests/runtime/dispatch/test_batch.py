@@ -170,15 +170,14 @@ async def test_no_runner_waits_for_a_batch_and_settling_does() -> None:
         store, _ = await running(manager)
         await manager.tell("store", Reading(1))
         await asyncio.sleep(1)
-        runners = manager._running("look").dispatcher.pool
-        assert runners is not None
-        assert not runners._ready
-        assert not runners.is_idle
+        pool = manager._running("look").pool
+        assert not pool._ready
+        assert not pool.is_idle
 
         await manager.settle()
 
         assert store.batches == [(10, [1])]
-        assert runners.is_idle
+        assert pool.is_idle
 
 
 async def test_a_batch_has_no_more_members_than_there_are_tokens() -> None:
@@ -584,7 +583,7 @@ async def test_an_interrupted_batch_is_a_batch_again_after_the_restart() -> None
 async def test_a_message_that_comes_twice_is_one_member_once_and_may_still_be_run_alone() -> None:
     async with AgentManager() as manager:
         store, _ = await running(manager)
-        manager._running("link").dispatcher.expect_repeats()
+        manager._running("repeat").delivery.may_repeat = True
         messages = [AgentMessage("me", "store", Double(value), "double", value, "link") for value in (1, 13, 13, 1, 2)]
         outside = manager._gateway
         assert outside is not None

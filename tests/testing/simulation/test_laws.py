@@ -12,7 +12,7 @@ import pytest
 
 from moot import Agent, AgentContext, AgentMessage, MailboxPolicy, Payload, handles
 from moot.messaging.flow_control import FlowControl
-from moot.runtime.dispatch.dispatcher import Dispatcher
+from moot.runtime.routing.delivery import Delivery
 from moot.testing import LAWS, Faults, SimulatedManager, Simulation, simulate
 from moot.testing.simulation import laws as module
 
@@ -104,7 +104,7 @@ def test_content_that_nothing_can_encode_is_compared_by_its_text() -> None:
 
 
 def test_mail_that_a_stop_leaves_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Dispatcher, "bury_mail", lambda self, cell: None)
+    monkeypatch.setattr(Delivery, "bury_mail", lambda self, cell: None)
 
     async def build(manager: SimulatedManager) -> None:
         await manager.register(Till("till"))

@@ -14,6 +14,7 @@ import pytest
 
 from moot import Agent, AgentContext, MailboxPolicy, Payload, handles
 from moot.agent.ask import Ask
+from moot.agent.records import NOTHING
 from moot.messaging.flow_control import FlowControl, Station
 from moot.messaging.mailbox import Mailbox
 from moot.messaging.message import AgentMessage
@@ -32,9 +33,10 @@ MOST_SEEDS = 1000
 def outputs_reversed(patch: Patch) -> None:
     commit = Commit.run
 
-    def mutant(self: Commit, cell: Cell, ctx: AgentContext, effects: Any) -> None:
-        effects.outputs = [*effects.outputs][::-1]
-        commit(self, cell, ctx, effects)
+    async def mutant(self: Commit, cell: Cell, ctx: AgentContext, answer: Any = NOTHING) -> None:
+        if ctx.effects is not None:
+            ctx.effects.outputs = [*ctx.effects.outputs][::-1]
+        await commit(self, cell, ctx, answer)
 
     patch.setattr(Commit, "run", mutant)
 
@@ -42,9 +44,10 @@ def outputs_reversed(patch: Patch) -> None:
 def last_output_lost(patch: Patch) -> None:
     commit = Commit.run
 
-    def mutant(self: Commit, cell: Cell, ctx: AgentContext, effects: Any) -> None:
-        effects.outputs = effects.outputs[:3]
-        commit(self, cell, ctx, effects)
+    async def mutant(self: Commit, cell: Cell, ctx: AgentContext, answer: Any = NOTHING) -> None:
+        if ctx.effects is not None:
+            ctx.effects.outputs = ctx.effects.outputs[:3]
+        await commit(self, cell, ctx, answer)
 
     patch.setattr(Commit, "run", mutant)
 

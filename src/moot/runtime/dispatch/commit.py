@@ -1,79 +1,102 @@
-"""The commit: how the effects of a turn come true, together.
+"""The commit: how the effects of a turn come true, together, and its answer leaves.
 
-Nothing here waits, and nothing fails once it has begun: what does not fit into a
-mailbox waits in the sender's outbox, and a message that cannot be delivered becomes
-a dead letter.
+Nothing here waits but for the shared state, and nothing fails once the effects begin: what
+does not fit into a mailbox waits in the sender's outbox, and a message that cannot be
+delivered becomes a dead letter.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from moot.agent.effects import Effects
 from moot.agent.records import NOTHING
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.timers import Timers
+from moot.runtime.durability.sealed import UNSEALED, Sealed
 from moot.runtime.routing.death_watch import DeathWatch
 from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
-    from moot.messaging.flow_control import FlowControl
     from moot.runtime.routing.directory import Directory
 
-__all__ = ["Commit", "end_asks"]
+__all__ = ["Commit", "StopsItself"]
+
+
+class StopsItself(Protocol):
+    """Who sees to it that an agent stops."""
+
+    def stopped_itself(self, cell: Cell) -> None:
+        """An agent said that it stops."""
+        ...
 
 
 class Commit:
-    """Makes effects come true.
+    """Makes turns come true. ``supervisor`` hears of agents that stop themselves; it sets itself."""
 
-    ``stop_requested(cell)`` is called for an agent whose turn said that it stops.
-    """
+    supervisor: StopsItself
 
-    def __init__(
-        self,
-        directory: Directory,
-        delivery: Delivery,
-        flow: FlowControl,
-        watches: DeathWatch,
-        timers: Timers,
-    ) -> None:
+    def __init__(self, directory: Directory, delivery: Delivery, death_watch: DeathWatch, timers: Timers) -> None:
         self._directory = directory
-        self.delivery = delivery
-        self._flow = flow
-        self._death_watch = watches
+        self._delivery = delivery
+        self._asks = delivery.asks
+        self._flow = delivery.flow
+        self.journal = delivery.journal
+        self._death_watch = death_watch
         self._timers = timers
-        self.stop_requested: Callable[[Cell], None] = lambda cell: None
 
-    def close(self) -> None:
-        """Send nothing later any more."""
-        self._timers.close()
+    async def run(self, cell: Cell, ctx: AgentContext[Any], answer: Any = NOTHING) -> None:
+        """Make a turn whose handler has returned ``answer`` come true: its effects, then its answer.
 
-    def run(self, cell: Cell, ctx: AgentContext[Any], effects: Effects) -> None:
-        """Make the effects of a turn come true."""
+        Asks that nobody awaited are withdrawn first. All that a durable backend is to hold is encoded before any of it
+        takes effect, and the journal is told in the same step as the effects.
+
+        Raises:
+            StateConflict: the turn lost a race for shared state. InvalidPayload, MessageTooLarge: a part of it cannot
+            be stored. In both cases nothing has happened.
+        """
+        effects, journal, reply_to = ctx.effects, self.journal, ctx.message.reply_to
+        if effects is not None:
+            if effects.asks:
+                _end_asks(ctx, effects)
+            if effects.answer is not NOTHING:
+                answer = effects.answer
+            elif effects.is_deferred:
+                answer = NOTHING
+        sealed = UNSEALED if journal is None else journal.seal(effects, reply_to, answer)
+        if effects is not None and effects.transaction is not None:
+            await effects.transaction.commit()
+        if journal is not None:
+            journal.committed(cell, ctx, sealed)  # before an answer that waits for it to be stored
         ctx.closed = True
+        if effects is not None:
+            self._come_true(cell, effects, sealed)
+        if reply_to is not None and answer is not NOTHING:
+            self._asks.resolve(reply_to, answer, sealed.answer)
+
+    def _come_true(self, cell: Cell, effects: Effects, sealed: Sealed) -> None:
         if effects.state is not NOTHING:
             cell.state = effects.state
         for topic, wanted in () if cell.stopping else effects.topics:
             (self._directory.subscribe if wanted else self._directory.unsubscribe)(cell, topic)
-        for timer in effects.timers:
-            self._timers.put(cell, timer)
+        for timer, body in zip(effects.timers, sealed.timers):  # noqa: B905 - the bytes may be without end
+            self._timers.put(cell, timer, body)
         if effects.outputs:
-            for message in effects.outputs:
-                self.delivery.send(cell, message)
+            for message, body in zip(effects.outputs, sealed.outputs):  # noqa: B905
+                self._delivery.send(cell, message, body)
             if cell.lanes is not None:
                 self._flow.settle_cycles(cell)
-        for reply_to, answer in effects.answers:
-            self.delivery.asks.resolve(reply_to, answer)
+        for (reply_to, late), body in zip(effects.answers, sealed.answers):  # noqa: B905
+            self._asks.resolve(reply_to, late, body)
         for agent_id, wanted in () if cell.stopping else effects.watches:
             (self._death_watch.add if wanted else self._death_watch.discard)(cell, agent_id)
         if effects.stops and not cell.stopping:
-            self.stop_requested(cell)
+            self.supervisor.stopped_itself(cell)
 
 
-def end_asks(ctx: AgentContext[Any], effects: Effects) -> None:
+def _end_asks(ctx: AgentContext[Any], effects: Effects) -> None:
     """Withdraw what the turn asked and did not wait for; an ask that was never awaited is most likely a mistake."""
     never_sent = [ask for ask in effects.asks if not ask.started]
     for ask in tuple(effects.asks):

@@ -11,7 +11,7 @@ look at the runners every eighth of the timeout, as long as there is one to look
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from moot.clock import Clock
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from moot.agent.context import AgentContext
     from moot.messaging.message import AgentMessage
     from moot.runtime.cell import Cell
-    from moot.runtime.dispatch.pool import Runner
+    from moot.runtime.dispatch.pool import Runner, RunnerPool
 
 __all__ = ["AskerGone", "Interrupts", "Restarting"]
 
@@ -42,12 +42,14 @@ class Restarting(AgentStopped):
 
 
 class Interrupts:
-    """Interrupts turns. ``abandon(runner, reason)`` is called for one that swallowed its cancellation.
-
-    ``runners()`` are those whose turns are under way.
+    """Interrupts turns. ``abandon(runner, reason)`` is called for one that swallowed its cancellation; the dispatcher
+    sets it.
     """
 
-    def __init__(self, wheel: DeadlineWheel, clock: Clock, *, patience: float = 5.0) -> None:
+    abandon: Callable[[Runner, BaseException], None]
+
+    def __init__(self, wheel: DeadlineWheel, clock: Clock, pool: RunnerPool, *, patience: float = 5.0) -> None:
+        self._pool = pool
         self._wheel = wheel
         self._clock = clock
         self._patience = patience
@@ -55,8 +57,6 @@ class Interrupts:
         self.is_looking = False
         """Whether run timeouts are watched; if not, a turn that has one is to call `look`."""
         self._seen: dict[Runner, tuple[AgentContext[Any], float]] = {}
-        self.runners: Callable[[], Iterable[Runner]] = tuple
-        self.abandon: Callable[[Runner, BaseException], None] = lambda runner, reason: None
 
     def interrupt(self, runner: Runner, reason: BaseException) -> None:
         """End the turn that ``runner`` runs, for ``reason``; the first reason counts."""
@@ -68,7 +68,7 @@ class Interrupts:
 
     def asker_gone(self, cell: Cell, message: AgentMessage) -> None:
         """Nobody waits any more for the answer to ``message``: end its turn, if one is under way."""
-        for runner in self.runners():
+        for runner in self._pool.busy():
             if runner.ctx is not None and runner.ctx.message is message and runner.cell is cell:
                 self.interrupt(runner, AskerGone(cell.id))
 
@@ -77,7 +77,7 @@ class Interrupts:
         now = self._clock.now()
         seen: dict[Runner, tuple[AgentContext[Any], float]] = {}
         shortest = None
-        for runner in self.runners():
+        for runner in self._pool.busy():
             cell, ctx = runner.cell, runner.ctx
             timeout = cell.timeouts.run_timeout if cell is not None else None
             if cell is None or timeout is None:

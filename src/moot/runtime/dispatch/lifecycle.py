@@ -1,22 +1,31 @@
 """The lifecycle of an agent as the dispatcher sees it: it starts, halts for a restart, begins again, and stops.
 
 Each of these waits for the turns that are under way: a stop until they have ended, a
-restart until they were rolled back and are held.
+restart until they were rolled back and are held. The hooks ``on_start`` and ``on_stop``
+are turns of their own: what a hook does takes effect when it returns, or not at all when
+it raises.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, Literal
 
+from moot.agent.agent import Agent
+from moot.agent.context import AgentContext
 from moot.errors import AgentStopped
 from moot.runtime.cell import Cell
-from moot.runtime.dispatch.hooks import Hooks
+from moot.runtime.dispatch.commit import Commit
 from moot.runtime.dispatch.interrupts import Interrupts, Restarting
+from moot.runtime.dispatch.pool import RunnerPool
+from moot.runtime.dispatch.rollback import roll_back
+from moot.runtime.phase import Phase, SystemPhase
 
 if TYPE_CHECKING:
-    from moot.runtime.dispatch.pool import RunnerPool
+    from moot.agent.port import Runtime
+    from moot.runtime.durability.turn_journal import TurnJournal
 
 __all__ = ["Lifecycle"]
 
@@ -24,21 +33,24 @@ __all__ = ["Lifecycle"]
 class Lifecycle:
     """Starts and stops agents. ``changes`` are those of whose turns somebody waits to hear; see `note_change`."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, interrupts: Interrupts, wake: Callable[[Cell], None]) -> None:
-        self._loop = loop
+    def __init__(
+        self, runtime: Runtime, pool: RunnerPool, interrupts: Interrupts, commit: Commit, phase: SystemPhase
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._runtime = runtime
+        self._pool = pool
         self._interrupts = interrupts
-        self._wake = wake
+        self._commit = commit
+        self._journal: TurnJournal | None = commit.journal
+        self._phase = phase
         self.changes: dict[Cell, asyncio.Future[None]] = {}
-        self.hooks: Hooks | None = None
-        self.pool: RunnerPool | None = None
-        self.is_closed = False
 
     async def start(self, cell: Cell) -> None:
         """Let a registered agent begin; returns when its ``on_start`` has run. Raises what that raises."""
         if cell.stopping:
             raise AgentStopped(cell.id)
         started = cell.started = self._loop.create_future() if cell.starting else None
-        self._wake(cell)
+        self._pool.wake(cell)
         if started is not None:
             await started
 
@@ -49,19 +61,18 @@ class Lifecycle:
         if cell.starting and cell.started is not None and not cell.started.done():
             cell.started.set_exception(AgentStopped(cell.id))
         await self._until(cell, lambda: cell.running == 0)
-        if not cell.starting and not cell.running and self.hooks is not None:
-            await self.hooks.on_stop(cell)
+        if not cell.starting and not cell.running:
+            await self._on_stop(cell)
         cell.starting = False
 
     async def halt(self, cell: Cell) -> None:
         """Let no turn of a paused agent run on: what is under way is rolled back, to be run again after the restart."""
-        for runner in self.pool.busy() if self.pool is not None else ():
-            if runner.cell is cell:
-                self._interrupts.interrupt(runner, Restarting(cell.id))
+        for runner in self._pool.of(cell):
+            self._interrupts.interrupt(runner, Restarting(cell.id))
         await self._until(cell, lambda: cell.running == cell.held)
-        if not cell.starting and not cell.stopping and self.hooks is not None:
+        if not cell.starting and not cell.stopping:
             cell.starting = True  # from here on it is not the one that has started
-            await self.hooks.on_stop(cell)
+            await self._on_stop(cell)
 
     async def hold(self, cell: Cell) -> None:
         """Wait, with a turn that was rolled back, until a restart is over."""
@@ -75,8 +86,8 @@ class Lifecycle:
 
     async def begin_again(self, cell: Cell) -> None:
         """Run the ``on_start`` of an agent that was made anew. Raises what that raises."""
-        if cell.starting and self.hooks is not None:
-            await self.hooks.on_start(cell)
+        if cell.starting:
+            await self.on_start(cell)
             cell.starting = False
 
     def note_change(self, cell: Cell) -> None:
@@ -85,7 +96,33 @@ class Lifecycle:
             self.changes.pop(cell).set_result(None)
 
     async def _until(self, cell: Cell, is_met: Callable[[], bool]) -> None:
-        """Return when a condition on the turns of ``cell`` is met, or everything is closed."""
-        while not is_met() and not self.is_closed:
+        """Return when a condition on the turns of ``cell`` is met, or no turn runs any more."""
+        while not is_met() and self._phase.now < Phase.CLOSED:
             change = self.changes.setdefault(cell, self._loop.create_future())
             await asyncio.shield(change)
+
+    async def on_start(self, cell: Cell) -> None:
+        """Run ``on_start``; the agent handles as many messages at once as its class says from then on."""
+        await self._run_hook(cell, "start")
+        if cell.renewed is None:  # else it takes no mail yet, and has its slots when its restart is over
+            cell.concurrency = cell.agent.concurrency
+
+    async def _on_stop(self, cell: Cell) -> None:
+        if type(cell.agent).on_stop is not Agent.on_stop:
+            await self._run_hook(cell, "stop")
+
+    async def _run_hook(self, cell: Cell, name: Literal["start", "stop"]) -> None:
+        message = self._runtime.numbering.envelope(cell.id, cell.id, None, f"moot.{name}")
+        ctx: AgentContext[Any] = AgentContext(self._runtime, cell, message)
+        if self._journal is not None:
+            self._journal.begun(cell, ctx)
+        try:
+            waiting = cell.agent.on_start(ctx) if name == "start" else cell.agent.on_stop(ctx)
+            if waiting.__class__ is CoroutineType:  # a plain function has done it all
+                await waiting
+            if ctx.effects is not None:
+                await self._commit.run(cell, ctx)
+            ctx.closed = True
+        except BaseException:
+            await roll_back(ctx)
+            raise

@@ -24,12 +24,14 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from moot.runtime.cell import Cell
+from moot.runtime.phase import Phase, SystemPhase
 
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
 
 __all__ = ["ReadyQueue", "Runner", "RunnerPool"]
 
+_TURNS_PER_VISIT = 64
 _TURNS_PER_PASS = 256
 _MOST_PARKED = 64
 
@@ -82,17 +84,15 @@ class Runner:
 
 
 class RunnerPool:
-    """The pool. ``run(cell, runner)`` runs some turns of a cell and returns how many."""
+    """The pool. Whoever runs turns tells it with `begin`."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        run: Callable[[Cell, Runner], Coroutine[Any, Any, int]],
-        ready: ReadyQueue,
-    ) -> None:
+    _run: Callable[[Cell, Runner], Coroutine[Any, Any, int]]
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue, phase: SystemPhase) -> None:
         self._loop = loop
-        self._run = run
         self._ready = ready
+        self._phase = phase
+        self.turns_per_visit: int = getattr(ready, "turns_per_visit", _TURNS_PER_VISIT)
         self._owner: Runner | None = None
         self._parked: list[Runner] = []
         self._held: dict[Cell, None] = {}
@@ -100,7 +100,6 @@ class RunnerPool:
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._clean = copy_context()  # what every turn begins with: the context in which the system was started
         self._looking = False
-        self._closing = False
         self.woken: Callable[[], None] | None = None  # told once that there is something to run
 
     @property
@@ -108,13 +107,28 @@ class RunnerPool:
         """Whether no cell is ready or held, and no turn is under way."""
         return not self._ready and not self._held and len(self._parked) == len(self._all)
 
-    def push(self, cell: Cell) -> None:
-        """A cell has something to do."""
+    def begin(self, run: Callable[[Cell, Runner], Coroutine[Any, Any, int]]) -> None:
+        """From now on ``run(cell, runner)`` runs some turns of a cell that is ready, and returns how many."""
+        self._run = run
+
+    def wake(self, cell: Cell) -> None:
+        """Something has changed for ``cell``: let it run if it can and has something to do."""
+        if (
+            cell.queued
+            or cell.running >= cell.concurrency
+            or cell.lanes is not None
+            or cell.stopping
+            or not (cell.mailbox.items or cell.starting)
+        ):
+            return
+        cell.queued = True
         self._ready.append(cell)
-        if self._owner is None:
+        owner = self._owner
+        if owner is None:
             self._wake()
-        elif self._owner.cell is not None and not self._looking:
-            self._look_soon()
+        elif owner.cell is not None and not self._looking:
+            self._looking = True
+            self._loop.call_soon(self._look)
 
     def hold(self, cell: Cell) -> None:
         """A cell has mail that it must not take yet; it counts as queued until `release`."""
@@ -131,7 +145,9 @@ class RunnerPool:
     def suspending(self) -> None:
         """A turn is about to wait. Saying so early saves the pass of the loop that finds it out."""
         if self._owner is not None and self._owner.cell is not None:
-            self._give_up()
+            self._owner = None
+            if self._ready:
+                self._wake()
 
     def running(self, task: asyncio.Task[Any] | None) -> Cell | None:
         """The cell whose turn runs in ``task``, if one does."""
@@ -166,14 +182,13 @@ class RunnerPool:
 
     async def wait_idle(self) -> None:
         """Return when `is_idle`."""
-        while not self.is_idle and not self._closing:
+        while not self.is_idle and self._phase.now < Phase.CLOSED:
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._idle_waiters.append(waiter)
             await waiter
 
     async def close(self, grace: float = 5.0) -> list[Runner]:
         """Cancel what runs and end all runners. Those whose handlers do not end in ``grace`` seconds are returned."""
-        self._closing = True
         runners = dict(self._all)
         for task in runners:
             task.cancel()
@@ -193,7 +208,7 @@ class RunnerPool:
             gate = runner.gate
             if gate is not None and not gate.done():
                 gate.set_result(None)
-        elif self._closing:
+        elif self._phase.now is Phase.CLOSED:
             return
         else:
             runner = Runner()
@@ -214,7 +229,8 @@ class RunnerPool:
                 while ready and self._owner is runner:
                     cell = runner.cell = ready.popleft()
                     if ready and not self._looking:
-                        self._look_soon()
+                        self._looking = True
+                        self._loop.call_soon(self._look)
                     turns += await self._run(cell, runner)
                     runner.cell = runner.ctx = None
                     if runner.abandoned or copy_context() != self._clean or (task is not None and task.cancelling()):
@@ -227,7 +243,7 @@ class RunnerPool:
                 if lingers and self._owner is runner:
                     await _next_pass()
                     continue
-                if self._closing or len(self._parked) >= _MOST_PARKED:
+                if self._phase.now is Phase.CLOSED or len(self._parked) >= _MOST_PARKED:
                     return
                 await self._park(runner)
         finally:
@@ -248,10 +264,6 @@ class RunnerPool:
         self._note_idle()
         await runner.gate
 
-    def _look_soon(self) -> None:
-        self._looking = True
-        self._loop.call_soon(self._look)
-
     def _look(self) -> None:
         """Called between the steps of tasks: an owner in the middle of a visit is one that has suspended."""
         self._looking = False
@@ -263,7 +275,7 @@ class RunnerPool:
             self._wake()
 
     def _note_idle(self) -> None:
-        if self.is_idle:
+        if self._idle_waiters and self.is_idle:
             for waiter in self._idle_waiters:
                 if not waiter.done():
                     waiter.set_result(None)

@@ -6,8 +6,6 @@ order of a pair of agents; the agent handles nothing else meanwhile. A turn that
 lost a race for shared state is run again without that counting as an attempt, and so
 is one that was interrupted because its agent is restarted.
 
-``hold(cell)`` waits for a restart under way. ``supervise(cell, error, default)`` is told
-of each turn that has failed for good.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from moot.agent.context import AgentContext
 from moot.agent.records import Records
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
     from moot.clock import Clock
     from moot.runtime.dispatch.pool import Runner
 
-__all__ = ["Rollback", "Verdict"]
+__all__ = ["Rollback", "Supervises", "Verdict", "roll_back"]
 
 Verdict = Literal["retried", "failed", "cancelled"]
 
@@ -50,8 +48,21 @@ _MOST_CONFLICTS = 100
 _log = logging.getLogger("moot.runtime.dispatch.rollback")
 
 
+class Supervises(Protocol):
+    """Who decides what becomes of an agent that has failed."""
+
+    def failed(self, cell: Cell, error: BaseException, default: Directive) -> None:
+        """A turn of an agent has failed for good; ``default`` is what to do where no policy says anything."""
+        ...
+
+
 class Rollback:
-    """Decides what becomes of failed turns."""
+    """Decides what becomes of failed turns. ``hold(cell)`` waits for a restart under way.
+
+    ``supervisor`` hears of each turn that has failed for good; it sets itself.
+    """
+
+    supervisor: Supervises
 
     def __init__(
         self, runtime: Runtime, clock: Clock, delivery: Delivery, hold: Callable[[Cell], Awaitable[None]]
@@ -60,7 +71,6 @@ class Rollback:
         self._clock = clock
         self._delivery = delivery
         self._hold = hold
-        self.supervise: Callable[[Cell, BaseException, Directive], None] = lambda cell, error, default: None
 
     async def failed(
         self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner
@@ -74,7 +84,7 @@ class Rollback:
             await self._take_apart(cell, ctx, error, runner)
             return "retried", None
         try:
-            await self.roll_back(ctx)
+            await roll_back(ctx)
             while isinstance(error, Restarting) or self._runs_again(cell, ctx, error):
                 restarting = isinstance(error, Restarting)
                 try:
@@ -98,30 +108,18 @@ class Rollback:
         else:
             _log.debug("turn of %s failed", cell.id, exc_info=error)
             self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
-            self.supervise(cell, error, "resume")
+            self.supervisor.failed(cell, error, "resume")
         return "failed", None
 
     def abandoned(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> None:
         """A turn whose handler does not end is given up as it stands; its agent is to be restarted."""
-        ctx.closed = True
-        if ctx.effects is not None:
-            for ask in tuple(ctx.effects.asks):
-                ask.cancel()
+        _close(ctx)
         _log.error("agent %s swallowed its cancellation and was abandoned in the middle of a turn", cell.id)
         if cell.stopping:
             self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
             return
         self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
-        self.supervise(cell, error, "restart")
-
-    async def roll_back(self, ctx: AgentContext[Any]) -> None:
-        """Undo a turn: nothing it collected takes effect, its asks are withdrawn, its children stopped."""
-        ctx.closed = True
-        if ctx.effects is not None:
-            for ask in tuple(ctx.effects.asks):
-                ask.cancel()
-            for child in ctx.effects.children:
-                await self._runtime.stop_child(child)
+        self.supervisor.failed(cell, error, "restart")
 
     def check_runner(self, error: BaseException) -> None:
         """Called when a failed turn is over.
@@ -138,7 +136,7 @@ class Rollback:
     async def _take_apart(self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner) -> None:
         """Put the messages of a batch back, to be handled alone; or as before, if it was only interrupted."""
         try:
-            await self.roll_back(ctx)
+            await roll_back(ctx)
         except asyncio.CancelledError:
             runner.settle()
         finally:
@@ -175,6 +173,22 @@ class Rollback:
             self._delivery.bury(message, reason, text, attempts=ctx.attempt, receiver=cell)
             if message.reply_to is not None:
                 self._delivery.asks.fail(message.reply_to, error)
+
+
+async def roll_back(ctx: AgentContext[Any]) -> None:
+    """Undo a turn: nothing it collected takes effect, its asks are withdrawn, its children stopped."""
+    _close(ctx)
+    if ctx.effects is not None:
+        for child in ctx.effects.children:
+            await ctx.runtime.stop_child(child)
+
+
+def _close(ctx: AgentContext[Any]) -> None:
+    """Let a turn do nothing any more, and wait for nobody."""
+    ctx.closed = True
+    if ctx.effects is not None:
+        for ask in tuple(ctx.effects.asks):
+            ask.cancel()
 
 
 def _turn_error(cell: Cell, ctx: AgentContext[Any], error: BaseException) -> TurnError:

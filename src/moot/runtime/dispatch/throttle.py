@@ -23,7 +23,6 @@ from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
     from moot.clock import Clock
-    from moot.messaging.flow_control import FlowControl
     from moot.runtime.dispatch.pool import RunnerPool
 
 __all__ = ["Throttle"]
@@ -33,30 +32,14 @@ _TICK = 2e-6
 
 
 class Throttle:
-    """What cells with limits take next. ``wake`` puts a cell into the ready queue if it can run."""
+    """What cells with limits take next."""
 
-    def __init__(
-        self,
-        clock: Clock,
-        delivery: Delivery,
-        flow: FlowControl,
-        *,
-        is_unwanted: Callable[[Cell, AgentMessage], bool],
-        wake: Callable[[Cell], None],
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, delivery: Delivery, pool: RunnerPool) -> None:
+        self._loop = loop
         self._clock = clock
         self._delivery = delivery
-        self._flow = flow
-        self._is_unwanted = is_unwanted
-        self._wake = wake
-        self.may_repeat = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool: RunnerPool | None = None
-
-    def open(self, loop: asyncio.AbstractEventLoop, runners: RunnerPool) -> None:
-        """Begin; before this nothing is taken."""
-        self._loop = loop
-        self._pool = runners
+        self._flow = delivery.flow
+        self._pool = pool
 
     def take(self, cell: Cell, limits: Limits) -> AgentMessage | None:
         """The next message, or the next batch; None when there is none or it must wait. What is refused is taken out.
@@ -71,7 +54,7 @@ class Throttle:
             if isinstance(mailbox.items[0].content, Terminated):
                 return mailbox.take()  # news of the runtime itself are under no limit
             if (message := limits.take_alone(mailbox)) is not None:
-                if self._is_unwanted(cell, message):
+                if self._delivery.is_unwanted(cell, message):
                     continue
                 return message
             if wait := limits.batch_wait(mailbox, now):
@@ -94,14 +77,19 @@ class Throttle:
         """
         first = cell.mailbox.waiting[0]
         is_plain = first.reply_to is not None or first.deadline is None
-        if not is_plain or self.may_repeat or isinstance(first.content, Terminated) or not bucket.try_take(now):
+        if (
+            not is_plain
+            or self._delivery.may_repeat
+            or isinstance(first.content, Terminated)
+            or not bucket.try_take(now)
+        ):
             return None
         return cell.mailbox.take()
 
     def release(self, cell: Cell) -> None:
         """Let a cell no longer wait: its time has come, or it has stopped."""
         limits = cell.limits
-        if limits is None or limits.timer is None or self._pool is None:
+        if limits is None or limits.timer is None:
             return
         limits.timer.cancel()
         limits.timer = None
@@ -110,7 +98,7 @@ class Throttle:
         if not cell.mailbox.items:
             limits.since = None  # all that waited was withdrawn
         self._pool.release(cell)
-        self._wake(cell)
+        self._pool.wake(cell)
 
     def _members(self, cell: Cell, limits: Limits, now: float) -> tuple[float, list[AgentMessage]]:
         """Take what makes the next batch; and, if that is nothing, how long the first has to wait for a token."""
@@ -134,15 +122,13 @@ class Throttle:
             if wait:
                 break
             mailbox.take()
-            if not self._is_unwanted(cell, message):
+            if not self._delivery.is_unwanted(cell, message):
                 members.append(message)
         if not members:
             self._flow.admit(cell)  # what was taken out has made room; where a turn follows, that sees to it
         return wait, members
 
     def _hold(self, cell: Cell, limits: Limits, wait: float, watcher: Callable[[AgentMessage], None] | None) -> None:
-        if self._loop is None or self._pool is None:
-            return
         if limits.timer is not None:
             limits.timer.cancel()
         limits.timer = self._loop.call_later(wait + _TICK, self.release, cell)

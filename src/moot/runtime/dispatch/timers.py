@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +21,7 @@ from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
     from moot.clock import Clock
-    from moot.runtime.durability.turn_journal import TurnJournal
+    from moot.telemetry.mail_observer import MailObserver
 
 __all__ = ["Timers"]
 
@@ -45,29 +44,33 @@ class Timers:
         clock: Clock,
         delivery: Delivery,
         numbering: Numbering,
+        observer: MailObserver | None = None,
     ) -> None:
         self._loop = loop
         self._clock = clock
         self._delivery = delivery
         self._numbering = numbering
         self._timers: dict[Cell, dict[MessageName, _Set]] = {}
-        self.turn_journal: TurnJournal | None = None
-        self.unscheduled: Callable[[AgentMessage], None] = lambda message: None
-        """Is told what is not sent after all, because its agent set another timer in its place or cancelled it."""
+        self._journal = delivery.journal
+        self._observer = observer
 
     def __len__(self) -> int:
         """How many messages are scheduled."""
         return sum(map(len, self._timers.values()))
 
-    def put(self, cell: Cell, timer: Timer | str) -> None:
-        """Set a timer of an agent, in place of one that has its name; or cancel the one of that name."""
+    def put(self, cell: Cell, timer: Timer | str, body: bytes | None) -> None:
+        """Set a timer of an agent, in place of one that has its name; or cancel the one of that name.
+
+        ``body`` is the timer, if it was encoded before.
+        """
         name = timer if isinstance(timer, str) else timer.name
         if name is not None:
             for found in [one for one in self._of(cell) if one.timer.name == name]:
                 self._drop(found)
-                self.unscheduled(found.timer.message)
+                if self._observer is not None:
+                    self._observer.withdrawn(found.timer.message)
         if not isinstance(timer, str):
-            self._set(_Set(cell, timer, self._clock.now() + timer.delay))
+            self._set(_Set(cell, timer, self._clock.now() + timer.delay), body)
 
     def restore(self, cell: Cell, timer: Timer, due: float) -> None:
         """Set a timer again that was kept, as it says about what came due while nobody was there."""
@@ -98,11 +101,11 @@ class Timers:
     def _of(self, cell: Cell) -> list[_Set]:
         return list(self._timers.get(cell, {}).values())
 
-    def _set(self, one: _Set) -> None:
+    def _set(self, one: _Set, body: bytes | None = None) -> None:
         message = one.timer.message
         self._timers.setdefault(one.cell, {})[message.name] = one
-        if self.turn_journal is not None:
-            self.turn_journal.put_timer(one.cell, one.timer, one.due)
+        if self._journal is not None:
+            self._journal.put_timer(one.cell, one.timer, one.due, body)
         one.handle = self._loop.call_later(max(0.0, one.due - self._clock.now()), self._fire, one)
 
     def _fire(self, one: _Set) -> None:
@@ -127,5 +130,5 @@ class Timers:
         self._end(message)
 
     def _end(self, message: AgentMessage) -> None:
-        if self.turn_journal is not None:
-            self.turn_journal.end_timer(message)
+        if self._journal is not None:
+            self._journal.end_timer(message)

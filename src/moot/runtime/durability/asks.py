@@ -1,7 +1,7 @@
 """Durable asks: the table of a durable system, whose asks can be answered in another life of the process.
 
-An ask that has a name is found by it: an answer that was deferred finds the ask of the
-turn that was run again. Every answer passes here, so here it is kept.
+An ask that has a request key is found by it: an answer that was deferred finds the ask of the turn that was run again.
+Every answer passes here, so here it is stored.
 """
 
 from __future__ import annotations
@@ -10,65 +10,85 @@ from collections.abc import Callable
 from typing import Any
 
 from moot.agent.ask import Ask, AskTable
-from moot.messaging.message import ReplyTo
+from moot.messaging.message import AgentMessage, ReplyTo, RequestKey
 from moot.resilience.deadlines import DeadlineWheel
+from moot.runtime.durability.records import DurableRecords
+from moot.runtime.durability.replies import Handling, ReplyCache, request_key
 
-__all__ = ["DurableAskTable", "name_of", "named"]
-
-
-def name_of(address: str, idempotency_key: str) -> str:
-    """The name of the ask that has this id at this address; what follows the length of the address can be anything."""
-    return f"{len(address)}:{address}{idempotency_key}"
-
-
-def named(name: str) -> tuple[str, str] | None:
-    """Address and id of a name; None if it is none."""
-    length, colon, rest = name.partition(":")
-    if not (colon and length.isdecimal()):
-        return None
-    return rest[: int(length)], rest[int(length) :]
+__all__ = ["DurableAskTable"]
 
 
 class DurableAskTable(AskTable):
-    """An `AskTable` that knows asks by name besides. ``answering(reply_to, answer)`` is called before each answer, and
-    ``failing(reply_to)`` before each failure.
-    """
+    """An `AskTable` that knows asks by request key besides, and stores answers in ``replies``."""
 
-    __slots__ = ("_names", "answering", "failing")
+    __slots__ = ("_keys", "replies")
 
-    def __init__(self, inbox: str, next_key: Callable[[], int], wheel: DeadlineWheel) -> None:
+    def __init__(self, inbox: str, next_key: Callable[[], int], wheel: DeadlineWheel, replies: ReplyCache) -> None:
         super().__init__(inbox, next_key, wheel)
-        self._names: dict[str, int] = {}
-        self.answering: Callable[[ReplyTo, Any], None] = lambda reply_to, answer: None
-        self.failing: Callable[[ReplyTo], None] = lambda reply_to: None
+        self._keys: dict[RequestKey, int] = {}
+        self.replies = replies
 
     def open(self, ask: Ask[Any], deadline: float) -> ReplyTo:
         reply_to = super().open(ask, deadline)
-        if ask.name is None:
+        if ask.request_key is None:
             return reply_to
-        self._names[ask.name] = ask.key
-        return ReplyTo(ask.name, 0)  # the same in every life, because requests may hold it, and are compared
+        self._keys[ask.request_key] = ask.key
+        return ReplyTo(*ask.request_key)  # the same in every life, because requests may hold it, and are compared
 
     def get(self, reply_to: ReplyTo) -> Ask[Any] | None:
-        key = reply_to.key if reply_to.inbox == self.inbox else self._names.get(reply_to.inbox)
+        key: int | str | None = reply_to.key
+        if reply_to.inbox != self.inbox or isinstance(key, str):
+            known = request_key(reply_to)
+            key = self._keys.get(known) if known is not None else None
         return self._pending.get(key) if key is not None else None
 
     def close(self, ask: Ask[Any]) -> None:
         super().close(ask)
-        if ask.name is not None and self._names.get(ask.name) == ask.key:
-            del self._names[ask.name]
+        if ask.request_key is not None and self._keys.get(ask.request_key) == ask.key:
+            del self._keys[ask.request_key]
 
     def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
-        self.failing(reply_to)
+        self.replies.failed(reply_to)
         return super().fail(reply_to, error)
 
-    def resolve(self, reply_to: ReplyTo, answer: Any) -> bool:
-        self.answering(reply_to, answer)
+    def resolve(self, reply_to: ReplyTo, answer: Any, body: bytes | None = None) -> bool:
         ask = self.get(reply_to)
+        self.replies.answered(reply_to, answer, body, ask)
         if ask is None:
             return False
-        if self.link is not None:
-            return self.link.answer(reply_to, answer, None)
+        if self.transport is not None:
+            return self.transport.answer(reply_to, answer, None)
         self.close(ask)
         ask.resolve(answer)
         return True
+
+    def name(self, ask: Ask[Any]) -> None:
+        """Give a key to an ask that a turn makes, if a crash may let the turn make it again."""
+        records = ask.records
+        if isinstance(records, DurableRecords):
+            records.unmark()  # the turn waits for others; if the process dies meanwhile, that is theirs
+            ask.idempotency_key = records.last.hex()
+            ask.request_key = ("", ask.idempotency_key)
+
+    def is_deferred(self, key: RequestKey) -> bool:
+        """Whether the request of that key was handled, and a later turn will answer it."""
+        return self.replies.handling(key) is Handling.DEFERRED
+
+    def settle_known(self, ask: Ask[Any]) -> bool:
+        """Whether the request of an open ask was handled in another life, which answers it later or has done so.
+
+        Raises:
+            InvalidPayload: the stored answer is not of the type that the request declares.
+        """
+        key = ask.request_key
+        if key is None or not self.replies.is_known(key):
+            return False
+        answered, answer = self.replies.recall(key, ask.content)
+        if answered:
+            self.resolve(ReplyTo(*key), answer)
+        return True
+
+    def key_of(self, message: AgentMessage) -> RequestKey | None:
+        """The key that a caller from outside gave to a request; None if it gave none."""
+        key = request_key(message.reply_to) if message.reply_to is not None else None
+        return key if key is not None and key[0] else None

@@ -24,50 +24,43 @@ if TYPE_CHECKING:
 __all__ = ["DurableRecords", "SyncedRecords", "decode_answer"]
 
 
-class SyncedRecords(Records):
+class SyncedRecords(Records, kw_only=True):
     """The `Records` of a turn that no crash lets run again: an ask from outside, or a hook. They are not kept; only
     its effects on the outside wait until what led to them is.
     """
 
-    __slots__ = ("_journal",)
-
-    def __init__(self, journal: Journal) -> None:
-        super().__init__()
-        self._journal = journal
+    journal: Journal
 
     async def settled(self) -> None:
-        await self._journal.synced()
+        await self.journal.synced()
 
 
-class DurableRecords(Records):
-    """The `Records` of a turn that is run again after a crash. ``stored`` are those of the runs before, by key.
+class DurableRecords(Records, kw_only=True):
+    """The `Records` of ``turn``, which is run again after a crash. ``stored`` are those of the runs before, by key.
 
-    ``mail`` is whose and which message the turn is about: while the handler runs it is marked, so that one which kills
-    the process again and again, without getting on, can be told from those that were only there.
+    ``agent_id`` and ``name`` say whose and which message the turn is about. While the handler runs, that is marked: so
+    a message that kills the process again and again can be told from one that was only there.
     """
 
-    __slots__ = ("_attempt", "_chosen", "_journal", "_mail", "_stored", "turn")
-
-    def __init__(self, journal: Journal, turn: str, mail: tuple[str, MessageName], stored: dict[bytes, bytes]) -> None:
-        super().__init__()
-        self.is_rerun = True
-        self.turn = turn
-        self._mail = mail
-        self._attempt = -1
-        self._journal = journal
-        self._stored = stored
-        self._chosen: dict[bytes, bytes] = {}
+    journal: Journal
+    turn: str
+    agent_id: str
+    name: MessageName
+    stored: dict[bytes, bytes]
+    is_rerun: bool = True
+    attempt: int = -1
+    chosen: dict[bytes, bytes] = {}
 
     def mark(self) -> None:
         """The handler runs; if the process dies, it may be the handler's doing."""
-        if self._attempt < 0:
-            self._attempt = self._journal.begin_attempt(*self._mail)
+        if self.attempt < 0:
+            self.attempt = self.journal.begin_attempt(self.agent_id, self.name)
 
     def unmark(self) -> None:
         """The handler waits, has got on, or has ended; it does not kill the process."""
-        if self._attempt >= 0:
-            self._journal.end_attempt(self._attempt)
-            self._attempt = -1
+        if self.attempt >= 0:
+            self.journal.end_attempt(self.attempt)
+            self.attempt = -1
 
     def find(self, kind: str, target: str, request: object, type: Any = Any) -> tuple[bool, Any]:
         content = digest(request)
@@ -78,7 +71,7 @@ class DurableRecords(Records):
         answer = self._answers.get((*key, occurrence), NOTHING)
         if answer is not NOTHING:
             return True, answer
-        body = self._stored.get(self.last)
+        body = self.stored.get(self.last)
         if body is None:
             return False, None
         answer = decode_answer(body, request if kind == "ask" else None, type)
@@ -91,38 +84,38 @@ class DurableRecords(Records):
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidPayload(f"{kind} {target}", f"its result cannot be kept ({error})") from error
         self.note(kind, target, request, answer)
-        self._journal.put_record(self.turn, key, body)
+        self.journal.put_record(self.turn, key, body)
         self.unmark()
-        await self._journal.synced()
+        await self.journal.synced()
 
     async def settled(self) -> None:
-        await self._journal.synced()
+        await self.journal.synced()
 
     def pinned(self, address: str) -> str | None:
         address = self.scope + address
         key = self._pin(address, self._next_occurrence(("pin", address, b"")))
-        chosen = self._chosen.get(key) or self._stored.get(key)
+        chosen = self.chosen.get(key) or self.stored.get(key)
         if chosen is None:
             return None
-        self._chosen[key] = chosen
+        self.chosen[key] = chosen
         return msgspec.msgpack.decode(chosen, type=str)
 
     def pin(self, address: str, agent_id: str) -> None:
         """As in a process, and in the next: whoever was asked has records of its own, which nobody else finds."""
         address = self.scope + address
         key = self._pin(address, self._asked["pin", address, b""] - 1)
-        chosen = self._chosen[key] = msgspec.msgpack.encode(agent_id)
-        self._journal.put_record(self.turn, key, chosen)
+        chosen = self.chosen[key] = msgspec.msgpack.encode(agent_id)
+        self.journal.put_record(self.turn, key, chosen)
 
     def _pin(self, address: str, occurrence: int) -> bytes:
         name = msgspec.msgpack.encode((self.turn, "pin", address, occurrence))
         return hashlib.blake2b(name, digest_size=16).digest()
 
     def forget(self) -> None:
-        self._stored.clear()
-        self._journal.end_turn(self.turn)
-        for key, chosen in self._chosen.items():
-            self._journal.put_record(self.turn, key, chosen)
+        self.stored.clear()
+        self.journal.end_turn(self.turn)
+        for key, chosen in self.chosen.items():
+            self.journal.put_record(self.turn, key, chosen)
         super().forget()
 
 

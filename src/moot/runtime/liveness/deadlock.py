@@ -29,7 +29,7 @@ from moot.messaging.message import members_of
 
 if TYPE_CHECKING:
     from moot.agent.effects import Effects
-    from moot.messaging.flow_control import FlowControl, Station
+    from moot.messaging.flow_control import Station
     from moot.messaging.message import AgentMessage
     from moot.runtime.cell import Cell
     from moot.runtime.dispatch.pool import Runner
@@ -98,9 +98,7 @@ class Deadlocks:
     ``found`` counts them. In ``report`` mode they are only logged, and the asks end with their deadlines.
     """
 
-    def __init__(
-        self, asks: AskTable, turns: Turns, flow: FlowControl, now: Callable[[], float], mode: DeadlockMode = "break"
-    ) -> None:
+    def __init__(self, asks: AskTable, turns: Turns, now: Callable[[], float], mode: DeadlockMode = "break") -> None:
         self._asks = asks
         self._turns = turns
         self._now = now
@@ -108,11 +106,11 @@ class Deadlocks:
             raise ValueError(f"deadlocks is one of {', '.join(typing.get_args(DeadlockMode))}, not {mode!r}")
         self.breaks = mode == "break"
         self._waits: dict[Station, list[Wait]] = {}
-        self._answering: dict[int, Wait] = {}
+        self._answering: dict[int | str, Wait] = {}
+        self._is_on = mode != "off"
         self.found = 0
-        if mode != "off":
+        if self._is_on:
             asks.waits = self
-            flow.blocked = self.blocked
 
     # what happens
     def begin(self, asks: Sequence[Ask[Any]]) -> Wait | None:
@@ -145,7 +143,7 @@ class Deadlocks:
 
     def blocked(self, cell: Station) -> None:
         """The outbox of ``cell`` waits for room."""
-        if cell.mailbox.items or cell.queue:
+        if self._is_on and (cell.mailbox.items or cell.queue):
             self._look(cell)
 
     def check_chain(self, turn: Turn, target: Cell) -> None:

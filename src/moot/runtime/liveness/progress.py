@@ -146,8 +146,6 @@ class Liveness:
         self.reported = 0
         self._woken_at = 0.0
         self._watchdog = Watchdog(loop, threshold, pool.agent_now) if threshold is not None and self._is_real else None
-        self.is_restarting: Callable[[], bool] = lambda: False
-        """Whether agents are being made anew: their mail wakes nobody, so it is looked at."""
         pool.woken = self._arm
 
     def wake(self) -> None:
@@ -189,16 +187,20 @@ class Liveness:
                 self.reported += 1
                 self._report(cell, self._describe(cell, busy.get(cell, []), now))
         if self._is_real:
-            goes_on = bool(self._samples) or self.is_restarting()
+            goes_on = bool(self._samples) or self._is_restarting()
         else:
             goes_on = any(_is_worth_watching(cell, sample, now) for cell, sample in self._samples.items()) or (
-                self.is_restarting() and now - self._woken_at < _LONGEST_RESTART
+                self._is_restarting() and now - self._woken_at < _LONGEST_RESTART
             )
         if goes_on:
             self._arm()
         else:
             self._timer = None
             self._pool.woken = self._arm
+
+    def _is_restarting(self) -> bool:
+        """Whether agents are being made anew: their mail wakes nobody, so it is looked at."""
+        return any(cell.renewed is not None for cell in self._cells.values())
 
     def _sample(self, now: float) -> dict[Cell, list[Runner]]:
         """Look at all agents; who runs turns of whom."""

@@ -1,6 +1,6 @@
 """Delivery: the way of a message from whoever sends it to the mailbox it is for.
 
-Resolves the address, gives the message to the flow, and makes a dead letter of what
+Resolves the address, gives the message to the transport, and makes a dead letter of what
 cannot arrive. Enqueueing is synchronous: what is delivered first is first in the
 mailbox, which is all that keeps the order of a pair of agents.
 """
@@ -20,99 +20,113 @@ from moot.messaging.dead_letters import DeadLetters, Reason
 from moot.messaging.flow_control import FlowControl, Station
 from moot.messaging.message import AgentMessage, ReplyTo
 from moot.runtime.cell import Cell
+from moot.runtime.phase import Phase, SystemPhase
 from moot.runtime.routing.router import MessageRouter
+from moot.runtime.routing.transport import LocalTransport, Transport
 
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
     from moot.runtime.durability.turn_journal import TurnJournal
-    from moot.runtime.routing.transport import Link
 
 __all__ = ["Delivery"]
 
 
 class Delivery:
-    """Takes messages to their mailboxes."""
+    """Takes messages to their mailboxes.
 
-    def __init__(
-        self, clock: Clock, router: MessageRouter, flow: FlowControl, asks: AskTable, dead_letters: DeadLetters
+    ``connect(delivery)`` makes the transport, if there is to be another than the local one. ``wake(cell)`` is called
+    for each message that enters a mailbox here, ``asker_gone(cell, message)`` when nobody waits any more for the
+    answer to a request that ``cell`` has taken.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is where most parts meet
+        self,
+        clock: Clock,
+        router: MessageRouter,
+        flow: FlowControl,
+        asks: AskTable,
+        dead_letters: DeadLetters,
+        *,
+        phase: SystemPhase,
+        journal: TurnJournal | None,
+        connect: Callable[[Delivery], Transport] | None,
+        wake: Callable[[Cell], None],
+        asker_gone: Callable[[Cell, AgentMessage], None],
     ) -> None:
         self._clock = clock
         self._router = router
-        self._cells = router.cells
-        self._flow = flow
+        self.cells = router.cells
+        self.flow = flow
         self.asks = asks
         self.dead_letters = dead_letters
-        self.link: Link | None = None
-        self.turn_journal: TurnJournal | None = None
-        self.is_direct = True
-        """Whether nothing stands between a turn and a mailbox: no link, and no backend that is to be told."""
-        flow.lost = self._overflowed
-        self.arrived: Callable[[Cell], None] = lambda cell: None
-        self.asker_gone: Callable[[Cell, AgentMessage], None] = lambda cell, message: None
+        self._phase = phase
+        self.journal = journal
+        self._wake = wake
+        self._asker_gone = asker_gone
+        self.may_repeat = connect is not None
+        """Whether a message may come twice: inside one process nothing delivers it again, a transport may."""
+        self.is_direct = connect is None and journal is None
+        """Whether nothing stands between a turn and a mailbox: no transport, and no backend that is to be told."""
+        self.transport: Transport = LocalTransport(flow, asks)
+        if connect is not None:
+            self.transport = asks.transport = connect(self)
 
-    def _overflowed(self, target: Station, message: AgentMessage) -> None:
-        """The flow gave a message up; if it was a request, its asker is told."""
-        if message.reply_to is not None:
-            self.asks.fail(message.reply_to, target.full(self._clock.now()))
-
-    def send(self, source: Cell, message: AgentMessage) -> None:
-        """Deliver what a turn of ``source`` sent; what does not fit waits in its outbox."""
-        target = self._cells.get(message.to)
+    def send(self, source: Cell, message: AgentMessage, body: bytes | None = None) -> None:
+        """Deliver what a turn of ``source`` sent; what does not fit waits in its outbox. ``body`` is it, encoded."""
+        target = self.cells.get(message.to)
         if (
-            target is not None
+            self.is_direct
+            and target is not None
             and message.reply_to is None
-            and self.is_direct
             and not target.stopping
-            and target.mailbox.offer(message)
+            and target.mailbox.offer(message)  # (there is room, so nothing of the source's waits for this mailbox)
         ):
-            if not target.queued:  # (there was room, so nothing of the source's waits for this mailbox)
-                self.arrived(target)
+            if not target.queued:
+                self._wake(target)
             return
-        if self.asks.is_withdrawn(message):
+        if message.reply_to is not None and self.asks.get(message.reply_to) is None:
             self.bury(message, Reason.EXPIRED, "nobody waits any more for the answer to what is forwarded")
             return
-        if message.to.startswith(TOPIC):
-            self.publish(message)
-            return
-        try:
-            target = self._router.resolve(message.to)
-        except UnknownAgent as error:
-            if self.turn_journal is not None and _may_come(message):
-                self.turn_journal.parked(message)
-            else:
-                self.refuse(message, Reason.UNKNOWN_AGENT, error)
-            return
-        if self.turn_journal is not None:
-            self.turn_journal.accepted(target.id, message)
+        if target is None:
+            if message.to.startswith(TOPIC):
+                self.publish(message, body)
+                return
+            try:
+                target = self._router.resolve(message.to, message.content)
+            except UnknownAgent as error:
+                if self.journal is not None and _may_come(message):
+                    self.journal.parked(message, body)
+                else:
+                    self.refuse(message, Reason.UNKNOWN_AGENT, error)
+                return
+        if self.journal is not None:
+            self.journal.accepted(target.id, message, body)
         if target.stopping:
             self.refuse(message, Reason.STOPPED, AgentStopped(target.id))
-        elif self.link is not None:
-            self.link.carry(source, target, message)
         else:
-            self._flow.put(source, target, message)
+            self.transport.carry(source, target, message)
 
     def send_now(self, source: Cell, message: AgentMessage) -> None:
         """Deliver outside a commit: progress, and timers that are due."""
         self.send(source, message)
         if source.lanes:
-            self._flow.settle_cycles(source)
+            self.flow.settle_cycles(source)
 
     def control(self, target: Cell, message: AgentMessage) -> None:
         """Deliver news of the runtime itself, which no full mailbox keeps out."""
         if not target.stopping:
             target.mailbox.force(message)
-            self.arrived(target)
+            self._wake(target)
 
-    def publish(self, message: AgentMessage) -> int:
+    def publish(self, message: AgentMessage, body: bytes | None = None) -> int:
         """Deliver to all subscribers of a topic, waiting for none; say how many got it."""
         delivered = 0
         for target in self._router.subscribers(message.to.removeprefix(TOPIC)):
             if target.stopping:
                 continue
-            if self.turn_journal is not None:
-                self.turn_journal.accepted(target.id, message)
-            flow = self.link if self.link is not None else self._flow
-            delivered += flow.publish(target, message)
+            if self.journal is not None:
+                self.journal.accepted(target.id, message, body)
+            delivered += self.transport.publish(target, message)
         return delivered
 
     def request(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
@@ -124,10 +138,7 @@ class Delivery:
         ask.target = target
         ask.message = message
         try:
-            if self.link is not None:
-                self.link.request(ask, target, message)
-            else:
-                ask.lane = self._flow.offer(target, message)
+            self.transport.request(ask, target, message)
         except BaseException:
             self.asks.close(ask)
             raise
@@ -138,18 +149,18 @@ class Delivery:
         target, message = ask.target, ask.message
         if target is None or message is None:
             return
-        untaken = ask.lane is not None and self._flow.withdraw(ask.lane)
+        untaken = ask.lane is not None and self.flow.withdraw(ask.lane)
         if not untaken and target.mailbox.withdraw(message):
             untaken = True
-            self._flow.admit(target)
+            self.flow.admit(target)
         if not untaken:
-            cell = self._cells.get(target.id)
+            cell = self.cells.get(target.id)
             if cell is target and cell.cancels:
-                self.asker_gone(cell, message)
+                self._asker_gone(cell, message)
         elif expired:
             self.bury(message, Reason.EXPIRED, "its deadline passed while it waited in the mailbox", receiver=target)
-        elif self.turn_journal is not None:
-            self.turn_journal.withdrawn(target.id, message)
+        elif self.journal is not None:
+            self.journal.withdrawn(target.id, message)
 
     def drop(self, ask: Ask[Any]) -> None:
         """Nobody waits for this request at present: withdraw it, unless it was taken and its turn is to go on."""
@@ -157,7 +168,7 @@ class Delivery:
         if target is None or message is None:
             return
         untaken = bool(ask.lane and ask.lane.messages) or any(one is message for one in target.mailbox.items or ())
-        cell = self._cells.get(target.id)
+        cell = self.cells.get(target.id)
         if untaken:
             text = "all who asked for it gave up while it waited in the mailbox"
             self.bury(message, Reason.EXPIRED, text, receiver=target)
@@ -170,6 +181,12 @@ class Delivery:
         if ask is not None and ask.on_progress is not None:
             ask.on_progress(content, ctx.attempt)
 
+    def is_unwanted(self, cell: Cell, message: AgentMessage) -> bool:
+        """Whether a message is not to be handled: it came before, or nobody wants it any more."""
+        if self.may_repeat and (cell.is_repeat(message) or self.asks.is_withdrawn(message)):
+            return True
+        return self.is_late(cell, message)
+
     def is_late(self, cell: Cell, message: AgentMessage) -> bool:
         """Whether the deadline of a message of this agent's passed in the mailbox; it is a dead letter then."""
         if message.deadline is None or message.reply_to is not None:
@@ -179,6 +196,13 @@ class Delivery:
             self.bury(message, Reason.EXPIRED, "its deadline passed before it was handled", receiver=cell)
         return late
 
+    def bury_mail(self, cell: Cell) -> None:
+        """Make dead letters of what a stopped agent will not handle; their askers are told."""
+        for message in self.flow.close(cell):
+            if self.may_repeat and cell.is_repeat(message):
+                continue  # it has ended before
+            self.refuse(message, Reason.STOPPED, AgentStopped(cell.id), receiver=cell)
+
     def refuse(
         self, message: AgentMessage, reason: Reason, error: BaseException, *, receiver: Station | None = None
     ) -> None:
@@ -186,10 +210,6 @@ class Delivery:
         self.bury(message, reason, error, receiver=receiver)
         if message.reply_to is not None:
             self.asks.fail(message.reply_to, error)
-
-    def bury_stored(self, cell: Cell, message: AgentMessage, reason: Reason, text: str, attempts: int) -> None:
-        """Make a dead letter of mail that a durable backend has kept and ``cell`` cannot handle any more."""
-        self.bury(message, reason, text, attempts=attempts, receiver=cell)
 
     def bury(
         self,
@@ -202,8 +222,8 @@ class Delivery:
     ) -> None:
         """Make a dead letter of ``message``; one that was published names the ``receiver`` that lost it."""
         ends_with_the_system = reason is Reason.STOPPED or reason is Reason.CANCELLED
-        if ends_with_the_system and self.turn_journal is not None and self.turn_journal.is_closing:
-            return  # it is kept for the next run, or will be asked again
+        if ends_with_the_system and self.journal is not None and self._phase.now >= Phase.CLOSING:
+            return  # it is stored for the next run, or will be asked again
         if receiver is not None and message.to.startswith(TOPIC):
             message = msgspec.structs.replace(message, to=receiver.id)
         text = error if isinstance(error, str) else f"{type(error).__name__}: {error}"

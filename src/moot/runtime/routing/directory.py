@@ -19,6 +19,8 @@ from moot.runtime.cell import Cell
 
 __all__ = ["AgentCard", "Directory", "HandledMessage"]
 
+_MOST_SUGGESTED = 1000
+
 
 class HandledMessage(msgspec.Struct, frozen=True):
     """One message type that an agent handles: JSON schemas of its content and of its reply, where they are declared."""
@@ -109,6 +111,10 @@ class Directory:
         if not isinstance(agent, Agent) or agent.id != address:
             raise TypeError(f"the maker of {domain!r} returned {agent!r} and not an agent with the id {address!r}")
         return agent
+
+    def unknown(self, address: str) -> UnknownAgent:
+        """The error for an address where nobody is, with those that it may have meant."""
+        return UnknownAgent(address, tuple(self.cells) if len(self.cells) <= _MOST_SUGGESTED else ())
 
     def find(self, capability: str) -> list[str]:
         """The ids of those who can do ``capability``."""

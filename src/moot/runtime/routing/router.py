@@ -1,40 +1,46 @@
 """The router: who receives a message.
 
 An address is an agent's id, or ``capability:NAME``, or ``topic:NAME``. A capability
-goes to one of those who have it, the one with the shortest mailbox; among equals
-they take turns. Each choice of a turn is pinned, so that a turn that is run again
-talks to the same agents. A hosted agent is made when it is first addressed.
+goes to one of those who have it, whom a selector chooses. Each choice of a turn is
+pinned, so that a turn that is run again talks to the same agents. A hosted agent is
+made when it is first addressed.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from moot.agent.agent import Agent
-from moot.errors import AgentNotMade, UnknownAgent
+from moot.errors import AgentNotMade, AgentStopped, UnknownAgent
 from moot.ids import CAPABILITY
 from moot.runtime.cell import Cell
 from moot.runtime.routing.directory import Directory
+from moot.runtime.routing.selector import Candidate, LeastBusy, Selector
 
 if TYPE_CHECKING:
     from moot.agent.records import Records
 
 __all__ = ["MessageRouter"]
 
+_log = logging.getLogger("moot.runtime.routing.router")
+
 
 class MessageRouter:
-    """Resolves addresses to cells. ``activate`` starts a hosted agent and returns its cell."""
+    """Resolves addresses to cells. ``activate``, which the registrar sets, registers a hosted agent."""
 
-    def __init__(self, directory: Directory) -> None:
+    activate: Callable[[Agent[Any]], Cell]
+
+    def __init__(self, directory: Directory, selector: Selector) -> None:
         self._directory = directory
+        self._selector = selector
         self.cells = directory.cells
         self._turns: Counter[str] = Counter()
-        self.activate: Callable[[Agent[Any]], Cell] | None = None
 
-    def resolve(self, address: str, records: Records | None = None) -> Cell:
-        """The one agent at ``address``.
+    def resolve(self, address: str, content: Any, records: Records | None = None) -> Cell:
+        """The one agent at ``address`` that gets a message with that ``content``.
 
         Raises:
             UnknownAgent: nobody is there. AgentNotMade, which is one: it is in a hosted domain, and making it failed.
@@ -43,32 +49,56 @@ class MessageRouter:
         if cell is not None:
             return cell
         if address.startswith(CAPABILITY):
-            return self._capable(address, records)
+            return self._capable(address, content, records)
         return self._hosted(address)
+
+    def reach(self, address: str, content: Any, records: Records | None = None) -> Cell:
+        """As `resolve`, for a sender that waits. Raises besides: AgentStopped, it takes no more messages."""
+        try:
+            target = self.resolve(address, content, records)
+        except AgentNotMade:
+            raise
+        except UnknownAgent:
+            raise self._directory.unknown(address) from None
+        if target.stopping:
+            raise AgentStopped(target.id)
+        return target
 
     def subscribers(self, topic: str) -> tuple[Cell, ...]:
         """All who listen to ``topic``."""
         return self._directory.subscribers(topic)
 
-    def _capable(self, address: str, records: Records | None) -> Cell:
+    def _capable(self, address: str, content: Any, records: Records | None) -> Cell:
         pinned = records.pinned(address) if records is not None else None
         if pinned is not None and pinned in self.cells:
             return self.cells[pinned]
-        able = self._directory.able(address.removeprefix(CAPABILITY))
+        capability = address.removeprefix(CAPABILITY)
+        able = self._directory.able(capability)
         if not able:
             raise UnknownAgent(address)
         self._turns[address] += 1
         first = self._turns[address] % len(able)
-        rotated = able[first:] + able[:first]
-        cell = min(rotated, key=lambda cell: len(cell.mailbox) + cell.running)
+        candidates = [Candidate(cell.id, len(cell.mailbox), cell.running) for cell in able[first:] + able[:first]]
+        chosen = self._selected(capability, candidates, content).agent_id
         if records is not None:
-            records.pin(address, cell.id)
-        return cell
+            records.pin(address, chosen)
+        return self.cells[chosen]
+
+    def _selected(self, capability: str, candidates: list[Candidate], content: Any) -> Candidate:
+        """What the selector chooses. A commit must not fail for it: in its place the least busy gets the message."""
+        try:
+            chosen = self._selector.select(capability, candidates, content)
+            if chosen in candidates:
+                return chosen
+            raise ValueError(f"it chose {chosen!r}, which is none of the candidates")
+        except Exception:
+            _log.exception("the selector failed for %r; the least busy agent gets the message", capability)
+            return LeastBusy().select(capability, candidates, content)
 
     def _hosted(self, address: str) -> Cell:
         try:
             agent = self._directory.hosted(address)
-            cell = self.activate(agent) if agent is not None and self.activate is not None else None
+            cell = self.activate(agent) if agent is not None else None
         except Exception as error:  # the maker of a domain is user code, and a commit must not fail for it
             raise AgentNotMade(address, error) from error
         if cell is None:

@@ -1,9 +1,8 @@
-"""The link: what may lie between a commit and the mailboxes that it sends to. A seam for a simulator.
+"""The transport: what lies between a commit and the mailboxes that it sends to.
 
-In production there is none (None, one attribute test a message), and delivery is
-immediate. A simulator puts a `Link` there that delays, repeats or loses what agents
-send each other, and makes turns fail. It decides nothing else: how a message enters
-a mailbox, waits for room or becomes a dead letter stays with the flow.
+In one process nothing does, and delivery is immediate. A cluster puts a transport there that reaches other nodes, and a
+simulator one that delays, repeats or loses what agents send each other. A transport decides nothing else: how a
+message enters a mailbox, waits for room or becomes a dead letter stays with the flow control.
 """
 
 from __future__ import annotations
@@ -11,17 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from moot.agent.ask import Ask
-    from moot.agent.context import AgentContext
-    from moot.agent.handlers import Handler
+    from moot.agent.ask import Ask, AskTable
+    from moot.messaging.flow_control import FlowControl
     from moot.messaging.message import AgentMessage, ReplyTo
     from moot.runtime.cell import Cell
 
-__all__ = ["Link"]
+__all__ = ["LocalTransport", "Transport"]
 
 
-class Link(Protocol):
-    """Carries messages, requests and answers, and runs handlers."""
+class Transport(Protocol):
+    """Carries messages, requests and answers."""
 
     def carry(self, source: Cell, target: Cell, message: AgentMessage) -> None:
         """Take a message that ``source`` has committed to the mailbox of ``target``, sooner, later or never."""
@@ -43,6 +41,15 @@ class Link(Protocol):
         """Take an answer, or an error, to whoever waits; False when nobody does."""
         ...
 
-    async def run(self, cell: Cell, ctx: AgentContext[Any], handler: Handler, content: Any) -> Any:
-        """Run a handler and return its answer; called in the place of the handler itself."""
-        ...
+
+class LocalTransport:
+    """The `Transport` of one process: everything arrives at once."""
+
+    def __init__(self, flow: FlowControl, asks: AskTable) -> None:
+        self._flow = flow
+        self.carry = flow.put
+        self.publish = flow.publish
+        self.answer = asks.arrived
+
+    def request(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
+        ask.lane = self._flow.offer(target, message)

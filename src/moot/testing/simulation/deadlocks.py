@@ -34,8 +34,7 @@ _Turn = tuple[Any, Any, Any]
 
 
 def _stuck_turns(system: System) -> list[_Turn]:
-    runners = system.dispatcher.pool
-    running = [runner for cell in _cells(system) for runner in (runners.of(cell) if runners is not None else ())]
+    running = [runner for cell in _cells(system) for runner in system.pool.of(cell)]
     turns: list[_Turn] = [(one.task, one.cell, asks) for one in running if (asks := awaited(one.task))]
     now = system.now()
     blocked = {cell for cell in _cells(system) if cell.lanes}

@@ -1,4 +1,4 @@
-"""The faulty link: carries what agents send each other, as badly as it is told to.
+"""The faulty network: carries what agents send each other, as badly as it is told to.
 
 A channel leads from one sender to one receiver and is first in, first out, as a TCP
 connection is: what is behind a held message waits, too. Channels overtake each other.
@@ -20,27 +20,24 @@ from moot.messaging.message import AgentMessage, ReplyTo
 from moot.runtime.cell import Cell
 from moot.testing.simulation.channels import Channels, Parcel
 from moot.testing.simulation.faults import STRUCK
-from moot.testing.simulation.turn_faults import FaultyTurns
 
 if TYPE_CHECKING:
+    from moot.runtime.routing.delivery import Delivery
     from moot.testing.simulation.world import World
 
-__all__ = ["FaultyLink"]
+__all__ = ["FaultyNetwork"]
 
 
-class FaultyLink:
-    """A `moot.runtime.routing.transport.Link` that carries messages through channels, and runs and crashes handlers."""
+class FaultyNetwork:
+    """A `moot.runtime.routing.transport.Transport` that carries messages, requests and answers through channels."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, delivery: Delivery) -> None:
         self._world = world
         self._witness = world.witness
-        self._system = world.system
-        self._delivery = world.system.delivery
-        self._flow = world.system.flow
-        self._asks = world.system.asks
+        self._delivery = delivery
+        self._flow = delivery.flow
+        self._asks = delivery.asks
         self._channels = Channels(world.loop, world.plan)
-        self._turns = FaultyTurns(world)
-        self.run = self._turns.run
         self.wait_idle = self._channels.wait_idle
         self.close = self._channels.close
 
@@ -61,7 +58,7 @@ class FaultyLink:
         self._send(target, message, Parcel(arrive, lose), arrive)
 
     def request(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
-        if message.sender == OUTSIDE:  # the door has told the witness
+        if message.sender == OUTSIDE:  # the mail observer has told the witness
             ask.lane = self._flow.offer(target, message)
             return
         for listener in self._witness.requested:
@@ -84,7 +81,7 @@ class FaultyLink:
 
     def answer(self, reply_to: ReplyTo, answer: Any, error: BaseException | None) -> bool:
         ask = self._asks.get(reply_to)
-        arrive = partial(self._arrive_answer, reply_to, answer, error)
+        arrive = partial(self._asks.arrived, reply_to, answer, error)
         if ask is None or ask.message is None or ask.target is None:
             return arrive()
         asker, answerer = ask.message.sender, ask.target
@@ -141,26 +138,18 @@ class FaultyLink:
                 self._delivery.refuse(message, Reason.STOPPED, AgentStopped(target.id))
         elif ask is None and not is_copy:
             self._delivery.bury(message, Reason.EXPIRED, "nobody waits any more for what was asked")
-        elif (source := self._system.directory.cells.get(message.sender)) and source.lanes and target in source.lanes:
+        elif (source := self._delivery.cells.get(message.sender)) and source.lanes and target in source.lanes:
             self._flow.put(source, target, message)  # it was asked while what it follows was still under way
         else:
             try:
                 lane = self._flow.offer(target, message)
             except MailboxFull as error:
                 if reply_to is not None and not is_copy:
-                    self._arrive_answer(reply_to, None, error)
+                    self._asks.arrived(reply_to, None, error)
             else:
                 if ask is not None and not is_copy:
                     ask.lane = lane
                     self._flow.blocked(target)  # a circle may close where a request arrives late
-
-    def _arrive_answer(self, reply_to: ReplyTo, answer: Any, error: BaseException | None) -> bool:
-        asks = self._asks
-        asks.link = None
-        try:
-            return asks.resolve(reply_to, answer) if error is None else asks.fail(reply_to, error)
-        finally:
-            asks.link = self
 
 
 def _nothing() -> None:

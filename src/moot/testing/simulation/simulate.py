@@ -14,17 +14,21 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moot.testing.simulation.faults import Faults
 from moot.testing.simulation.invariants import Invariant
 from moot.testing.simulation.laws import LAWS
 from moot.testing.simulation.loop import Livelock, SimulatedLoop
-from moot.testing.simulation.network import FaultyLink
+from moot.testing.simulation.network import FaultyNetwork
 from moot.testing.simulation.outcome import Simulation
+from moot.testing.simulation.turn_faults import FaultyTurns
 from moot.testing.simulation.witness import Witness
 from moot.testing.simulation.world import SeededReady, SimulatedManager, World
 from moot.testing.virtual_loop import Stalled
+
+if TYPE_CHECKING:
+    from moot.runtime.routing.delivery import Delivery
 
 __all__ = ["Build", "simulate"]
 
@@ -47,7 +51,7 @@ def simulate(
 
     The run ends when ``build`` has returned and nothing is left to do, or after ``until`` virtual seconds. Then the
     manager is stopped, and whatever ``build`` left running is ended. Nothing is raised for what goes wrong inside:
-    it is in the result. ``make(seed=, ready=)`` makes the manager; pass a function to give it more, as an engine.
+    it is in the result. ``make(**options)`` makes the manager; pass a function to give it more, as an engine.
 
     Raises:
         RuntimeError: called from a running event loop; a simulation is an event loop of its own.
@@ -59,8 +63,9 @@ def simulate(
     else:
         raise RuntimeError("simulate() runs an event loop of its own; call it from a plain function, not an async one")
     loop = SimulatedLoop(random.Random(f"{seed}:tasks"))
-    run = _Run(loop, make(seed=seed, ready=SeededReady(random.Random(f"{seed}:turns"))), faults, seed)
-    run.world.witness = Witness([law(run.world) for law in invariants])
+    world = World(loop, faults, seed)
+    world.witness = Witness([law(world) for law in invariants])
+    run = _Run(world, make)
     with _undisturbed():
         try:
             run.live(build, until)
@@ -74,16 +79,26 @@ def simulate(
 class _Run:
     """One simulation under way."""
 
-    def __init__(self, loop: SimulatedLoop, manager: SimulatedManager, faults: Faults, seed: int) -> None:
-        self.loop = loop
-        self.manager = manager
-        self.world = World(loop, manager, faults, seed)
+    def __init__(self, world: World, make: Callable[..., SimulatedManager]) -> None:
+        self.loop = world.loop
+        self.world = world
         self.error: Exception | None = None
-        loop.set_exception_handler(self._callback_failed)
+        self.manager = make(
+            seed=world.seed,
+            ready=SeededReady(random.Random(f"{world.seed}:turns")),
+            transport=self._connect,
+            interceptor=FaultyTurns(world),
+            mail_observer=world,
+        )
+        self.loop.set_exception_handler(self._callback_failed)
+
+    def _connect(self, delivery: Delivery) -> FaultyNetwork:
+        self._network = FaultyNetwork(self.world, delivery)
+        return self._network
 
     def live(self, build: Build, until: float | None) -> None:
         """From the start until there is nothing left to do."""
-        self._run(self._begin())
+        self._run(self.manager.enter(self.world))
         life = self.loop.create_task(self._life(build), name="the simulated function")
         self._run(asyncio.wait({life}, timeout=until))
         if life.done() and not life.cancelled():
@@ -103,7 +118,7 @@ class _Run:
         for listener in world.witness.stopping:
             listener()
         self._run(self.manager.stop(drain=is_whole, timeout=10.0))
-        self._link.close()
+        self._network.close()
         self._run(self._aftermath())
         for listener in world.witness.stopped:
             listener()
@@ -124,12 +139,6 @@ class _Run:
             events=tuple(world.trace.events),
         )
 
-    async def _begin(self) -> None:
-        """Start the manager, and put the faulty link in its place before there are agents."""
-        system = await self.manager.enter(self.world)
-        self._link = FaultyLink(self.world)
-        system.install_transport(self._link)
-
     async def _life(self, build: Build) -> None:
         result = build(self.manager)
         if inspect.isawaitable(result):
@@ -138,10 +147,10 @@ class _Run:
             await self._settled()
 
     async def _settled(self) -> None:
-        link = self._link
+        network = self._network
         await self.manager.settle()
-        while link.is_busy:
-            await link.wait_idle()
+        while network.is_busy:
+            await network.wait_idle()
             await self.manager.settle()
 
     async def _aftermath(self) -> None:

@@ -1,6 +1,6 @@
 """Faults in turns: handlers that crash, are slow, or begin after a pause.
 
-The runtime calls `FaultyTurns.run` in the place of a handler. Without any fault it
+The runtime calls `FaultyTurns.intercept` in the place of a handler. Without any fault it
 calls the handler, tells the witness, and now and then lets other tasks come first.
 """
 
@@ -10,8 +10,7 @@ import asyncio
 import random
 import types
 from collections.abc import Callable, Coroutine, Generator
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from moot.agent.effects import Effects
 from moot.errors import AgentStopped
@@ -21,7 +20,6 @@ from moot.testing.simulation.faults import STRUCK, Crashed, FaultKind, Place
 
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
-    from moot.agent.handlers import Handler
     from moot.testing.simulation.world import World
 
 __all__ = ["FaultyTurns"]
@@ -43,8 +41,9 @@ class FaultyTurns:
         self._paused: dict[Cell, float] = {}
         self._draw = random.Random(f"{world.seed}:passes").random
 
-    async def run(self, cell: Cell, ctx: AgentContext[Any], handler: Handler, content: Any) -> Any:
-        """Run a handler and return its answer; see `moot.runtime.routing.transport.Link`."""
+    async def intercept(self, ctx: AgentContext[Any], proceed: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Run a handler and return its answer; see `moot.runtime.dispatch.interceptor.Interceptor`."""
+        cell = cast(Cell, ctx.cell)
         witness = self._witness
         message = ctx.message
         effects = ctx.effects = Effects(outputs=_Outputs(witness.sending) if witness.sending else [])
@@ -55,11 +54,8 @@ class FaultyTurns:
         if struck is not None or cell in self._paused:
             await self._pause(cell, ctx, struck or {})
         crash = struck.get("crash") if struck is not None else None
-        answer = handler.call(cell.agent, content, ctx) if handler.wants_context else handler.call(cell.agent, content)
-        if handler.is_async or answer.__class__ is CoroutineType:
-            if crash is not None and isinstance(answer, Coroutine):
-                answer = _crashing(answer, cell.id, int(crash * (_SUSPENSIONS + 1)))
-            answer = await answer
+        turn = proceed()
+        answer = await (_crashing(turn, cell.id, int(crash * (_SUSPENSIONS + 1))) if crash is not None else turn)
         if struck is not None:
             if "slow" in struck:
                 await asyncio.sleep(struck["slow"])

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from moot.agent.ask import Ask
 from moot.clock import Clock
-from moot.manager.gateway import Gateway
 from moot.manager.manager import AgentManager
 from moot.messaging.dead_letters import DeadLetter
-from moot.messaging.flow_control import Lane
 from moot.messaging.message import AgentMessage, members_of
 from moot.runtime.system import System
 from moot.telemetry.observer import Observer, TurnOutcome
@@ -73,23 +71,19 @@ class SimulatedManager(AgentManager):
         """Whether it was started and not stopped."""
         return self._system is not None and self._system.is_open and self._stopping is None
 
-    async def enter(self, world: World) -> System:
-        """Start inside ``world``, and return the system that has started."""
+    async def enter(self, world: World) -> None:
+        """Start inside ``world``."""
         super().observe(world)
         self._world = world
         await self.start()
-        system = self._running("be simulated")
-        world.begin(system)
-        self._gateway = _WatchedOutside(system, world)
-        return system
+        world.begin(self, self._running("be simulated"))
 
 
 class World:
     """One run. ``clock`` reads from the loop; ``violations`` are the laws that did not hold so far."""
 
-    def __init__(self, loop: SimulatedLoop, manager: SimulatedManager, faults: Faults, seed: int) -> None:
+    def __init__(self, loop: SimulatedLoop, faults: Faults, seed: int) -> None:
         self.loop = loop
-        self.manager = manager
         self.plan = Plan(faults, seed)
         self.seed = seed
         self.trace = Trace()
@@ -104,11 +98,11 @@ class World:
         """The clock of the running system."""
         return self.system.clock
 
-    def begin(self, system: System) -> None:
+    def begin(self, manager: SimulatedManager, system: System) -> None:
         """The manager has started, without agents."""
+        self.manager = manager
         self.system = system
-        system.timers.unscheduled = self.withdrawn
-        self.manager.dead_letters.listener = self.buried
+        manager.dead_letters.listener = self.buried
         if self.witness.quiet:
             self.loop.jumping = self._quiet
 
@@ -146,6 +140,27 @@ class World:
             for message in ctx.messages:
                 listener(cell, message, ctx.attempt)
 
+    # what the gateway tells, as a `MailObserver`
+    def sending(self, message: AgentMessage) -> None:
+        """A caller from outside is about to send a message."""
+        for listener in self.witness.sending:
+            listener(message)
+
+    def entered(self, message: AgentMessage) -> None:
+        """The message was accepted."""
+        target = self.system.directory.cells.get(message.to)
+        if target is not None:
+            for listener in self.witness.entered:
+                listener(target, message)
+
+    def requested(self, ask: Ask[Any]) -> None:
+        """A caller from outside has sent the request of an ask."""
+        message = ask.message
+        target = self.system.directory.cells.get(message.to) if message is not None else None
+        if target is not None:
+            for listener in self.witness.requested:
+                listener(ask, target, message)
+
     def withdrawn(self, message: AgentMessage) -> None:
         """A message was accepted, and its sender has taken it back."""
         for listener in self.witness.withdrawn:
@@ -176,53 +191,6 @@ class World:
     def _quiet(self) -> None:
         for listener in self.witness.quiet:
             listener()
-
-
-class _WatchedOutside(Gateway):
-    """The door for callers that are not agents, with a witness at it. What they send is carried by no link."""
-
-    def __init__(self, system: System, world: World) -> None:
-        super().__init__(system)
-        self._world = world
-
-    def accept(self, message: AgentMessage) -> Lane | None:
-        self._sending(message)
-        lane = super().accept(message)
-        self._entered(message)
-        return lane
-
-    async def admitted(self, lane: Lane, timeout: float) -> None:
-        waiting = tuple(lane.messages)
-        try:
-            await super().admitted(lane, timeout)
-        except BaseException:
-            for message in waiting:
-                self._world.withdrawn(message)
-            raise
-
-    def tell_nowait(self, message: AgentMessage) -> None:
-        self._sending(message)
-        super().tell_nowait(message)
-        self._entered(message)
-
-    def post(self, ask: Ask[Any]) -> None:
-        super().post(ask)
-        message = ask.message
-        if message is not None:
-            target = self._cells.get(message.to)
-            if target is not None:
-                for listener in self._world.witness.requested:
-                    listener(ask, target, message)
-
-    def _sending(self, message: AgentMessage) -> None:
-        for listener in self._world.witness.sending:
-            listener(message)
-
-    def _entered(self, message: AgentMessage) -> None:
-        target = self._cells.get(message.to)
-        if target is not None:
-            for listener in self._world.witness.entered:
-                listener(target, message)
 
 
 class _Both:

@@ -1,0 +1,161 @@
+"""Requests: how the request of an ask enters the system, from a turn or from outside.
+
+Both ways are one from the address on: the ask enters the table that its answer finds it
+by, and its request the mailbox. A turn's ask has besides the deadline and the chain of
+the message that the turn handles, and a circuit breaker, if the agent has one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from moot.agent.ask import Ask
+from moot.errors import ManagerStopped
+from moot.ids import OUTSIDE
+from moot.messaging.message import AgentMessage, Numbering, RequestKey
+from moot.runtime.cell import Cell
+from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.routing.breakers import Breakers
+from moot.runtime.routing.delivery import Delivery
+from moot.runtime.routing.router import MessageRouter
+
+if TYPE_CHECKING:
+    from moot.agent.context import AgentContext
+    from moot.clock import Clock
+    from moot.runtime.durability.asks import DurableAskTable
+
+__all__ = ["Requests"]
+
+
+class Requests:
+    """Sends requests; the `moot.agent.ask.Asker` of callers from outside.
+
+    ``durable_asks`` is the table of asks, if it is one that outlives the process. ``suspending()`` is called when a
+    turn is about to wait.
+    """
+
+    def __init__(  # noqa: PLR0913 - it is where asking meets routing
+        self,
+        clock: Clock,
+        numbering: Numbering,
+        router: MessageRouter,
+        delivery: Delivery,
+        breakers: Breakers,
+        *,
+        phase: SystemPhase,
+        durable_asks: DurableAskTable | None,
+        wake: Callable[[Cell], None],
+        suspending: Callable[[], None],
+    ) -> None:
+        self._now = clock.now
+        self._numbering = numbering
+        self._router = router
+        self._cells = router.cells
+        self._delivery = delivery
+        self._asks = delivery.asks
+        self._breakers = breakers
+        self._phase = phase
+        self._durable_asks = durable_asks
+        self._is_direct = not delivery.may_repeat
+        self._wake = wake
+        self._suspending = suspending
+        self.withdraw = delivery.withdraw
+
+    def post(self, ask: Ask[Any]) -> None:
+        """Send the request of a caller from outside.
+
+        Raises:
+            ManagerStopped: nothing more is accepted. UnknownAgent, AgentStopped, MailboxFull: nobody will handle it.
+        """
+        if self._phase.now is not Phase.RUNNING:
+            raise ManagerStopped("ask an agent")
+        target = self._cells.get(ask.to)
+        if target is None or target.stopping:
+            target = self._router.reach(ask.to, ask.content)
+        self._send(ask, OUTSIDE, target, self._now() + ask.timeout)
+
+    def post_from(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+        """Send the request of an ask that a turn makes. Raises as `post`, and `BreakerOpen`, `DeadlockError`."""
+        cell: Any = ctx.cell
+        if cell.breaker is not None:
+            ask.guard = self._breakers
+            if self._breakers.alert:
+                self._breakers.guard(cell.id, ask)
+        self._suspending()
+        target = self._cells.get(ask.to)
+        if target is None or target.stopping:
+            target = self._router.reach(ask.to, ask.content, ctx.records)
+        if target.running >= target.concurrency and self._asks.waits is not None:
+            self._asks.waits.check_chain(ctx, target)
+        deadline = self._now() + ask.timeout
+        incoming = ctx.message
+        if incoming.deadline is not None and incoming.deadline < deadline:
+            deadline = incoming.deadline
+        if self._durable_asks is not None:
+            self._durable_asks.name(ask)
+        self._send(ask, cell.id, target, deadline, incoming, ctx.trace)
+
+    def post_durable(self, ask: Ask[Any], key: str) -> None:
+        """Send a request from outside that outlives its asker. One that is refused has left nothing behind.
+
+        Raises:
+            As `post`. InvalidPayload, MessageTooLarge: it cannot be stored.
+        """
+        asks = self._durable_asks
+        ask.request_key = (ask.to, key)
+        if asks is not None and asks.is_deferred(ask.request_key):
+            asks.open(ask, self._now() + ask.timeout)  # a later turn will answer
+        else:
+            self.post(ask)
+
+    def _send(
+        self,
+        ask: Ask[Any],
+        sender: str,
+        target: Cell,
+        deadline: float,
+        incoming: AgentMessage | None = None,
+        trace: str | None = None,
+    ) -> None:
+        message = self._numbering.envelope(
+            sender,
+            target.id,
+            ask.content,
+            ask.message_type,
+            incoming,
+            reply_to=self._asks.open(ask, deadline),
+            deadline=deadline,
+            chain=(*incoming.chain, sender) if incoming is not None else (),
+            trace=trace,
+            idempotency_key=ask.idempotency_key,
+        )
+        if ask.request_key is not None:
+            if incoming is None:
+                self._accept(ask, target, message, ask.request_key)
+                return
+            if self._durable_asks is not None and self._durable_asks.settle_known(ask):
+                return
+        if self._is_direct and target.mailbox.offer(message):
+            ask.target, ask.message = target, message
+            if not target.queued:
+                self._wake(target)
+        else:
+            self._delivery.request(ask, target, message)
+
+    def _accept(self, ask: Ask[Any], target: Cell, message: AgentMessage, key: RequestKey) -> None:
+        """Store a request, and deliver it."""
+        journal = self._delivery.journal
+        assert journal is not None  # only a durable system gives keys
+        try:
+            journal.accepted(target.id, message)
+        except BaseException:
+            self._asks.close(ask)
+            raise
+        journal.replies.accept(key)
+        try:
+            self._delivery.request(ask, target, message)
+        except BaseException:
+            journal.replies.forget(key)
+            journal.withdrawn(target.id, message)
+            raise

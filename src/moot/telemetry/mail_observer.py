@@ -1,0 +1,32 @@
+"""The mail observer: sees what enters a system from outside, and what is taken back before it was handled.
+
+What turns send is seen by a transport; together they see all mail. A simulation checks its laws with them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from moot.messaging.message import AgentMessage
+
+__all__ = ["MailObserver"]
+
+
+class MailObserver(Protocol):
+    """The calls are made in the event loop and must be quick; they must not raise."""
+
+    def sending(self, message: AgentMessage) -> None:
+        """A caller from outside is about to send a message."""
+        ...
+
+    def entered(self, message: AgentMessage) -> None:
+        """The message was accepted."""
+        ...
+
+    def requested(self, ask: Any) -> None:
+        """A caller from outside has sent the request of an ask; it has no ``message`` if it shares another's."""
+        ...
+
+    def withdrawn(self, message: AgentMessage) -> None:
+        """A message that was accepted, or a timer's, has been taken back by its sender."""
+        ...
