@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from moot.agent.ask import Ask
+from moot.agent.effects import Effects
 from moot.agent.gather import gather
 from moot.agent.port import DONE
 from moot.agent.records import INSIDE, Records
@@ -131,9 +132,11 @@ class AgentContext(UnitOfWork[S]):
         if not 0 < timeout < math.inf:
             raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
         ask: Ask[Any] = Ask(self, to, content, message_type_of(content, message_type), timeout)
+        if self.closed:
+            self._check_open()
         effects = self.effects
-        if effects is None or self.closed:
-            effects = self._effects()
+        if effects is None:
+            effects = self.effects = Effects()
         ask.siblings = effects.asks
         effects.asks[ask] = None
         return ask

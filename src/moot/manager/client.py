@@ -29,7 +29,7 @@ class Client:
 
     dead_letters: DeadLetters
     _gateway: Gateway | None = None
-    """There while the manager runs."""
+    """There while messages are accepted."""
 
     @overload
     def ask(self, to: str, content: Request[R], *, timeout: float = 30.0, message_id: str | None = None) -> Ask[R]: ...
@@ -65,7 +65,7 @@ class Client:
         if not 0 < timeout < math.inf:
             raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
         gateway = self._gateway
-        if gateway is None or not gateway.is_open:
+        if gateway is None:
             raise ManagerStopped("ask an agent")
         ask: Ask[Any] = Ask(gateway.asker, to, content, message_type_of(content, message_type), timeout)
         if message_id is not None:
@@ -116,7 +116,7 @@ class Client:
             seconds. ManagerStopped: the manager does not run. TypeError: plain content without ``message_type``.
         """
         gateway = self._gateway
-        if gateway is None or not gateway.is_open:
+        if gateway is None:
             raise ManagerStopped("tell an agent")
         key = None if message_id is None else _checked_id(message_id)
         kind = message_type_of(content, message_type)
@@ -171,7 +171,7 @@ class Client:
 
     def _door(self, what: str) -> Gateway:
         gateway = self._gateway
-        if gateway is None or not gateway.is_open:
+        if gateway is None:
             raise ManagerStopped(what)
         return gateway
 

@@ -54,11 +54,6 @@ class Gateway:
         self.asker: Asker = system.requests if self._is_direct else self
         system.registrar.readmit = self._readmit
 
-    @property
-    def is_open(self) -> bool:
-        """Whether messages are still accepted."""
-        return self._system.phase.now is Phase.RUNNING
-
     async def tell(self, message: AgentMessage, timeout: float) -> None:
         """Deliver a message, waiting for room up to ``timeout`` seconds. Of those with one key only the first is.
 
@@ -67,12 +62,13 @@ class Gateway:
             is set to fail.
         """
         if message.idempotency_key is None:
-            lane = self.accept(message)
+            lane = self._offer(message)
             if lane is not None:
                 await self.admitted(lane, timeout)
         else:
             await self._tell_once((message.to, message.idempotency_key), message, timeout)
-        await self.synced()
+        if self._journal is not None:
+            await self._journal.store.synced()
 
     async def _tell_once(self, key: RequestKey, message: AgentMessage, timeout: float) -> None:
         replies = self._journal.replies if self._journal is not None else None
@@ -160,7 +156,7 @@ class Gateway:
 
     def post(self, ask: Ask[Any]) -> None:
         """Send the request of an ask; one whose key was given before shares the answer of the first."""
-        if not self.is_open:
+        if self._system.phase.now is not Phase.RUNNING:
             raise ManagerStopped("ask an agent")
         ask.deadline, ask.table = self._system.now() + ask.timeout, self._system.asks
         if ask.idempotency_key is not None:

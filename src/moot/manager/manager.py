@@ -246,6 +246,7 @@ class AgentManager(Client):
     # inside
     def _begin_to_stop(self, system: System, *, drain: bool, timeout: float) -> asyncio.Task[None]:
         system.phase.move_on(Phase.DRAINING)
+        self._gateway = None
         if self._signals is not None:
             self._signals.give_way()
         if self._stopping is None:

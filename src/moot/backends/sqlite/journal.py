@@ -53,7 +53,8 @@ class SqliteJournal:
     # what is told
     def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
         mid = self._mids[agent_id, name] = self._next_mid()
-        self._changed().mail[mid] = (mid, self._agent(agent_id), *name, 0, body)
+        aid = self._agents.get(agent_id) or self._new_agent(agent_id)
+        self._changed().mail[mid] = (mid, aid, *name, 0, body)
 
     def end_mail(self, agent_id: str, name: MessageName) -> None:
         mid = self._mids.pop((agent_id, name), None)
@@ -68,7 +69,7 @@ class SqliteJournal:
     def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
         if body is None and agent_id not in self._agents:
             return  # nothing was ever kept for it
-        aid = self._agent(agent_id)
+        aid = self._agents.get(agent_id) or self._new_agent(agent_id)
         self._changed().states[aid] = None if body is None else (aid, version, body)
 
     def put_record(self, turn: str, key: bytes, body: bytes) -> None:
@@ -87,7 +88,7 @@ class SqliteJournal:
             batch.over[turn] = None
 
     def put_timer(self, timer: StoredTimer) -> None:
-        row = (*timer.name, self._agent(timer.agent_id), timer.due, timer.body)
+        row = (*timer.name, self._agents.get(timer.agent_id) or self._new_agent(timer.agent_id), timer.due, timer.body)
         self._changed().timers[timer.name] = row
 
     def end_timer(self, name: MessageName) -> None:
@@ -100,7 +101,7 @@ class SqliteJournal:
         self._changed().given[address, idempotency_key] = None
 
     def put_letter(self, letter: StoredLetter) -> None:
-        row = (letter.letter_id, self._agent(letter.agent_id), letter.body)
+        row = (letter.letter_id, self._agents.get(letter.agent_id) or self._new_agent(letter.agent_id), letter.body)
         self._changed().dead[letter.letter_id] = row
 
     def end_letter(self, letter_id: int) -> None:
@@ -156,11 +157,9 @@ class SqliteJournal:
             self._under_way = batch
             self._writer.submit(batch)
 
-    def _agent(self, agent_id: str) -> int:
-        aid = self._agents.get(agent_id)
-        if aid is None:
-            aid = self._agents[agent_id] = len(self._agents) + 1
-            self._batch.agents.append((aid, agent_id))
+    def _new_agent(self, agent_id: str) -> int:
+        aid = self._agents[agent_id] = len(self._agents) + 1
+        self._batch.agents.append((aid, agent_id))
         return aid
 
     def _changed(self) -> Batch:
@@ -196,7 +195,8 @@ class SqliteJournal:
             self._callbacks.popleft()[1](None)
         while self._waiters and self._waiters[0][0] <= batch.number:
             _wake(self._waiters.popleft()[1])
-        self._wake_turns()
+        if self._behind:
+            self._wake_turns()
 
     def _stalled(self, error: BaseException) -> None:
         """A batch cannot be written now."""
@@ -217,7 +217,7 @@ class SqliteJournal:
         self._failed(error)
 
     def _wake_turns(self) -> None:
-        if self._behind and not self.is_behind:
+        if not self.is_behind:
             waiters, self._behind = self._behind, []
             for waiter in waiters:
                 _wake(waiter)

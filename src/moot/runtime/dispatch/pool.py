@@ -96,7 +96,8 @@ class RunnerPool:
         self._owner: Runner | None = None
         self._parked: list[Runner] = []
         self._held: dict[Cell, None] = {}
-        self._all: dict[asyncio.Task[None], Runner] = {}
+        self.runners: dict[asyncio.Task[Any], Runner] = {}
+        """All of them, by their tasks."""
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._clean = copy_context()  # what every turn begins with: the context in which the system was started
         self._looking = False
@@ -105,7 +106,7 @@ class RunnerPool:
     @property
     def is_idle(self) -> bool:
         """Whether no cell is ready or held, and no turn is under way."""
-        return not self._ready and not self._held and len(self._parked) == len(self._all)
+        return not self._ready and not self._held and len(self._parked) == len(self.runners)
 
     def begin(self, run: Callable[[Cell, Runner], Coroutine[Any, Any, int]]) -> None:
         """From now on ``run(cell, runner)`` runs some turns of a cell that is ready, and returns how many."""
@@ -151,7 +152,7 @@ class RunnerPool:
 
     def running(self, task: asyncio.Task[Any] | None) -> Cell | None:
         """The cell whose turn runs in ``task``, if one does."""
-        runner = self._all.get(task) if task is not None else None
+        runner = self.runners.get(task) if task is not None else None
         return runner.cell if runner is not None else None
 
     def agent_now(self) -> str | None:
@@ -159,23 +160,19 @@ class RunnerPool:
         cell = self.running(asyncio.current_task(self._loop))
         return cell.id if cell is not None else None
 
-    def runner(self, task: asyncio.Task[Any] | None) -> Runner | None:
-        """The runner whose task this is."""
-        return self._all.get(task) if task is not None else None
-
     def busy(self) -> list[Runner]:
         """The runners that run turns."""
-        return [runner for runner in self._all.values() if runner.cell is not None]
+        return [runner for runner in self.runners.values() if runner.cell is not None]
 
     def of(self, cell: Cell) -> list[Runner]:
         """The runners that run turns of ``cell``."""
-        return [runner for runner in self._all.values() if runner.cell is cell]
+        return [runner for runner in self.runners.values() if runner.cell is cell]
 
     def abandon(self, runner: Runner) -> None:
         """Go on without a runner whose handler does not end; it retires when that does."""
         runner.abandoned = True
         if runner.task is not None:
-            self._all.pop(runner.task, None)
+            self.runners.pop(runner.task, None)
         if self._owner is runner:
             self._give_up()
         self._note_idle()
@@ -189,7 +186,7 @@ class RunnerPool:
 
     async def close(self, grace: float = 5.0) -> list[Runner]:
         """Cancel what runs and end all runners. Those whose handlers do not end in ``grace`` seconds are returned."""
-        runners = dict(self._all)
+        runners = dict(self.runners)
         for task in runners:
             task.cancel()
         stuck: set[asyncio.Task[None]] = set()
@@ -213,9 +210,9 @@ class RunnerPool:
         else:
             runner = Runner()
             runner.task = self._loop.create_task(
-                self._serve(runner), name=f"moot runner {len(self._all)}", context=self._clean.copy()
+                self._serve(runner), name=f"moot runner {len(self.runners)}", context=self._clean.copy()
             )
-            self._all[runner.task] = runner
+            self.runners[runner.task] = runner
         self._owner = runner
 
     async def _serve(self, runner: Runner) -> None:
@@ -248,7 +245,7 @@ class RunnerPool:
                 await self._park(runner)
         finally:
             if runner.task is not None:
-                self._all.pop(runner.task, None)
+                self.runners.pop(runner.task, None)
             if runner in self._parked:
                 self._parked.remove(runner)
             if self._owner is runner:
@@ -261,7 +258,8 @@ class RunnerPool:
             self._owner = None
         runner.gate = self._loop.create_future()
         self._parked.append(runner)
-        self._note_idle()
+        if self._idle_waiters:
+            self._note_idle()
         await runner.gate
 
     def _look(self) -> None:
@@ -275,7 +273,7 @@ class RunnerPool:
             self._wake()
 
     def _note_idle(self) -> None:
-        if self._idle_waiters and self.is_idle:
+        if self.is_idle:
             for waiter in self._idle_waiters:
                 if not waiter.done():
                     waiter.set_result(None)

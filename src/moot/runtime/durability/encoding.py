@@ -1,4 +1,4 @@
-"""Packing: the bytes of what a durable backend keeps.
+"""Encoding: the bytes of what a durable backend stores.
 
 MessagePack of the envelope as it is, content and all; what comes back is an envelope with
 plain content, which its handler converts. The version of the content's class goes with it.
@@ -12,7 +12,7 @@ import msgspec
 
 from moot.agent.effects import Timer
 from moot.errors import InvalidPayload, MessageTooLarge
-from moot.messaging.message import VERSION, AgentMessage, Payload, with_version
+from moot.messaging.message import VERSION, AgentMessage, Payload
 
 __all__ = ["encode", "turn_name", "decode", "decode_timer"]
 
@@ -20,23 +20,30 @@ _MOST_BYTES = 1 << 24
 
 
 def turn_name(message: AgentMessage, agent_id: str) -> str:
-    """What a turn is known by in all lives of the process: its message, and whose turn it is."""
-    return f"{message.id}@{agent_id}"
+    """What a turn is known by in all lives of the process: its message's `AgentMessage.id`, and whose turn it is."""
+    if message.idempotency_key is not None:
+        return f"{message.idempotency_key}@{agent_id}"
+    return f"{message.incarnation}-{message.sequence}@{agent_id}"
 
 
-def encode(thing: Any, what: str) -> bytes:
+def encode(thing: Any, what: str = "") -> bytes:
     """The bytes of a message, a timer, a state or an answer; ``what`` is what an error calls it.
 
     Raises:
-        InvalidPayload, MessageTooLarge: it cannot be kept.
+        InvalidPayload, MessageTooLarge: it cannot be stored.
     """
     try:
         body = msgspec.msgpack.encode(_versioned(thing))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise InvalidPayload(what, f"it cannot be kept ({error}); a durable system needs plain values") from error
+        text = f"it cannot be kept ({error}); a durable system needs plain values"
+        raise InvalidPayload(what or _kind_of(thing), text) from error
     if len(body) > _MOST_BYTES:
-        raise MessageTooLarge(f"size of {what} in bytes", len(body), _MOST_BYTES)
+        raise MessageTooLarge(f"size of {what or _kind_of(thing)} in bytes", len(body), _MOST_BYTES)
     return body
+
+
+def _kind_of(thing: AgentMessage | Timer) -> str:
+    return thing.message_type if isinstance(thing, AgentMessage) else thing.message.message_type
 
 
 def decode(body: bytes) -> AgentMessage:
@@ -51,18 +58,20 @@ def decode_timer(body: bytes) -> Timer:
 
 
 def _versioned(thing: Any) -> Any:
-    """A message, or a timer with its message, as it is written; anything else as it is."""
+    """A message, or a timer with its message, as it is written: with the version of its content, 0 if it has none."""
     if isinstance(thing, AgentMessage):
-        if isinstance(thing.content, Payload):
-            return with_version(thing)
-        return msgspec.structs.replace(thing, extra={**(thing.extra or {}), VERSION: 0})
+        content = thing.content
+        version = content.__class__.payload_version if isinstance(content, Payload) else 0
+        if version == 1:
+            return thing
+        return msgspec.structs.replace(thing, extra={**(thing.extra or {}), VERSION: version})
     if isinstance(thing, Timer):
         return msgspec.structs.replace(thing, message=_versioned(thing.message))
     return thing
 
 
 def _of_first(message: AgentMessage) -> AgentMessage:
-    """A message that was kept: what was written with no version is of the first."""
+    """A message that was stored: what was written with no version is of the first."""
     if message.extra is not None and VERSION in message.extra:
         return message
     return msgspec.structs.replace(message, extra={**(message.extra or {}), VERSION: 1})

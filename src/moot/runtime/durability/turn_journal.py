@@ -64,7 +64,7 @@ class TurnJournal:
         Raises:
             InvalidPayload, MessageTooLarge: it cannot be stored, and nothing has happened.
         """
-        self.store.put_mail(agent_id, message.name, encode(message, message.message_type) if body is None else body)
+        self.store.put_mail(agent_id, message.name, encode(message) if body is None else body)
 
     def withdrawn(self, agent_id: str, message: AgentMessage) -> None:
         """An accepted message has been taken back by its sender, so it is no dead letter."""
@@ -72,7 +72,7 @@ class TurnJournal:
 
     def parked(self, message: AgentMessage, body: bytes | None) -> None:
         """A message for an agent that is not registered waits for it."""
-        body = encode(message, message.message_type) if body is None else body
+        body = encode(message) if body is None else body
         self.store.put_mail(message.to, message.name, body)
         mail = self._stored.mail.setdefault(message.to, [])
         if not mail:
@@ -103,17 +103,19 @@ class TurnJournal:
         if message.idempotency_key is not None or self.store.has_mail(agent_id, name):
             turn = turn_name(message, agent_id)
             stored = self._stored.records.pop(turn, {})
-            ctx.records = records = DurableRecords(
-                journal=self.store, turn=turn, agent_id=agent_id, name=name, stored=stored
+            attempt = self.store.begin_attempt(agent_id, name)
+            ctx.records = DurableRecords(
+                journal=self.store, turn=turn, agent_id=agent_id, name=name, stored=stored, attempt=attempt
             )
-            records.mark()
         else:
             ctx.records = SyncedRecords(journal=self.store)
 
     def over(self, ctx: AgentContext[Any]) -> None:
         """A turn has ended, in whatever way, and has not killed the process. May be called twice."""
-        if isinstance(ctx.records, DurableRecords):
-            ctx.records.unmark()
+        records = ctx.records
+        if isinstance(records, DurableRecords) and records.attempt >= 0:
+            self.store.end_attempt(records.attempt)
+            records.attempt = -1
 
     def seal(self, effects: Effects | None, reply_to: ReplyTo | None, answer: Any) -> Sealed:
         """Encode what a turn is about to do; ``answer`` is its answer to ``reply_to``.
@@ -126,12 +128,9 @@ class TurnJournal:
         answers: Iterable[bytes | None] = ()
         state = given = None
         if effects is not None:
-            outputs = [encode(output, output.message_type) for output in effects.outputs]
+            outputs = list(map(encode, effects.outputs))
             if effects.timers:
-                timers = [
-                    None if isinstance(timer, str) else encode(timer, timer.message.message_type)
-                    for timer in effects.timers
-                ]
+                timers = [None if isinstance(timer, str) else encode(timer) for timer in effects.timers]
             if effects.answers:
                 answers = [
                     None if request_key(to) is None else encode(late, "an answer") for to, late in effects.answers
@@ -158,7 +157,7 @@ class TurnJournal:
 
     def put_timer(self, cell: Cell, timer: Timer, due: float, body: bytes | None) -> None:
         """A message is to be sent by an agent at ``due``; ``body`` is the timer, if it was encoded before."""
-        body = encode(timer, timer.message.message_type) if body is None else body
+        body = encode(timer) if body is None else body
         self.store.put_timer(StoredTimer(timer.message.name, cell.id, due, body))
 
     def end_timer(self, message: AgentMessage) -> None:

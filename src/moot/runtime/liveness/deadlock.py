@@ -55,9 +55,7 @@ class Turn(Protocol):
 class Turns(Protocol):
     """Who runs turns; `moot.runtime.dispatch.pool.RunnerPool` is it."""
 
-    def runner(self, task: asyncio.Task[Any] | None) -> Runner | None:
-        """The runner whose task this is."""
-        ...
+    runners: dict[asyncio.Task[Any], Runner]
 
     def of(self, cell: Cell) -> list[Runner]:
         """The runners that run turns of ``cell``."""
@@ -116,7 +114,8 @@ class Deadlocks:
     def begin(self, asks: Sequence[Ask[Any]]) -> Wait | None:
         """The present task begins to wait for ``asks``, all of them; None if it is not a turn's own task."""
         turn: Any = asks[0].asker
-        runner = self._turns.runner(asyncio.current_task())
+        task = asyncio.current_task()
+        runner = self._turns.runners.get(task) if task is not None else None
         cell = runner.cell if runner is not None else None
         is_own = getattr(turn, "cell", None) is cell  # (a caller from outside has none)
         if runner is None or cell is None or not is_own or (runner.ctx is not None and runner.ctx is not turn):

@@ -73,7 +73,7 @@ class Requests:
         target = self._cells.get(ask.to)
         if target is None or target.stopping:
             target = self._router.reach(ask.to, ask.content)
-        self._send(ask, OUTSIDE, target, self._now() + ask.timeout)
+        self._send(ask, OUTSIDE, target)
 
     def post_from(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
         """Send the request of an ask that a turn makes. Raises as `post`, and `BreakerOpen`, `DeadlockError`."""
@@ -88,13 +88,9 @@ class Requests:
             target = self._router.reach(ask.to, ask.content, ctx.records)
         if target.running >= target.concurrency and self._asks.waits is not None:
             self._asks.waits.check_chain(ctx, target)
-        deadline = self._now() + ask.timeout
-        incoming = ctx.message
-        if incoming.deadline is not None and incoming.deadline < deadline:
-            deadline = incoming.deadline
         if self._durable_asks is not None:
             self._durable_asks.name(ask)
-        self._send(ask, cell.id, target, deadline, incoming, ctx.trace)
+        self._send(ask, cell.id, target, ctx.message, ctx.trace)
 
     def post_durable(self, ask: Ask[Any], key: str) -> None:
         """Send a request from outside that outlives its asker. One that is refused has left nothing behind.
@@ -110,14 +106,11 @@ class Requests:
             self.post(ask)
 
     def _send(
-        self,
-        ask: Ask[Any],
-        sender: str,
-        target: Cell,
-        deadline: float,
-        incoming: AgentMessage | None = None,
-        trace: str | None = None,
+        self, ask: Ask[Any], sender: str, target: Cell, incoming: AgentMessage | None = None, trace: str | None = None
     ) -> None:
+        deadline = self._now() + ask.timeout
+        if incoming is not None and incoming.deadline is not None and incoming.deadline < deadline:
+            deadline = incoming.deadline
         message = self._numbering.envelope(
             sender,
             target.id,
