@@ -1,4 +1,4 @@
-"""Finding is deterministic: the gate refuses what the sources do not speak of, and the rank puts the answer first.
+"""Finding is deterministic: what the sources do not speak of is refused, and the rank puts the answer first.
 
 Checked on the articles of ``examples/corpus`` and on small corpora made here.
 """
@@ -13,10 +13,10 @@ import pytest
 
 from moot.teams.research.evidence.differences import differences, disputes
 from moot.teams.research.messages import Topic
-from moot.teams.research.retrieval.gate import Gate, passes
+from moot.teams.research.retrieval.coverage import Coverage, coverage_of
+from moot.teams.research.retrieval.find import find
 from moot.teams.research.retrieval.question import is_overview, make_query, question_words, split_question
 from moot.teams.research.retrieval.rank import rank_sentences
-from moot.teams.research.retrieval.reader import find
 from moot.teams.research.sources.index import PassageIndex
 from moot.teams.research.sources.ingest import SourceError, read_bytes
 from moot.teams.research.text.figures import asked_units, figures
@@ -51,8 +51,8 @@ def indexed() -> Iterator[Indexed]:
         yield index_of
 
 
-def _gate(index: PassageIndex, question: str) -> Gate:
-    return passes(*find(index, Topic(0, question)))
+def _coverage(index: PassageIndex, question: str) -> Coverage:
+    return coverage_of(*find(index, Topic(0, question)))
 
 
 def _notes(index: PassageIndex, question: str, limit: int = 6) -> list[Note]:
@@ -86,27 +86,29 @@ UNANSWERABLE = [
 
 
 @pytest.mark.parametrize(("question", "expected"), ANSWERABLE)
-def test_the_gate_opens_and_the_best_quotes_hold_the_answer(corpus: PassageIndex, question: str, expected: str) -> None:
-    assert _gate(corpus, question).is_open
+def test_the_question_is_covered_and_the_best_quotes_hold_the_answer(
+    corpus: PassageIndex, question: str, expected: str
+) -> None:
+    assert _coverage(corpus, question).is_enough
     assert any(expected in note.quote for note in _notes(corpus, question, limit=4))
 
 
 @pytest.mark.parametrize("question", UNANSWERABLE)
-def test_the_gate_refuses_what_no_source_speaks_of(corpus: PassageIndex, question: str) -> None:
-    gate = _gate(corpus, question)
+def test_what_no_source_speaks_of_is_refused(corpus: PassageIndex, question: str) -> None:
+    coverage = _coverage(corpus, question)
 
-    assert not gate.is_open
-    assert gate.missing
+    assert not coverage.is_enough
+    assert coverage.missing
 
 
 @pytest.mark.parametrize("copies", [0, 3, 30])
-def test_the_gate_works_from_one_page_to_many(indexed: Indexed, copies: int) -> None:
+def test_coverage_is_judged_alike_from_one_page_to_many(indexed: Indexed, copies: int) -> None:
     filler = [f"# Filler {number}\n\nWords about item {number}, of no use to anybody." for number in range(copies)]
     index = indexed("# Pump\n\nThe pump is lubricated with castor oil every 40 hours.", *filler)
 
-    assert _gate(index, "How often is the pump lubricated?").is_open
-    assert not _gate(index, "Which colour has the parachute?").is_open
-    assert not _gate(index, "Who built the pump in Rotterdam?").is_open
+    assert _coverage(index, "How often is the pump lubricated?").is_enough
+    assert not _coverage(index, "Which colour has the parachute?").is_enough
+    assert not _coverage(index, "Who built the pump in Rotterdam?").is_enough
 
 
 def test_a_bibliography_is_no_evidence(corpus: PassageIndex) -> None:

@@ -1,4 +1,4 @@
-"""Assembly: the report from what gate, analyst and writer brought back.
+"""Assembly: the report from what coverage, analyst and writer brought back.
 
 Shown are the notes that claims and differences name, and the best of each board,
 whatever the model wrote.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from moot.teams.research.messages import Analysis, Draft, ResearchRequest
-from moot.teams.research.retrieval.admission import Admission
+from moot.teams.research.retrieval.coverage import CoveredParts
 from moot.teams.research.retrieval.question import question_words
 from moot.teams.research.sources.index import PassageIndex
 from moot.teams.research.thinking import Thinking
@@ -64,15 +64,15 @@ class Found(NamedTuple):
         )
 
 
-def assemble(request: ResearchRequest, index: PassageIndex, admission: Admission, found: Found | None) -> Report:
+def assemble(request: ResearchRequest, index: PassageIndex, covered: CoveredParts, found: Found | None) -> Report:
     """The report; without anything found it says so."""
     words = question_words(request.text)
     common = Report(
         question=request.text,
         status="not_found",
         depth=request.depth,
-        coverage=admission.coverage,
-        missing=tuple(words.get(word, word) for word in admission.missing),
+        coverage=covered.coverage,
+        missing=tuple(words.get(word, word) for word in covered.missing),
         indexed=tuple(index.indexed),
         skipped=tuple(index.skipped),
     )
@@ -87,17 +87,17 @@ def assemble(request: ResearchRequest, index: PassageIndex, admission: Admission
         claims=found.draft.claims,
         notes=found.notes(),
         differences=found.analysis.differences,
-        missing=(*admission.refused, *missing),
-        notices=tuple(_notices(admission, found)),
+        missing=(*covered.refused, *missing),
+        notices=tuple(_notices(covered, found)),
         extracted=found.extracted,
         statistics=found.statistics(),
         failure=found.failure_kind(),
     )
 
 
-def _notices(admission: Admission, found: Found) -> list[str]:
+def _notices(covered: CoveredParts, found: Found) -> list[str]:
     notices = []
-    if admission.is_overview:
+    if covered.is_overview:
         notices.append(
             "Overview: the question is broad, so this gathers what the sources say; ask for one fact at a time."
         )

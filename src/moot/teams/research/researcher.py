@@ -1,6 +1,6 @@
 """The researcher: leads a run from the question to the report.
 
-It indexes the sources, asks the gate whether they speak of the question at all
+It indexes the sources, judges whether they speak of the question at all
 (before any model is called), plans topics and other words for them, starts a
 reader for each topic, and hands their notes to the analyst and the writer,
 whom it finds by capability.
@@ -27,7 +27,7 @@ from moot.teams.research.messages import (
 )
 from moot.teams.research.profile import Profile
 from moot.teams.research.prompts import keyword_lines, keywords_request
-from moot.teams.research.retrieval.admission import Admission, admit
+from moot.teams.research.retrieval.coverage import CoveredParts, covered_parts
 from moot.teams.research.retrieval.reader import ReaderAgent, Shelf
 from moot.teams.research.sources.extracts import save_extracts
 from moot.teams.research.sources.index import PassageIndex
@@ -77,15 +77,15 @@ class ResearcherAgent(Agent[Crew]):
         if not request.text:
             raise ValueError("the request has neither a question nor a topic")
         index = await self._ready(request.sources or self._sources, ctx)
-        admission = admit(index, request.text)
-        for part in admission.refused:
-            text = f"the sources do not speak of this: {part} (coverage {admission.coverage:.2f})"
+        covered = covered_parts(index, request.text)
+        for part in covered.refused:
+            text = f"the sources do not speak of this: {part} (coverage {covered.coverage:.2f})"
             await ctx.progress(None, Progress(agent=self.id, text=text))
-        if admission.parts:
-            text = f"{len(admission.notes)} first quotes"
-            await ctx.progress(None, Progress(agent=self.id, text=text, notes=admission.notes))
-        found = await self._find(request, index, admission, ctx) if admission.parts else None
-        report = assemble(request, index, admission, found)
+        if covered.parts:
+            text = f"{len(covered.notes)} first quotes"
+            await ctx.progress(None, Progress(agent=self.id, text=text, notes=covered.notes))
+        found = await self._find(request, index, covered, ctx) if covered.parts else None
+        report = assemble(request, index, covered, found)
         await ctx.publish(REPORTS, report)
         return report
 
@@ -115,10 +115,10 @@ class ResearcherAgent(Agent[Crew]):
         self._shelf.clear()
 
     async def _find(
-        self, request: ResearchRequest, index: PassageIndex, admission: Admission, ctx: AgentContext[Crew]
+        self, request: ResearchRequest, index: PassageIndex, covered: CoveredParts, ctx: AgentContext[Crew]
     ) -> Found | None:
         thinking = Thinking(ctx, self._profile)
-        topics = await self._plan(admission.parts, thinking, ctx)
+        topics = await self._plan(covered.parts, thinking, ctx)
         watcher = ctx.message.reply_to
         readers, readings = await self._read(topics, request, ctx)
         analysis = await ctx.ask(

@@ -9,19 +9,13 @@ from __future__ import annotations
 from moot.agent.agent import Agent
 from moot.agent.context import AgentContext
 from moot.agent.handlers import handles
-from moot.teams.research.messages import Reading, ReadTopic, Topic
-from moot.teams.research.retrieval.gate import passes
-from moot.teams.research.retrieval.question import Query, make_query, other_words
+from moot.teams.research.messages import Reading, ReadTopic
+from moot.teams.research.retrieval.coverage import coverage_of
+from moot.teams.research.retrieval.find import FEW_PASSAGES, find
 from moot.teams.research.retrieval.rank import rank_sentences
-from moot.teams.research.sources.index import Hit, PassageIndex
-from moot.teams.research.text.stems import content_stems
+from moot.teams.research.sources.index import PassageIndex
 
-__all__ = ["ReaderAgent", "Shelf", "find"]
-
-_PASSAGES = 8
-_MORE_PASSAGES = 12
-_OWN_WEIGHT = 1.5
-_KEYWORD_WEIGHT = 0.7
+__all__ = ["ReaderAgent", "Shelf"]
 
 
 class Shelf:
@@ -65,20 +59,6 @@ class ReaderAgent(Agent):
         return await ctx.run_sync(self._read, request)
 
     def _read(self, request: ReadTopic) -> Reading:
-        query, hits = find(self._shelf.index, request.topic, request.words, more=request.limit > _PASSAGES)
+        query, hits = find(self._shelf.index, request.topic, request.words, more=request.limit > FEW_PASSAGES)
         notes = rank_sentences(query, hits, limit=request.limit, topic=request.topic.number)
-        return Reading(topic=request.topic, notes=tuple(notes), missing=passes(query, hits).missing)
-
-
-def find(
-    index: PassageIndex, topic: Topic, words: tuple[str, ...] = (), *, more: bool = False
-) -> tuple[Query, list[Hit]]:
-    """The weighted query for a topic and the passages it finds; ``words`` (stems) are searched for on their own too."""
-    others = other_words(topic.question)
-    query = make_query(topic.question, index.idf, (*others, *topic.keywords))
-    queries: list[tuple[float, tuple[str, ...]]] = [(_OWN_WEIGHT, query.own)]
-    queries += [(_KEYWORD_WEIGHT, (*query.own, *content_stems(line))) for line in others]
-    queries += [(_KEYWORD_WEIGHT, tuple(content_stems(line))) for line in topic.keywords]
-    if words:
-        queries.append((_OWN_WEIGHT, words))
-    return query, index.search(queries, limit=_MORE_PASSAGES if more else _PASSAGES)
+        return Reading(topic=request.topic, notes=tuple(notes), missing=coverage_of(query, hits).missing)
