@@ -29,7 +29,7 @@ from moot.patterns.swarm import (
 )
 from moot.patterns.swarm.agents import MAX_TICKS, Overdue, SwarmState
 from moot.patterns.swarm.boid import moved
-from moot.patterns.swarm.roster import is_news, joined, missing, silent
+from moot.patterns.swarm.neighbours import is_news, joined, missing, silent
 from moot.patterns.swarm.rules import Rules
 from moot.testing import FakeContext
 

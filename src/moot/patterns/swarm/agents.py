@@ -24,7 +24,7 @@ from moot.patterns.swarm.boid import moved
 from moot.patterns.swarm.flock import Flock, polar_order
 from moot.patterns.swarm.kdtree import neighbours
 from moot.patterns.swarm.messages import Fly, GetPositions, Neighbourhood, PositionUpdate, SwarmReport
-from moot.patterns.swarm.roster import is_news, joined, missing, silent
+from moot.patterns.swarm.neighbours import is_news, joined, missing, silent
 from moot.patterns.swarm.rules import Box, Rules, Vector
 from moot.patterns.swarm.sums import Floats
 

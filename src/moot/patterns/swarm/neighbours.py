@@ -1,4 +1,4 @@
-"""Roster: what was heard of each boid last. The newest tick wins.
+"""Neighbours: what was heard of each of them last. The newest tick wins.
 
 So it makes no difference in which order updates come, how often, or how late: what is known after them is the same
 (the maximum is associative, commutative and idempotent).
