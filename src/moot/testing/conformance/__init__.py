@@ -19,6 +19,7 @@ import msgspec
 
 from moot.testing.conformance import (
     asks,
+    clients,
     failures,
     full_mailboxes,
     kept_agents,
@@ -27,7 +28,6 @@ from moot.testing.conformance import (
     kept_promises,
     kept_turns,
     mail,
-    outside,
     shared,
     timers,
     turns,
@@ -38,7 +38,7 @@ from moot.testing.virtual_loop import run
 
 __all__ = ["Case", "Lives", "Store", "cases"]
 
-_OF_ALL = (turns, asks, mail, full_mailboxes, outside, timers, shared, unkept)
+_OF_ALL = (turns, asks, mail, full_mailboxes, clients, timers, shared, unkept)
 _OF_DURABLE = (kept_mail, kept_delivery, kept_turns, kept_agents, kept_promises)
 _OF_FAILING = (failures,)
 

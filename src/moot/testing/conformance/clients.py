@@ -1,4 +1,4 @@
-"""Cases about callers from outside: ids that make a repetition harmless, refusals, and the stop."""
+"""Cases about clients, the callers that are no agents: ids that make a repetition harmless, refusals, and the stop."""
 
 from __future__ import annotations
 
