@@ -1,6 +1,6 @@
 """An operator can look at the file of a durable system, send its dead letters again, make it small and check it.
 
-Looking works beside a running system and changes nothing; mending needs it stopped and says so in one line.
+Looking works beside a running system and changes nothing; repairing needs it stopped and says so in one line.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from moot import Agent, AgentContext, AgentManager, AgentMessage, Payload, Retry
 from moot.backends.errors import BackendDamaged
 from moot.backends.sqlite.inspection import inspecting
 from moot.backends.sqlite.owner import Owner, last_acknowledged
-from moot.backends.sqlite.repair import mending
+from moot.backends.sqlite.repair import repairing
 from moot.cli.app import run
 from tests.backends import bank, crashing
 
@@ -48,11 +48,11 @@ class Done(msgspec.Struct, frozen=True):
 
 class Worker(Agent[Done]):
     retry = RetryPolicy(max_attempts=1)
-    is_mended = False
+    is_fixed = False
 
     @handles
     async def work(self, message: Work, ctx: AgentContext[Done]) -> None:
-        if message.text.startswith("bad") and not self.is_mended:
+        if message.text.startswith("bad") and not self.is_fixed:
             raise ValueError(f"{message.text} is bad")
         if message.text == "send":
             ctx.send("absent", Work("later ü"))
@@ -60,8 +60,8 @@ class Worker(Agent[Done]):
         ctx.state = Done((*ctx.state.texts, message.text))
 
 
-class Mended(Worker):
-    is_mended = True
+class Fixed(Worker):
+    is_fixed = True
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def make(path: Path, *texts: str) -> None:
     asyncio.run(live())
 
 
-def handled(path: Path, kind: type[Worker] = Mended) -> tuple[str, ...]:
+def handled(path: Path, kind: type[Worker] = Fixed) -> tuple[str, ...]:
     """What the worker has done after another run."""
 
     async def live() -> None:
@@ -201,7 +201,7 @@ def test_what_is_huge_is_shortened_and_what_steers_a_terminal_is_not_let_through
             await manager.settle()
 
     asyncio.run(live())
-    with mending(path) as held:
+    with repairing(path) as held:
         held.requeue([1])
 
     mail = moot(capsys, "inspect", path, "--agent", "worker")[1]
@@ -326,7 +326,7 @@ def test_a_letter_for_whoever_can_do_something_is_left_to_a_running_system(path:
     assert len(rows(path, "SELECT * FROM dead")) == 1
 
 
-def test_whoever_mends_counts_the_attempt_of_a_message_that_killed_the_process(path: Path, capsys: Captured) -> None:
+def test_whoever_repairs_counts_the_attempt_of_a_message_that_killed_the_process(path: Path, capsys: Captured) -> None:
     make(path, "bad one", "bad two")
     moot(capsys, "dlq", "requeue", path, 1)
     owner = Owner(path)
@@ -442,8 +442,8 @@ def test_beside_another_process_all_can_be_seen_and_nothing_changed(path: Path, 
         agent = moot(capsys, "inspect", path, "--agent", "account_3", "--json")
         doctor = moot(capsys, "doctor", path)
         refused = [
-            moot(capsys, *mend)
-            for mend in (
+            moot(capsys, *repair)
+            for repair in (
                 ("dlq", "requeue", path, "1"),
                 ("dlq", "drop", path, "--all"),
                 ("vacuum", path),
@@ -472,7 +472,7 @@ def test_doctor_finds_a_lost_end_and_can_accept_it(path: Path, capsys: Captured)
     acknowledged = last_acknowledged(path)
 
     code, out, _ = moot(capsys, "doctor", path)
-    refused = [moot(capsys, *mend) for mend in (("dlq", "drop", path, "--all"), ("vacuum", path))]
+    refused = [moot(capsys, *repair) for repair in (("dlq", "drop", path, "--all"), ("vacuum", path))]
 
     assert code == 1
     (end,) = [line for line in out.splitlines() if line.startswith("failed")]

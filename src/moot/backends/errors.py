@@ -49,4 +49,4 @@ class BackendFailed(BackendError):
     def __init__(self, path: str, why: str) -> None:
         self.path = path
         self.why = why
-        super().__init__(f"{path} cannot be written any more: {why}; mend that and start the system again")
+        super().__init__(f"{path} cannot be written any more: {why}; repair that and start the system again")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from moot.backends.sqlite.inspection import inspecting
-from moot.backends.sqlite.repair import Mending, mending
+from moot.backends.sqlite.repair import Repair, repairing
 from moot.backends.sqlite.snapshots import UNREADABLE
 from moot.cli.app import UsageError
 from moot.cli.files import FILE, JSON, cell, day, printing, safe, shortened, to_json
@@ -76,7 +76,7 @@ def show(
 @app.command()
 def requeue(file: FILE, letters: Ids = None, every: All = False, reason: OfReason = None) -> None:
     """Send dead letters again, as new messages that the next run handles. The system must be stopped."""
-    with printing("call manager.requeue(ID) in it"), mending(file) as held:
+    with printing("call manager.requeue(ID) in it"), repairing(file) as held:
         try:
             sent = held.requeue(chosen(held, letters, every, reason))
         except KeyError as error:
@@ -89,7 +89,7 @@ def requeue(file: FILE, letters: Ids = None, every: All = False, reason: OfReaso
 @app.command()
 def drop(file: FILE, letters: Ids = None, every: All = False, reason: OfReason = None) -> None:
     """Delete dead letters for good. The system must be stopped."""
-    with printing("leave them there: they do no harm"), mending(file) as held:
+    with printing("leave them there: they do no harm"), repairing(file) as held:
         try:
             count = held.drop(chosen(held, letters, every, reason))
         except KeyError as error:
@@ -97,7 +97,7 @@ def drop(file: FILE, letters: Ids = None, every: All = False, reason: OfReason =
     print(f"{count} dropped")
 
 
-def chosen(held: Mending, letters: list[int] | None, every: bool, reason: Reason | None) -> list[int]:
+def chosen(held: Repair, letters: list[int] | None, every: bool, reason: Reason | None) -> list[int]:
     """The dead letters that are meant: those that are named, or all, or all of one reason."""
     if bool(letters) == every or (letters and reason is not None):
         raise UsageError("name the ids of dead letters, or give --all, which --reason can narrow")

@@ -88,16 +88,16 @@ def findings() -> list[Finding]:
 
 def file_findings(file: Path, accept: bool) -> list[Finding]:
     """What is found in the file of a durable system, after its loss was accepted if that is wished."""
-    from moot.backends.sqlite.check import checkup
-    from moot.backends.sqlite.repair import mending
+    from moot.backends.sqlite.check import check
+    from moot.backends.sqlite.repair import repairing
     from moot.cli.files import printing, safe
 
     with printing("let it run: it has found its file whole"):
         if accept:
-            with mending(file, accept=True) as held:
+            with repairing(file, accept=True) as held:
                 print(f"moot: {LOST.format(held.lost) if held.lost else NOTHING_LOST}", file=sys.stderr)
                 held.accept()
-        return [Finding(one.name, "ok" if one.ok else "failed", safe(one.text)) for one in checkup(file)]
+        return [Finding(one.name, "ok" if one.ok else "failed", safe(one.text)) for one in check(file)]
 
 
 LOST = (

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from moot.backends.sqlite.repair import mending
+from moot.backends.sqlite.repair import repairing
 from moot.cli.files import FILE, printing, safe, size
 from moot.runtime.durability.replies import REMEMBERED_FOR
 
@@ -24,7 +24,7 @@ def vacuum(
     """Take out what no later run can need, and give its room back. The system must be stopped."""
     with printing("let it run: it works with the file as it is"):
         before = bytes_of(file)
-        with mending(file) as held:
+        with repairing(file) as held:
             pruned = held.prune(time.time() - REMEMBERED_FOR, tombstones=not keep_tombstones)
             held.vacuum()
     print(

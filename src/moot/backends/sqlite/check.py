@@ -1,4 +1,4 @@
-"""Checkup: what is wrong with a file, and what to do about each thing.
+"""Check: what is wrong with a file, and what to do about each thing.
 
 Reads only, and works beside a running system; while it reads the whole file, that
 system's log grows.
@@ -21,7 +21,7 @@ from moot.backends.sqlite.schema import APPLICATION_ID, connect_readonly, said_b
 from moot.messaging.dead_letters import DeadLetter
 from moot.messaging.message import AgentMessage
 
-__all__ = ["Finding", "checkup"]
+__all__ = ["Finding", "check"]
 
 _SHOWN = 5
 
@@ -41,7 +41,7 @@ class _StoredTimer(msgspec.Struct, frozen=True):
     message: AgentMessage
 
 
-def checkup(path: Path) -> list[Finding]:
+def check(path: Path) -> list[Finding]:
     """All checks, in the order in which they are worth reading; the later ones only if the file can be read."""
     try:
         connection = connect_readonly(path)
@@ -65,10 +65,10 @@ def checkup(path: Path) -> list[Finding]:
         connection.close()
 
 
-def _tried(name: str, path: Path, check: Callable[[], Finding]) -> Iterator[Finding]:
+def _tried(name: str, path: Path, one: Callable[[], Finding]) -> Iterator[Finding]:
     """A check, whose own failure is a finding, too."""
     try:
-        yield check()
+        yield one()
     except sqlite3.Error as error:
         yield Finding(name, False, f"SQLite says {error}; {_advice(path)}")
 

@@ -2,7 +2,7 @@
 
 Each question is one statement, or many that read a page each, and none leaves a
 transaction open: a reader that stays would keep the owner's log from being reused. So
-two answers may be of two moments, which is no harm in a view of a system that runs.
+two answers may be of two moments, which is no harm where a system runs and goes on.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from moot.backends.sqlite.schema import connect_readonly, said_by_sqlite
 from moot.backends.sqlite.snapshots import (
     UNREADABLE,
     AgentMail,
-    AgentView,
-    GivenView,
-    LetterView,
-    MailView,
+    AgentSnapshot,
+    GivenSnapshot,
+    LetterSnapshot,
+    MailSnapshot,
     Overview,
-    SharedView,
-    TimerView,
-    TurnView,
+    SharedSnapshot,
+    TimerSnapshot,
+    TurnSnapshot,
 )
 from moot.messaging.dead_letters import DeadLetter
 from moot.messaging.message import AgentMessage
@@ -91,13 +91,13 @@ class Inspection:
             totals={what: self._number(query) for what, query in _TOTALS.items()},
             agents=self._agents(limit),
             timers=self._timers(limit),
-            turns=[TurnView(*row) for row in self._rows(_TURNS, limit)],
+            turns=[TurnSnapshot(*row) for row in self._rows(_TURNS, limit)],
             given=[
-                GivenView(address, idempotency_key, at, bool(done))
+                GivenSnapshot(address, idempotency_key, at, bool(done))
                 for address, idempotency_key, at, done in self._rows(_GIVEN, limit)
             ],
             letters=self._reasons(),
-            shared=[SharedView(*row) for row in self._rows(_SHARED, limit)],
+            shared=[SharedSnapshot(*row) for row in self._rows(_SHARED, limit)],
         )
 
     def agent(self, agent_id: str, limit: int = _ALL) -> AgentMail:
@@ -121,13 +121,13 @@ class Inspection:
             state=None if body is None else _value(body),
         )
 
-    def letters(self) -> Iterator[LetterView]:
+    def letters(self) -> Iterator[LetterSnapshot]:
         """The dead letters, oldest first."""
         query = "SELECT did, agent.id, dead.body FROM dead LEFT JOIN agent ON aid = agent WHERE did > ? ORDER BY did"
         for row in self.pages(query, 0):
             yield _letter(*row)
 
-    def letter(self, letter_id: int) -> LetterView:
+    def letter(self, letter_id: int) -> LetterSnapshot:
         """One dead letter. Raises `KeyError`: there is none of this id."""
         query = "SELECT did, agent.id, dead.body FROM dead LEFT JOIN agent ON aid = agent WHERE did = ?"
         found = self._rows(query, letter_id)
@@ -150,9 +150,9 @@ class Inspection:
         ((number,),) = self._rows(query, *values)
         return int(number)
 
-    def _agents(self, limit: int) -> list[AgentView]:
+    def _agents(self, limit: int) -> list[AgentSnapshot]:
         return [
-            AgentView(agent_id, mail, self._type_of(first), version, size)
+            AgentSnapshot(agent_id, mail, self._type_of(first), version, size)
             for agent_id, mail, first, version, size in self._rows(_AGENTS, limit)
         ]
 
@@ -163,15 +163,15 @@ class Inspection:
             return message.message_type if isinstance(message, AgentMessage) else UNREADABLE
         return None
 
-    def _timers(self, limit: int) -> list[TimerView]:
-        views = []
+    def _timers(self, limit: int) -> list[TimerSnapshot]:
+        timers = []
         for due, agent_id, body in self._rows(_TIMERS, limit):
             timer = _decoded(body, _StoredTimer)
             if isinstance(timer, _StoredTimer):
-                views.append(TimerView(due, agent_id, timer.message.message_type, timer.every))
+                timers.append(TimerSnapshot(due, agent_id, timer.message.message_type, timer.every))
             else:
-                views.append(TimerView(due, agent_id, UNREADABLE, 0.0))
-        return views
+                timers.append(TimerSnapshot(due, agent_id, UNREADABLE, 0.0))
+        return timers
 
     def _reasons(self) -> dict[str, int]:
         counts: Counter[str] = Counter()
@@ -180,16 +180,16 @@ class Inspection:
             counts[why.reason if isinstance(why, _Why) else UNREADABLE] += 1
         return dict(counts.most_common())
 
-    def _mail(self, aid: int, limit: int) -> Iterator[MailView]:
+    def _mail(self, aid: int, limit: int) -> Iterator[MailSnapshot]:
         query = "SELECT mid, attempts, incarnation, sequence, body FROM mail WHERE agent = ? AND mid > ? ORDER BY mid"
         for number, (_, attempts, incarnation, sequence, body) in enumerate(self.pages(query, 0, where=(aid,))):
             if number == limit:
                 return
             message = _decoded(body, AgentMessage)
             if isinstance(message, AgentMessage):
-                yield MailView(message.id, message.sender, message.message_type, attempts, message.content)
+                yield MailSnapshot(message.id, message.sender, message.message_type, attempts, message.content)
             else:
-                yield MailView(f"{incarnation}-{sequence}", "", UNREADABLE, attempts, str(message))
+                yield MailSnapshot(f"{incarnation}-{sequence}", "", UNREADABLE, attempts, str(message))
 
 
 def _size(path: Path) -> int:
@@ -214,12 +214,12 @@ def _value(body: Any) -> Any:
     return f"{UNREADABLE}: {value}" if isinstance(value, Exception) else value
 
 
-def _letter(did: int, agent_id: str | None, body: bytes) -> LetterView:
+def _letter(did: int, agent_id: str | None, body: bytes) -> LetterSnapshot:
     letter = _decoded(body, DeadLetter)
     if not isinstance(letter, DeadLetter):
-        return LetterView(did, agent_id or "", UNREADABLE, str(letter))
+        return LetterSnapshot(did, agent_id or "", UNREADABLE, str(letter))
     message = letter.message
-    return LetterView(
+    return LetterSnapshot(
         *(did, agent_id or message.to, letter.reason.value, letter.error, letter.attempts, letter.at),
         *(message.id, message.sender, message.to, message.message_type, message.content),
     )

@@ -1,4 +1,4 @@
-"""Loading: everything that a file holds, read once at the start."""
+"""Load: everything that a file holds, read once at the start."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def count_interrupted(connection: sqlite3.Connection, owner: Owner) -> None:
 
 
 def load(connection: sqlite3.Connection) -> tuple[Stored, Numbers]:
-    """All of it, in one consistent view."""
+    """All of it, as of one moment."""
     kept, numbers = Stored(), Numbers()
     query = connection.execute
     query("BEGIN")

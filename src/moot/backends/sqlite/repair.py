@@ -1,6 +1,6 @@
-"""Mending: changes that an operator makes to a file whose system is stopped.
+"""Repair: changes that an operator makes to a file whose system is stopped.
 
-Whoever mends owns the file meanwhile, as a system would. Each change is one transaction and
+Whoever repairs a file owns it meanwhile, as a system would. Each change is one transaction and
 counts as a batch, so that the number in the sidecar stays true, and the attempts that a
 process which died has left in the sidecar are counted first, so that none is forgotten.
 """
@@ -23,7 +23,7 @@ from moot.ids import CAPABILITY, Ids
 from moot.messaging.dead_letters import DeadLetter
 from moot.messaging.message import AgentMessage
 
-__all__ = ["Mending", "Pruned", "mending"]
+__all__ = ["Pruned", "Repair", "repairing"]
 
 _NAMED_ASK = re.compile(r"[0-9a-f]{32}(\+\d+)?@")
 """What the turn of an ask that a turn has made begins with: the ask's name is a digest."""
@@ -40,7 +40,7 @@ class Pruned(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def mending(path: Path, *, accept: bool = False) -> Iterator[Mending]:
+def repairing(path: Path, *, accept: bool = False) -> Iterator[Repair]:
     """Take possession of a file. One that has lost its end is refused, unless it is to be accepted.
 
     Raises:
@@ -54,7 +54,7 @@ def mending(path: Path, *, accept: bool = False) -> Iterator[Mending]:
         connection = connect(path)
         prepare(connection, path)
         count_interrupted(connection, owner)
-        held = Mending(connection, owner)
+        held = Repair(connection, owner)
         if not accept:
             owner.check(held.batch)
         yield held
@@ -67,7 +67,7 @@ def mending(path: Path, *, accept: bool = False) -> Iterator[Mending]:
             owner.close()
 
 
-class Mending:
+class Repair:
     """A file that is held to be changed."""
 
     def __init__(self, connection: sqlite3.Connection, owner: Owner) -> None:

@@ -100,7 +100,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def said_by_sqlite(path: Path, error: sqlite3.Error | OSError) -> BackendError:
-    """What an error of SQLite means for whoever wanted to read or mend a file, and what can be done."""
+    """What an error of SQLite means for whoever wanted to read or repair a file, and what can be done."""
     if isinstance(error, OSError):
         return BackendError(f"{path} cannot be opened: {error}; be the user whose system it is")
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
@@ -108,7 +108,7 @@ def said_by_sqlite(path: Path, error: sqlite3.Error | OSError) -> BackendError:
         return BackendDamaged(str(path), f"SQLite says {error}")
     if code in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
         return BackendError(
-            f"{path} is as it was: {error}; make room if there is none, or mend the disk, and try again"
+            f"{path} is as it was: {error}; make room if there is none, or repair the disk, and try again"
         )
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return BackendError(f"{path} is locked at the moment ({error}); try again")

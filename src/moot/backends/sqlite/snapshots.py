@@ -1,4 +1,4 @@
-"""Views: what a file holds, as values for whoever looks at it from outside."""
+"""Snapshots: what a file held at a moment, as values for whoever looks at it from outside."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import msgspec
 __all__ = [
     "UNREADABLE",
     "AgentMail",
-    "AgentView",
-    "GivenView",
-    "LetterView",
-    "MailView",
+    "AgentSnapshot",
+    "GivenSnapshot",
+    "LetterSnapshot",
+    "MailSnapshot",
     "Overview",
-    "SharedView",
-    "TimerView",
-    "TurnView",
+    "SharedSnapshot",
+    "TimerSnapshot",
+    "TurnSnapshot",
 ]
 
 UNREADABLE = "unreadable"
 """Stands for the reason or the message type of what cannot be decoded."""
 
 
-class AgentView(msgspec.Struct, frozen=True):
+class AgentSnapshot(msgspec.Struct, frozen=True):
     """An id that the file knows. ``oldest`` is the message type of the mail that waits longest; sizes in bytes."""
 
     agent_id: str
@@ -33,7 +33,7 @@ class AgentView(msgspec.Struct, frozen=True):
     state_bytes: int | None
 
 
-class TimerView(msgspec.Struct, frozen=True):
+class TimerSnapshot(msgspec.Struct, frozen=True):
     """A timer, due at so many seconds since the Unix epoch, and then ``every`` so many seconds if that is not 0."""
 
     due: float
@@ -42,7 +42,7 @@ class TimerView(msgspec.Struct, frozen=True):
     every: float
 
 
-class TurnView(msgspec.Struct, frozen=True):
+class TurnSnapshot(msgspec.Struct, frozen=True):
     """A turn that is not over, and the answers that it has recorded."""
 
     turn: str
@@ -50,7 +50,7 @@ class TurnView(msgspec.Struct, frozen=True):
     bytes: int
 
 
-class GivenView(msgspec.Struct, frozen=True):
+class GivenSnapshot(msgspec.Struct, frozen=True):
     """An id that a caller gave; the address is empty for an ask of a turn. ``at`` is in seconds since the epoch."""
 
     address: str
@@ -59,7 +59,7 @@ class GivenView(msgspec.Struct, frozen=True):
     is_answered: bool
 
 
-class SharedView(msgspec.Struct, frozen=True):
+class SharedSnapshot(msgspec.Struct, frozen=True):
     """A shared key, its version and the size of its value."""
 
     key: str
@@ -75,15 +75,15 @@ class Overview(msgspec.Struct, frozen=True):
     log_bytes: int
     batch: int
     totals: dict[str, int]
-    agents: list[AgentView]
-    timers: list[TimerView]
-    turns: list[TurnView]
-    given: list[GivenView]
+    agents: list[AgentSnapshot]
+    timers: list[TimerSnapshot]
+    turns: list[TurnSnapshot]
+    given: list[GivenSnapshot]
     letters: dict[str, int]
-    shared: list[SharedView]
+    shared: list[SharedSnapshot]
 
 
-class MailView(msgspec.Struct, frozen=True, rename={"sender": "from"}):
+class MailSnapshot(msgspec.Struct, frozen=True, rename={"sender": "from"}):
     """A message that waits. ``attempts``: the process died so often while it was handled."""
 
     id: str
@@ -98,13 +98,13 @@ class AgentMail(msgspec.Struct, frozen=True):
 
     agent_id: str
     waiting: int
-    mail: list[MailView]
+    mail: list[MailSnapshot]
     state_version: int | None
     state_bytes: int | None
     state: Any
 
 
-class LetterView(msgspec.Struct, frozen=True, rename={"sender": "from"}):
+class LetterSnapshot(msgspec.Struct, frozen=True, rename={"sender": "from"}):
     """A dead letter: ``agent_id`` is whose mail it was. One that cannot be decoded says so in ``error``."""
 
     id: int

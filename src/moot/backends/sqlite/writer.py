@@ -3,7 +3,7 @@
 A batch is written when the one before it is on the disk, with no window to wait for more:
 what gathers meanwhile is the next batch, so one sync serves all turns that were made
 during the last. A batch that cannot be written is held and tried again, never rolled
-back, because later turns have built on it; only what no patience mends ends the writing.
+back, because later turns have built on it; only what no waiting cures ends the writing.
 """
 
 from __future__ import annotations
