@@ -17,6 +17,7 @@ FOLDERS = {path.parent for path in SOURCE.rglob("__init__.py")} - {SOURCE}
 WORDS = {"policies", "errors", "clock", "ids"}
 CORE = {"agent", "manager", "messaging", "resilience", "runtime"}
 """The rooms of which each file is described: what is in them, nobody knows from elsewhere."""
+GLOSSARY = ROOT / "docs/glossary.md"
 
 
 def section(page: str, heading: str) -> str:
@@ -89,3 +90,25 @@ def test_every_folder_and_each_file_of_the_core_is_described(folder: Path) -> No
     assert named - rooms - files == set()
     assert rooms - named == set()
     assert folder.relative_to(SOURCE).parts[0] not in CORE or files - named == set()
+
+
+def test_names_in_the_glossary_lead_to_where_they_are_defined() -> None:
+    links = re.findall(r"\[`(\w+)`\]\(\.\./([\w/.]+)\)", GLOSSARY.read_text())
+
+    gone = [
+        (name, path)
+        for name, path in links
+        if not (ROOT / path).is_file()
+        or not re.search(rf"^(class|def|async def) {name}\b", (ROOT / path).read_text(), re.MULTILINE)
+    ]
+
+    assert len(links) > 100
+    assert gone == []
+
+
+def test_every_class_that_the_glossary_names_is_in_the_source() -> None:
+    source = "\n".join(path.read_text() for path in SOURCE.rglob("*.py"))
+
+    named = set(re.findall(r"`([A-Z]\w+)`", GLOSSARY.read_text()))
+
+    assert named - set(re.findall(r"^class (\w+)", source, re.MULTILINE)) == set()
