@@ -2,8 +2,8 @@
 # Environments of their own for the rivals: their pins are nobody else's business here.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../../scripts/setup.sh"
-tools_ready
 python=$(find_python)
+tools_ready "$python"
 
 rival() { # FOLDER REQUIREMENT...
     local folder=$1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -111,3 +113,24 @@ def test_of_two_that_work_the_one_on_the_path_is_taken(path: Path, tmp_path: Pat
     _python(tmp_path / "pyenv" / "versions" / f"{OTHER}.1" / "bin" / f"python{OTHER}", OTHER, "1")
 
     assert _others()[0] == str(first)
+
+
+def test_the_rivals_get_environments_made_with_the_tools_of_the_gate(path: Path, tmp_path: Path) -> None:
+    _python(path / "python3", OWN)
+    checkout = tmp_path / "checkout"
+    for script in ("scripts/setup.sh", "benchmarks/rivals/setup.sh"):
+        (checkout / script).parent.mkdir(parents=True)
+        shutil.copy(SCRIPTS.parent / script, checkout / script)
+    tools = checkout / ".venv-tools" / "bin"
+    version = re.findall(r"^UV_VERSION=(.+)$", (SCRIPTS / "setup.sh").read_text(), re.MULTILINE)[0]
+    for tool in ("python", "pip"):
+        _python(tools / tool, OWN)
+    uv = _python(tools / "uv", OWN)
+    uv.write_text(f'#!/bin/sh\necho "uv {version}"; echo "$@" >> "{tmp_path}/told"\n')
+
+    done = subprocess.run(
+        ["bash", str(checkout / "benchmarks/rivals/setup.sh")], capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pip install --quiet --python .venv-autogen/bin/python autogen-core==" in (tmp_path / "told").read_text()
