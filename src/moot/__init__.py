@@ -65,10 +65,13 @@ from moot.policies import (
     TimeoutPolicy,
 )
 from moot.resilience.breaker import BreakerStatus
+from moot.runtime.dispatch.interceptor import Interceptor
 from moot.runtime.liveness.progress import AgentHealth, Health
 from moot.runtime.routing.death_watch import Terminated
 from moot.runtime.routing.directory import AgentCard
 from moot.runtime.routing.router import MessageRouter
+from moot.runtime.routing.selector import Candidate, Selector
+from moot.runtime.routing.transport import Transport
 from moot.state import Change, InMemorySharedState, SharedState, Versioned
 
 __version__ = "0.1.0"
@@ -96,6 +99,7 @@ __all__ = [
     "BreakerOpen",
     "BreakerPolicy",
     "BreakerStatus",
+    "Candidate",
     "Change",
     "ContextOverflow",
     "CoordinationError",
@@ -112,6 +116,7 @@ __all__ = [
     "EngineUnavailable",
     "FunctionAgent",
     "InMemorySharedState",
+    "Interceptor",
     "InvalidPayload",
     "MailboxFull",
     "MailboxPolicy",
@@ -132,6 +137,7 @@ __all__ = [
     "Request",
     "Retry",
     "RetryPolicy",
+    "Selector",
     "SharedState",
     "StateConflict",
     "StateUnreadable",
@@ -140,6 +146,7 @@ __all__ = [
     "SupervisionFailed",
     "Terminated",
     "TimeoutPolicy",
+    "Transport",
     "TurnError",
     "TurnTimeout",
     "UnknownAgent",

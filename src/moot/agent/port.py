@@ -1,6 +1,6 @@
 """The runtime as a turn sees it: the protocol that a context reaches up through.
 
-The worker implements it for production and the simulator, `moot.testing.FakeContext`
+The system implements it for production and the simulator, `moot.testing.FakeContext`
 for a unit test of one handler.
 """
 
@@ -14,11 +14,12 @@ from moot.agent.ask import Ask
 from moot.messaging.message import Numbering, ReplyTo
 
 if TYPE_CHECKING:
-    from moot.agent.agent import Agent
-    from moot.agent.context import AgentContext
+    from moot.agent.effects import Effects
+    from moot.agent.records import Records
     from moot.engine.base import Engine
+    from moot.messaging.message import AgentMessage
 
-__all__ = ["DONE", "Done", "Runtime", "CellPort"]
+__all__ = ["DONE", "CellPort", "Done", "Runtime", "Turn"]
 
 T = TypeVar("T")
 
@@ -43,6 +44,22 @@ class CellPort(Protocol):
     state: Any
 
 
+class Turn(Protocol):
+    """What the runtime needs to know of a turn; a context is one."""
+
+    cell: CellPort
+    message: AgentMessage
+    attempt: int
+    trace: str | None
+    records: Records | None
+    effects: Effects | None
+
+    @property
+    def deadline(self) -> float | None:
+        """When whoever waits for this turn gives up; None if nobody does."""
+        ...
+
+
 class Runtime(Protocol):
     """What the context needs of the runtime."""
 
@@ -56,7 +73,7 @@ class Runtime(Protocol):
         """A stream of random numbers for ``name``."""
         ...
 
-    def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+    def post(self, turn: Turn, ask: Ask[Any]) -> None:
         """Deliver the request of an ask that a turn makes."""
         ...
 
@@ -64,7 +81,7 @@ class Runtime(Protocol):
         """See `moot.agent.ask.Asker`."""
         ...
 
-    def progress(self, ctx: AgentContext[Any], to: str | ReplyTo, content: Any, message_type: str) -> None:
+    def progress(self, turn: Turn, to: str | ReplyTo, content: Any, message_type: str) -> None:
         """Deliver at once, outside the turn."""
         ...
 
@@ -72,8 +89,8 @@ class Runtime(Protocol):
         """Whether somebody iterates over the progress of the ask that is answered there."""
         ...
 
-    async def spawn(self, ctx: AgentContext[Any], child: Agent[Any]) -> str:
-        """Register ``child`` under the context's agent."""
+    async def spawn(self, turn: Turn, child: Any) -> str:
+        """Register ``child`` under the turn's agent."""
         ...
 
     async def stop_child(self, child_id: str) -> None:
@@ -84,7 +101,7 @@ class Runtime(Protocol):
         """Run a blocking function elsewhere than in the event loop."""
         ...
 
-    def engine_for(self, ctx: AgentContext[Any]) -> Engine:
+    def engine_for(self, turn: Turn) -> Engine:
         """The manager's engine, as this turn sees it."""
         ...
 

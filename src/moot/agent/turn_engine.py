@@ -8,7 +8,7 @@ tell whose work they are.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -16,7 +16,7 @@ from moot.agent.records import Records
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest
 
 if TYPE_CHECKING:
-    from moot.agent.context import AgentContext
+    from moot.agent.port import Turn
 
 __all__ = ["TurnEngine"]
 
@@ -24,9 +24,9 @@ __all__ = ["TurnEngine"]
 class TurnEngine:
     """An `Engine` for the length of a turn."""
 
-    def __init__(self, engine: Engine, ctx: AgentContext[Any]) -> None:
+    def __init__(self, engine: Engine, turn: Turn) -> None:
         self._engine = engine
-        self._ctx = ctx
+        self._turn = turn
 
     @property
     def name(self) -> str:
@@ -51,10 +51,10 @@ class TurnEngine:
         return await self._engine.count_tokens(messages)
 
     async def generate(self, request: EngineRequest) -> Completion:
-        ctx = self._ctx
-        if ctx.records is None:
-            ctx.records = Records()
-        records = ctx.records
+        turn = self._turn
+        if turn.records is None:
+            turn.records = Records()
+        records = turn.records
         known, completion = records.find("engine", self._engine.name, request, Completion)
         if not known:
             key = records.last
@@ -71,9 +71,9 @@ class TurnEngine:
         raise RuntimeError("the engine belongs to the manager, which closes it; a turn only uses it")
 
     def _of_this_turn(self, request: EngineRequest) -> EngineRequest:
-        deadlines = [moment for moment in (request.deadline, self._ctx.deadline) if moment is not None]
+        deadlines = [moment for moment in (request.deadline, self._turn.deadline) if moment is not None]
         return msgspec.structs.replace(
             request,
             deadline=min(deadlines, default=None),
-            program=request.program or self._ctx.message.conversation_id,
+            program=request.program or self._turn.message.conversation_id,
         )

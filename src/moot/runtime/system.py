@@ -14,9 +14,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from moot.agent.agent import Agent
 from moot.agent.ask import AskTable
-from moot.agent.context import AgentContext
 from moot.agent.turn_engine import TurnEngine
 from moot.errors import AgentStopped, ManagerStopped, MootError
 from moot.messaging.flow_control import FlowControl
@@ -43,11 +41,11 @@ from moot.runtime.routing.death_watch import DeathWatch
 from moot.runtime.routing.delivery import Delivery
 from moot.runtime.routing.requests import Requests
 from moot.runtime.routing.router import MessageRouter
-from moot.runtime.routing.selector import LeastBusy
 from moot.runtime.supervision import Supervisor
 from moot.state import Transaction
 
 if TYPE_CHECKING:
+    from moot.agent.port import Turn
     from moot.clock import Clock
     from moot.engine.base import Engine
     from moot.ids import Ids
@@ -120,7 +118,7 @@ class System:
             self.wheel, clock, stores.dead_letters, self.asks, wake=wake, blocked=self.deadlocks.blocked
         )
         self._interrupts = Interrupts(self.wheel, clock, self.pool)
-        self.router = MessageRouter(self.directory, options.get("selector") or LeastBusy())
+        self.router = MessageRouter(self.directory, options.get("selector"))
         self.delivery = Delivery(
             clock,
             self.router,
@@ -174,19 +172,19 @@ class System:
         """Whether agents are made and messages handled; those of callers from outside perhaps no more."""
         return self.phase.now < Phase.CLOSING
 
-    def progress(self, ctx: AgentContext[Any], to: str | ReplyTo, content: Any, message_type: str) -> None:
+    def progress(self, turn: Turn, to: str | ReplyTo, content: Any, message_type: str) -> None:
         if isinstance(to, ReplyTo):
-            self.delivery.progress(ctx, to, content)
+            self.delivery.progress(turn, to, content)
             return
-        message = self.numbering.envelope(ctx.cell.id, to, content, message_type, ctx.message, trace=ctx.trace)
-        self.delivery.send_now(_cell_of(ctx), message)
+        message = self.numbering.envelope(turn.cell.id, to, content, message_type, turn.message, trace=turn.trace)
+        self.delivery.send_now(_cell_of(turn), message)
 
     def is_heard(self, reply_to: ReplyTo) -> bool:
         ask = self.asks.get(reply_to)
         return ask is not None and ask.on_progress is not None
 
-    async def spawn(self, ctx: AgentContext[Any], child: Agent[Any]) -> str:
-        parent = _cell_of(ctx)
+    async def spawn(self, turn: Turn, child: Any) -> str:
+        parent = _cell_of(turn)
         if parent.stopping:
             raise AgentStopped(parent.id)
         cell = Cell(child)
@@ -202,10 +200,10 @@ class System:
     async def run_sync(self, fn: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(None, fn)
 
-    def engine_for(self, ctx: AgentContext[Any]) -> Engine:
+    def engine_for(self, turn: Turn) -> Engine:
         if self._engine is None:
             raise RuntimeError("this manager has no engine; give it one: AgentManager(engine='local')")
-        return TurnEngine(self._engine, ctx)
+        return TurnEngine(self._engine, turn)
 
     def open_state(self) -> Transaction:
         return Transaction(self._shared_state)
@@ -282,6 +280,6 @@ def _durable(
     return asks, TurnJournal(store, stored, replies, stores.dead_letters)
 
 
-def _cell_of(ctx: AgentContext[Any]) -> Cell:
-    """The cell that a context of this system sits on; it need not be in the directory any more."""
-    return cast(Cell, ctx.cell)
+def _cell_of(turn: Turn) -> Cell:
+    """The cell of a turn of this system; it need not be in the directory any more."""
+    return cast(Cell, turn.cell)

@@ -17,6 +17,7 @@ from moot.agent.batch_call import BatchCall
 from moot.agent.context import AgentContext
 from moot.agent.effects import Effects
 from moot.agent.handlers import Handler
+from moot.agent.port import Turn
 from moot.agent.records import NOTHING
 from moot.agent.turn_engine import TurnEngine
 from moot.engine.base import Engine
@@ -124,7 +125,7 @@ class _FakeRuntime:
     def random_for(self, name: str) -> random.Random:
         return random.Random(name)
 
-    def post(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+    def post(self, turn: Turn, ask: Ask[Any]) -> None:
         if ask.to not in self._answers:
             raise UnknownAgent(ask.to, tuple(self._answers))
         answer = self._answers[ask.to]
@@ -136,13 +137,13 @@ class _FakeRuntime:
     def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
         """Every ask is answered when it is made."""
 
-    def progress(self, ctx: AgentContext[Any], to: str | ReplyTo, content: Any, message_type: str) -> None:
+    def progress(self, turn: Turn, to: str | ReplyTo, content: Any, message_type: str) -> None:
         self.progressed.append(content)
 
     def is_heard(self, reply_to: ReplyTo) -> bool:
         return True
 
-    async def spawn(self, ctx: AgentContext[Any], child: Agent[Any]) -> str:
+    async def spawn(self, turn: Turn, child: Agent[Any]) -> str:
         self.children[child.id] = child
         return child.id
 
@@ -152,10 +153,10 @@ class _FakeRuntime:
     async def run_sync(self, fn: Callable[[], T]) -> T:
         return fn()
 
-    def engine_for(self, ctx: AgentContext[Any]) -> Engine:
+    def engine_for(self, turn: Turn) -> Engine:
         if self._engine is None:
             raise RuntimeError("this context has no engine; give it one: FakeContext.of(engine=ScriptedEngine([...]))")
-        return TurnEngine(self._engine, ctx)
+        return TurnEngine(self._engine, turn)
 
     def find(self, capability: str) -> list[str]:
         return list(self._able.get(capability, ()))

@@ -98,7 +98,7 @@ def test_a_loop_that_turns_is_measured(barks: Barks) -> None:
 
 def test_what_blocks_and_is_no_agent_is_named_by_its_line(barks: Barks) -> None:
     async def main() -> None:
-        watchdog = Watchdog(asyncio.get_running_loop(), 0.05)
+        watchdog = Watchdog(asyncio.get_running_loop(), 0.05, lambda: None)
         compute(barks)
         watchdog.close()
 
@@ -132,7 +132,7 @@ import asyncio, os, sys
 from moot.runtime.liveness.watchdog import Watchdog
 
 async def main():
-    watchdog = Watchdog(asyncio.get_running_loop(), 0.02)
+    watchdog = Watchdog(asyncio.get_running_loop(), 0.02, lambda: None)
     child = os.fork()
     if child == 0:
         watchdog.close()

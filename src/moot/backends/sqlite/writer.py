@@ -56,11 +56,12 @@ class Writer(Protocol):
 class InlineWriter:
     """Writes at once, in the event loop; for tests, and where a thread costs more than a sync."""
 
+    done: Callable[[Batch, BackendFailed | None], None]
+    stalled: Callable[[BaseException], None]
+
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self.done: Callable[[Batch, BackendFailed | None], None] = _nobody
-        self.stalled: Callable[[BaseException], None] = lambda error: None
 
     def submit(self, batch: Batch) -> None:
         """Write it; a failure of any kind is final."""
@@ -78,6 +79,9 @@ class InlineWriter:
 class ThreadWriter:
     """Writes in a thread. ``post(fn)`` runs something in the event loop; it may be called from any thread."""
 
+    done: Callable[[Batch, BackendFailed | None], None]
+    stalled: Callable[[BaseException], None]
+
     def __init__(
         self, connection: sqlite3.Connection, path: Path, post: Callable[[Callable[[], None]], object]
     ) -> None:
@@ -88,8 +92,6 @@ class ThreadWriter:
         self._closing = threading.Event()
         self._identity = _identity(path)
         self._failure: BackendFailed | None = None
-        self.done: Callable[[Batch, BackendFailed | None], None] = _nobody
-        self.stalled: Callable[[BaseException], None] = lambda error: None
         self._thread = threading.Thread(target=self._run, name=f"moot writer of {path.name}", daemon=True)
         self._thread.start()
 
@@ -160,7 +162,3 @@ def _may_pass(error: Exception) -> bool:
 
 def _reason(error: Exception) -> str:
     return f"{error} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
-
-
-def _nobody(batch: Batch, error: BackendFailed | None) -> None:
-    raise RuntimeError(f"nobody waits for batch {batch.number} ({error or 'it is written'})")

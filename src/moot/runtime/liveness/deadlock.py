@@ -28,9 +28,8 @@ from moot.errors import DeadlockError
 from moot.messaging.message import members_of
 
 if TYPE_CHECKING:
-    from moot.agent.effects import Effects
+    from moot.agent.port import Turn
     from moot.messaging.flow_control import Station
-    from moot.messaging.message import AgentMessage
     from moot.runtime.cell import Cell
     from moot.runtime.dispatch.pool import Runner
 
@@ -42,14 +41,6 @@ _AWAIT = Ask.__await__.__code__
 _GATHER = gather.__code__
 
 _log = logging.getLogger("moot.runtime.liveness.deadlock")
-
-
-class Turn(Protocol):
-    """What is to be known of a turn: its context."""
-
-    cell: Any
-    message: AgentMessage
-    effects: Effects | None
 
 
 class Turns(Protocol):

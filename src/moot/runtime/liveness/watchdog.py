@@ -32,9 +32,7 @@ class Watchdog:
     long the last sign of life took, in seconds; ``blocks`` counts the reports.
     """
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, threshold: float, agent: Callable[[], str | None] = lambda: None
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, threshold: float, agent: Callable[[], str | None]) -> None:
         if threshold <= 0:
             raise ValueError(f"a watchdog barks after more than 0 s, not {threshold:g}; None is for no watchdog")
         self._loop = loop

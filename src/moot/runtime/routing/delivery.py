@@ -25,7 +25,7 @@ from moot.runtime.routing.router import MessageRouter
 from moot.runtime.routing.transport import LocalTransport, Transport
 
 if TYPE_CHECKING:
-    from moot.agent.context import AgentContext
+    from moot.agent.port import Turn
     from moot.runtime.durability.turn_journal import TurnJournal
 
 __all__ = ["Delivery"]
@@ -175,11 +175,11 @@ class Delivery:
         if untaken or (cell is target and cell.cancels):
             ask.cancel()
 
-    def progress(self, ctx: AgentContext[Any], to: ReplyTo, content: Any) -> None:
+    def progress(self, turn: Turn, to: ReplyTo, content: Any) -> None:
         """Hand a piece of an answer to whoever streams it; nobody streaming is no error."""
         ask = self.asks.get(to)
         if ask is not None and ask.on_progress is not None:
-            ask.on_progress(content, ctx.attempt)
+            ask.on_progress(content, turn.attempt)
 
     def is_unwanted(self, cell: Cell, message: AgentMessage) -> bool:
         """Whether a message is not to be handled: it came before, or nobody wants it any more."""

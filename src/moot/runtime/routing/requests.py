@@ -21,7 +21,7 @@ from moot.runtime.routing.delivery import Delivery
 from moot.runtime.routing.router import MessageRouter
 
 if TYPE_CHECKING:
-    from moot.agent.context import AgentContext
+    from moot.agent.port import Turn
     from moot.clock import Clock
     from moot.runtime.durability.asks import DurableAskTable
 
@@ -75,9 +75,9 @@ class Requests:
             target = self._router.reach(ask.to, ask.content)
         self._send(ask, OUTSIDE, target)
 
-    def post_from(self, ctx: AgentContext[Any], ask: Ask[Any]) -> None:
+    def post_from(self, turn: Turn, ask: Ask[Any]) -> None:
         """Send the request of an ask that a turn makes. Raises as `post`, and `BreakerOpen`, `DeadlockError`."""
-        cell: Any = ctx.cell
+        cell: Any = turn.cell
         if cell.breaker is not None:
             ask.guard = self._breakers
             if self._breakers.alert:
@@ -85,12 +85,12 @@ class Requests:
         self._suspending()
         target = self._cells.get(ask.to)
         if target is None or target.stopping:
-            target = self._router.reach(ask.to, ask.content, ctx.records)
+            target = self._router.reach(ask.to, ask.content, turn.records)
         if target.running >= target.concurrency and self._asks.waits is not None:
-            self._asks.waits.check_chain(ctx, target)
+            self._asks.waits.check_chain(turn, target)
         if self._durable_asks is not None:
             self._durable_asks.name(ask)
-        self._send(ask, cell.id, target, ctx.message, ctx.trace)
+        self._send(ask, cell.id, target, turn.message, turn.trace)
 
     def post_durable(self, ask: Ask[Any], key: str) -> None:
         """Send a request from outside that outlives its asker. One that is refused has left nothing behind.

@@ -33,9 +33,9 @@ class MessageRouter:
 
     activate: Callable[[Agent[Any]], Cell]
 
-    def __init__(self, directory: Directory, selector: Selector) -> None:
+    def __init__(self, directory: Directory, selector: Selector | None = None) -> None:
         self._directory = directory
-        self._selector = selector
+        self._selector = selector or LeastBusy()
         self.cells = directory.cells
         self._turns: Counter[str] = Counter()
 
