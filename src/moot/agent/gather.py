@@ -153,7 +153,7 @@ async def gather(
         return [ask.error if ask.error is not None else ask.answer for ask in asks]
     if len(answered) < needed:
         errors = [ask.error for ask in failed if ask.error is not None]
-        raise errors[0] if quorum is None else QuorumFailed(quorum, len(asks), errors)
+        raise errors[0] if quorum is None else QuorumFailed(quorum, len(asks), tuple(errors))
     return [ask.answer for ask in asks if ask.error is None]
 
 

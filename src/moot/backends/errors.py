@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moot.errors import MootError
+from moot.errors import Factual, MootError
 
 __all__ = ["BackendBusy", "BackendDamaged", "BackendError", "BackendFailed", "BackendVersion"]
 
@@ -11,42 +11,34 @@ class BackendError(MootError):
     """What is kept cannot be read or written; nothing was changed."""
 
 
-class BackendBusy(BackendError):
+class BackendBusy(Factual, BackendError):
     """Another process owns the file. ``owner`` says who, as far as it is known."""
 
-    def __init__(self, path: str, owner: str) -> None:
-        self.path = path
-        self.owner = owner
-        super().__init__(
-            f"{path} belongs to a running system ({owner}); stop that one first, or look at it with 'moot inspect'"
-        )
+    path: str
+    owner: str
+    template = "{path} belongs to a running system ({owner}); stop that one first, or look at it with 'moot inspect'"
 
 
-class BackendVersion(BackendError):
+class BackendVersion(Factual, BackendError):
     """The file was written by a newer version."""
 
-    def __init__(self, path: str, found: int, known: int) -> None:
-        self.path = path
-        self.found = found
-        self.known = known
-        super().__init__(
-            f"{path} has schema version {found}, and this version of Moot knows up to {known}; upgrade Moot"
-        )
+    path: str
+    found: int
+    known: int
+    template = "{path} has schema version {found}, and this version of Moot knows up to {known}; upgrade Moot"
 
 
-class BackendDamaged(BackendError):
+class BackendDamaged(Factual, BackendError):
     """The file is no database of ours, or not whole."""
 
-    def __init__(self, path: str, what: str) -> None:
-        self.path = path
-        self.what = what
-        super().__init__(f"{path} is damaged: {what}; run 'moot doctor {path}', which says what can be done")
+    path: str
+    what: str
+    template = "{path} is damaged: {what}; run 'moot doctor {path}', which says what can be done"
 
 
-class BackendFailed(BackendError):
+class BackendFailed(Factual, BackendError):
     """Writing failed for good; what was not acknowledged is not kept."""
 
-    def __init__(self, path: str, why: str) -> None:
-        self.path = path
-        self.why = why
-        super().__init__(f"{path} cannot be written any more: {why}; repair that and start the system again")
+    path: str
+    why: str
+    template = "{path} cannot be written any more: {why}; repair that and start the system again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moot.errors import MootError
+from moot.errors import Factual, MootError
 
 __all__ = [
     "ContextOverflow",
@@ -15,11 +15,12 @@ __all__ = [
     "ModelUnavailable",
 ]
 
-_START_IT = "start it, or choose another with --engine or MOOT_ENGINE"
-
 
 class EngineError(MootError):
     """The language-model engine failed; ``retryable`` says whether trying again may help."""
+
+    retryable: bool = False
+    retry_after: float | None = None
 
     def __init__(self, text: str, *, retryable: bool = False, retry_after: float | None = None) -> None:
         self.retryable = retryable
@@ -27,15 +28,15 @@ class EngineError(MootError):
         super().__init__(text)
 
 
-class EngineUnavailable(EngineError):
+class EngineUnavailable(Factual, EngineError):
     """The engine cannot be reached or has been closed. ``advice`` says what to do about it."""
 
-    def __init__(self, engine: str, reason: str, *, retry_after: float | None = None, advice: str = _START_IT) -> None:
-        self.engine = engine
-        self.reason = reason
-        super().__init__(
-            f"engine {engine!r} is not available: {reason}; {advice}", retryable=True, retry_after=retry_after
-        )
+    engine: str
+    reason: str
+    retry_after: float | None = None
+    advice: str = "start it, or choose another with --engine or MOOT_ENGINE"
+    retryable = True
+    template = "engine {engine!r} is not available: {reason}; {advice}"
 
 
 class EngineBreakerOpen(EngineUnavailable):
@@ -67,48 +68,44 @@ class EngineCrashed(EngineUnavailable):
         )
 
 
-class EngineRejected(EngineError):
+class EngineRejected(Factual, EngineError):
     """The engine refused the request as such (bad parameter, bad schema, unknown model)."""
 
-    def __init__(self, engine: str, reason: str) -> None:
-        self.engine = engine
-        self.reason = reason
-        super().__init__(f"engine {engine!r} refused the request: {reason}; correct the request")
+    engine: str
+    reason: str
+    template = "engine {engine!r} refused the request: {reason}; correct the request"
 
 
-class EngineTimeout(EngineError, TimeoutError):
+class EngineTimeout(Factual, EngineError, TimeoutError):
     """The request's deadline passed before the engine answered."""
 
-    def __init__(self, engine: str, seconds: float) -> None:
-        self.engine = engine
-        self.seconds = seconds
-        super().__init__(
-            f"engine {engine!r} gave no answer within {seconds:.3g} s; allow more time or ask for less text"
-        )
+    engine: str
+    seconds: float
+    template = "engine {engine!r} gave no answer within {seconds:.3g} s; allow more time or ask for less text"
 
 
-class ContextOverflow(EngineError):
+class ContextOverflow(Factual, EngineError):
     """Prompt and answer do not fit the model's context; found before anything is sent."""
 
-    def __init__(self, engine: str, prompt_tokens: int, max_tokens: int, context_size: int) -> None:
-        self.engine = engine
-        self.prompt_tokens = prompt_tokens
-        self.max_tokens = max_tokens
-        self.context_size = context_size
-        super().__init__(
-            f"a prompt of {prompt_tokens:,} tokens and an answer of up to {max_tokens:,} do not fit "
-            f"the context of {context_size:,} tokens of engine {engine!r}; shorten the prompt or enlarge the context"
-        )
+    engine: str
+    prompt_tokens: int
+    max_tokens: int
+    context_size: int
+    template = (
+        "a prompt of {prompt_tokens:,} tokens and an answer of up to {max_tokens:,} do not fit "
+        "the context of {context_size:,} tokens of engine {engine!r}; shorten the prompt or enlarge the context"
+    )
 
 
-class ModelUnavailable(EngineError):
+class ModelUnavailable(Factual, EngineError):
     """The model's file is not here and no source for it could be reached."""
 
-    def __init__(self, model: str, reason: str) -> None:
-        self.model = model
-        self.reason = reason
-        name = f" {model}" if model.isidentifier() and model != "default" else ""
-        super().__init__(
-            f"model {model!r} is not available: {reason}; "
+    model: str
+    reason: str
+
+    def __str__(self) -> str:
+        name = f" {self.model}" if self.model.isidentifier() and self.model != "default" else ""
+        return (
+            f"model {self.model!r} is not available: {self.reason}; "
             f"run 'moot models pull{name}', or give the path of a .gguf file with --model"
         )

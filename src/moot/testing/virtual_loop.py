@@ -23,8 +23,8 @@ EPOCH = 1_700_000_000.0
 class Stalled(RuntimeError):
     """Everything waits, and no timer is set: nothing will ever happen again."""
 
-    def __init__(self) -> None:
-        super().__init__(
+    def __str__(self) -> str:
+        return (
             "every task waits and no timer is set, so nothing can happen any more; "
             "something awaits an answer, an event or real I/O that nobody will bring"
         )

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from moot import Agent, AgentContext, CoordinationError, Payload, Terminated, TimeoutPolicy, handles
+from moot.errors import Factual
 from moot.patterns.blackboard.board import Board, Control, Goal, Limits, by_priority
 from moot.patterns.blackboard.messages import (
     Activation,
@@ -34,13 +35,12 @@ _MOST_INTERESTS = 64
 _MOST_ACTIVATIONS = 10_000
 
 
-class BoardBusy(CoordinationError):
+class BoardBusy(Factual, CoordinationError):
     """The board is busy with another problem."""
 
-    def __init__(self, board: str, problem: str) -> None:
-        self.board = board
-        self.problem = problem
-        super().__init__(f"the board {board!r} is busy with {problem!r}; ask again when that is over, or ask another")
+    board: str
+    problem: str
+    template = "the board {board!r} is busy with {problem!r}; ask again when that is over, or ask another"
 
 
 class Tick(Payload):

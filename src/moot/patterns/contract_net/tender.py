@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from moot import AgentContext, AgentStopped, MailboxFull, MootError, UnknownAgent
+from moot.errors import Factual
 from moot.patterns.contract_net.messages import AcceptProposal, CallForProposals, Propose, Refuse, RejectProposal
 
 __all__ = ["Inform", "NoContractor", "Tender", "contract_net"]
@@ -31,15 +32,16 @@ class Inform(msgspec.Struct, frozen=True):
     tried: tuple[str, ...] = ()
 
 
-class NoContractor(MootError):
+class NoContractor(Factual):
     """Nobody could be had who does it: all refused, were late or failed; ``reasons`` by contractor."""
 
-    def __init__(self, contract: str, reasons: dict[str, str]) -> None:
-        self.contract = contract
-        self.reasons = reasons
-        told = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:3])
-        super().__init__(
-            f"nobody fulfils contract {contract} ({len(reasons)} asked{': ' + told if told else ''}); "
+    contract: str
+    reasons: dict[str, str]
+
+    def __str__(self) -> str:
+        told = "; ".join(f"{name}: {reason}" for name, reason in list(self.reasons.items())[:3])
+        return (
+            f"nobody fulfils contract {self.contract} ({len(self.reasons)} asked{': ' + told if told else ''}); "
             "ask more contractors, or give them more time"
         )
 

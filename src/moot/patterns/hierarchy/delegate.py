@@ -16,6 +16,7 @@ from typing import Any, Literal
 import msgspec
 
 from moot import AgentContext, Ask, AskGroup, CoordinationError, MailboxFull, MootError, ReplyTo, UnknownAgent
+from moot.errors import Factual
 from moot.patterns.hierarchy.messages import AwaitResult, Forget, Task, TaskProgress, TaskResult
 from moot.patterns.hierarchy.routing import LeastLoaded, Routing
 
@@ -53,26 +54,27 @@ USUAL = Delegation()
 """All parts, each up to three times, by the least loaded."""
 
 
-class PartFailed(MootError):
+class PartFailed(Factual):
     """A part that was needed has no result; ``errors`` says why, an entry for each attempt."""
 
-    def __init__(self, task_id: str, number: int, parts: int, errors: Sequence[str]) -> None:
-        self.task_id = task_id
-        self.number = number
-        self.parts = parts
-        self.errors = tuple(errors)
-        super().__init__(
-            f"part {number} of {parts} of task {task_id} failed {len(errors)} time(s), the last time: {errors[-1]}; "
+    task_id: str
+    number: int
+    parts: int
+    errors: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"part {self.number} of {self.parts} of task {self.task_id} failed {len(self.errors)} time(s), "
+            f"the last time: {self.errors[-1]}; "
             "add workers that can do it, allow more attempts, or collect a quorum"
         )
 
 
-class NoWorkers(CoordinationError):
+class NoWorkers(Factual, CoordinationError):
     """There is nobody to do it."""
 
-    def __init__(self, wanted: str) -> None:
-        self.wanted = wanted
-        super().__init__(f"no worker is there for {wanted}; register one, then ask again")
+    wanted: str
+    template = "no worker is there for {wanted}; register one, then ask again"
 
 
 class Load:

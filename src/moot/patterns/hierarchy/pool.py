@@ -15,18 +15,18 @@ import math
 import msgspec
 
 from moot import Agent, AgentContext, CoordinationError, Payload, ReplyTo, Terminated, handles
+from moot.errors import Factual
 from moot.patterns.hierarchy.messages import Ready, Task, TaskResult
 
 __all__ = ["PoolFull", "WorkPool"]
 
 
-class PoolFull(CoordinationError):
+class PoolFull(Factual, CoordinationError):
     """As many tasks wait in the pool as it takes."""
 
-    def __init__(self, pool: str, capacity: int) -> None:
-        self.pool = pool
-        self.capacity = capacity
-        super().__init__(f"{capacity} tasks wait in the pool {pool!r}; ask again later, or add workers")
+    pool: str
+    capacity: int
+    template = "{capacity} tasks wait in the pool {pool!r}; ask again later, or add workers"
 
 
 class Lapsed(Payload):

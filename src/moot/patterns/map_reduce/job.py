@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from moot import Agent, AgentContext, Backoff, MootError, Payload, Request, handles
+from moot.errors import Factual
 from moot.patterns.map_reduce.pool import NobodyAble, Pool
 
 __all__ = [
@@ -101,18 +102,17 @@ class RunMapReduce(Request[Reduced]):
     parts: list[Any]
 
 
-class MapReduceFailed(MootError):
+class MapReduceFailed(Factual):
     """A task failed in every attempt, and so the job has: a result without it would be another result."""
 
-    def __init__(self, stage: str, task: str, attempts: int, reason: str) -> None:
-        self.stage = stage
-        self.task = task
-        self.attempts = attempts
-        self.reason = reason
-        super().__init__(
-            f"{stage} of {task} failed {attempts} times, at last: {reason}; "
-            "mend the worker or leave the part out, and run the job again"
-        )
+    stage: str
+    task: str
+    attempts: int
+    reason: str
+    template = (
+        "{stage} of {task} failed {attempts} times, at last: {reason}; "
+        "mend the worker or leave the part out, and run the job again"
+    )
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from moot import MootError
+from moot.errors import Factual
 
 __all__ = [
     "AlreadyBid",
@@ -30,15 +30,14 @@ __all__ = [
 ]
 
 
-class Refused(MootError):
+class Refused(Factual):
     """The auction did not take an event of ``bidder``, and is as it was before."""
 
     reason: ClassVar[str] = "refused"
-
-    def __init__(self, auction: str, bidder: str, text: str) -> None:
-        self.auction = auction
-        self.bidder = bidder
-        super().__init__(f"auction {auction!r} refuses {bidder!r}: {text}")
+    auction: str
+    bidder: str
+    text: str
+    template = "auction {auction!r} refuses {bidder!r}: {text}"
 
 
 class UnknownAuction(Refused):

@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from moot import InvalidPayload, MootError
+from moot import InvalidPayload
+from moot.errors import Factual
 from moot.patterns.market.auction import Outcome
 from moot.patterns.market.events import Event, Tick
 from moot.patterns.market.kinds import AnyAuction, AnyRules, open_auction
@@ -30,18 +31,19 @@ LONGEST_REFUSED = 512
 _encoder = msgspec.json.Encoder(order="deterministic")
 
 
-class TranscriptInvalid(MootError):
+class TranscriptInvalid(Factual):
     """A transcript is not what the auctioneer wrote, or the auctioneer did not keep to the rules.
 
     ``number`` is the first entry that is wrong; None if it is the whole.
     """
 
-    def __init__(self, auction: str, number: int | None, why: str) -> None:
-        self.auction = auction
-        self.number = number
-        self.why = why
-        where = "as a whole" if number is None else f"at entry {number}"
-        super().__init__(f"the transcript of auction {auction!r} is wrong {where}: {why}; do not rely on its outcome")
+    auction: str
+    number: int | None
+    why: str
+
+    def __str__(self) -> str:
+        where = "as a whole" if self.number is None else f"at entry {self.number}"
+        return f"the transcript of auction {self.auction!r} is wrong {where}: {self.why}; do not rely on its outcome"
 
 
 class Entry(msgspec.Struct, frozen=True):

@@ -16,12 +16,12 @@ from moot import (
     BreakerOpen,
     MailboxFull,
     MessageError,
-    MootError,
     RateLimited,
     Request,
     TurnError,
     UnknownAgent,
 )
+from moot.errors import Factual
 
 __all__ = [
     "Abort",
@@ -93,14 +93,16 @@ class Abort(msgspec.Struct, frozen=True):
     past_pivot: bool = False
 
 
-class SagaAborted(MootError):
+class SagaAborted(Factual):
     """A step failed for good; its facts are in ``abort``."""
 
-    def __init__(self, abort: Abort) -> None:
-        self.abort = abort
+    abort: Abort
+
+    def __str__(self) -> str:
+        abort = self.abort
         left = "; ".join(f"{step}: {why}" for step, why in abort.not_undone.items())
         rest = f"these were not, look after them: {left}" if left else "nothing is left; it can be begun anew"
-        super().__init__(
+        return (
             f"the saga was aborted by step {abort.failed!r}: {abort.error}; "
             f"{len(abort.undone)} step(s) were undone ({', '.join(abort.undone) or 'none'}); {rest}"
         )

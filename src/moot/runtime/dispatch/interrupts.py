@@ -32,9 +32,7 @@ _LOOKS_PER_TIMEOUT = 8
 class AskerGone(AgentStopped):
     """The asker of this turn no longer waits."""
 
-    def __init__(self, agent_id: str) -> None:
-        super().__init__(agent_id)
-        self.args = (f"whoever asked {agent_id!r} no longer waits, so its turn was cancelled",)
+    template = "whoever asked {agent_id!r} no longer waits, so its turn was cancelled"
 
 
 class Restarting(AgentStopped):

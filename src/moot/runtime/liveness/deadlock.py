@@ -160,7 +160,7 @@ class Deadlocks:
             path.append(turn.cell.id)
             held += turn.cell is target
         self.found += 1
-        error = DeadlockError(path[::-1])
+        error = DeadlockError(tuple(path[::-1]))
         _log.warning("%s: the last ask is not sent", error)
         raise error
 
@@ -255,7 +255,7 @@ class Deadlocks:
                 return
             wait.is_reported = True
             self.found += 1
-            error = DeadlockError(_ids([node for node, _ in circle]))
+            error = DeadlockError(tuple(_ids([node for node, _ in circle])))
             what = "fails" if self.breaks else "is left to its deadline"
             _log.warning("%s: the ask %r to %r %s", error, victim.message_type, victim.to, what)
             if not self.breaks:

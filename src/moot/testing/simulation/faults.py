@@ -48,7 +48,10 @@ class Crashed(Exception):
 
     def __init__(self, agent_id: str) -> None:
         self.agent_id = agent_id
-        super().__init__(f"the simulation crashed agent {agent_id!r} in this turn; it takes effect in nothing")
+        super().__init__(agent_id)
+
+    def __str__(self) -> str:
+        return f"the simulation crashed agent {self.agent_id!r} in this turn; it takes effect in nothing"
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):

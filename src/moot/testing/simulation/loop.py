@@ -40,8 +40,8 @@ _STEP_NAMES = frozenset(["task_wakeup", "__step", "__wakeup", "TaskWakeupMethWra
 class Livelock(RuntimeError):
     """Something is always ready, and time cannot pass."""
 
-    def __init__(self) -> None:
-        super().__init__(
+    def __str__(self) -> str:
+        return (
             f"{_MOST_STEPS_AT_ONCE:,} steps were made without a moment passing; something goes round in a circle: "
             "let it wait for something, or end"
         )

@@ -71,7 +71,11 @@ class SimulationFailed(AssertionError):
 
     def __init__(self, simulation: Simulation, replay: str = "") -> None:
         self.simulation = simulation
-        super().__init__(report(simulation, replay))
+        self._report = report(simulation, replay)  # now: a copy of an error has lost where it was raised
+        super().__init__(simulation, replay)
+
+    def __str__(self) -> str:
+        return self._report
 
 
 def report(simulation: Simulation, replay: str = "") -> str:
