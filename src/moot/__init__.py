@@ -65,6 +65,7 @@ from moot.policies import (
     TimeoutPolicy,
 )
 from moot.resilience.breaker import BreakerStatus
+from moot.resilience.retry import retried_while
 from moot.runtime.dispatch.interceptor import Interceptor
 from moot.runtime.liveness.progress import AgentHealth, Health
 from moot.runtime.routing.death_watch import Terminated
@@ -155,5 +156,6 @@ __all__ = [
     "WatchExpired",
     "gather",
     "handles",
+    "retried_while",
     "upgrade",
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import typing
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from typing import Any, Literal, TypedDict
 
 import msgspec
@@ -84,6 +84,17 @@ class Backoff(msgspec.Struct, frozen=True):
     def delay(self, attempt: int, random: random.Random) -> float:
         """Seconds to wait after the failed attempt number ``attempt`` (1, 2, …)."""
         return random.uniform(0, min(self.limit, self.first * 2.0 ** min(attempt - 1, 60)))
+
+    def pauses(self, within: float = math.inf) -> Iterator[float]:
+        """The seconds to wait after each failed attempt, without jitter, as long as less than ``within`` have passed.
+
+        They are for what is recorded: a turn that runs again must not draw other random numbers. None is below 1 ms.
+        """
+        waited, pause = 0.0, max(self.first, 0.001)
+        while waited < within:
+            yield pause
+            waited += pause
+            pause = min(pause * 2, max(self.limit, 0.001))
 
 
 class RetryPolicy(msgspec.Struct, frozen=True):

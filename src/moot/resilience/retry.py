@@ -1,4 +1,4 @@
-"""Retrying a call in place: as often as a policy says, for the errors that it names.
+"""Retrying a call in place: as often as there are pauses, for the errors that are worth another try.
 
 A group of errors, as a ``TaskGroup`` raises, counts as one of them; `decisive` says as which.
 """
@@ -8,15 +8,35 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar, cast
 
 from moot.errors import Retry, StateConflict
 from moot.policies import RetryPolicy
 
-__all__ = ["decisive", "retried"]
+__all__ = ["decisive", "retried", "retried_while"]
 
 T = TypeVar("T")
+
+
+async def retried_while(
+    call: Callable[[], Awaitable[T]], worth: Callable[[Exception], bool], pauses: Iterable[float]
+) -> T:
+    """The result of ``call()``. It is tried again after each of ``pauses`` (seconds), while its error is ``worth`` it.
+
+    ``worth`` is asked about each error, also about the last. Calls that share an iterator of pauses share its patience.
+
+    Raises:
+        What the last try raised.
+    """
+    left = iter(pauses)
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            if not worth(error) or (pause := next(left, None)) is None:
+                raise
+        await asyncio.sleep(pause)
 
 
 async def retried(
@@ -27,18 +47,16 @@ async def retried(
     Raises:
         What the last try raised. None for a policy means one try.
     """
-    attempt = 1
-    while True:
-        try:
-            result: Any = call()
-            return cast(T, await result if inspect.isawaitable(result) else result)
-        except Exception as error:
-            if policy is None or attempt >= policy.max_attempts:
-                raise
-            if not isinstance(decisive(error, policy.retry_on), policy.retry_on):
-                raise
-            await asyncio.sleep(policy.backoff.delay(attempt, random_for(str(attempt))))
-            attempt += 1
+
+    async def once() -> T:
+        result: Any = call()
+        return cast(T, await result if inspect.isawaitable(result) else result)
+
+    if policy is None:
+        return await once()
+    retriable, backoff = policy.retry_on, policy.backoff
+    pauses = (backoff.delay(attempt, random_for(str(attempt))) for attempt in range(1, policy.max_attempts))
+    return await retried_while(once, lambda error: isinstance(decisive(error, retriable), retriable), pauses)
 
 
 def decisive(error: BaseException, retriable: tuple[type[Exception], ...] = ()) -> BaseException:

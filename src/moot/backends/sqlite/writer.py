@@ -19,10 +19,11 @@ from typing import Protocol
 
 from moot.backends.errors import BackendFailed
 from moot.backends.sqlite.batch import Batch
+from moot.policies import Backoff
 
 __all__ = ["InlineWriter", "ThreadWriter", "Writer"]
 
-_PAUSES = (0.05, 0.1, 0.25, 0.5, 1.0)
+_BACKOFF = Backoff(0.05, 1.0)
 _PASSING = {
     sqlite3.SQLITE_FULL,
     sqlite3.SQLITE_IOERR,
@@ -116,25 +117,22 @@ class ThreadWriter:
 
     def _write(self, batch: Batch) -> BackendFailed | None:
         """Write a batch, as often as it takes; why it never can be, if so."""
-        tries = 0
-        while True:
+        for tries, pause in enumerate(_BACKOFF.pauses()):
             try:
                 batch.apply(self._connection)
             except Exception as error:  # noqa: BLE001 - if the thread died, everybody would wait
-                last_try = self._closing.is_set()
-                if not _may_pass(error) or last_try:
+                if not _may_pass(error) or self._closing.is_set():
                     return BackendFailed(str(self._path), _reason(error))
                 if tries == 0:
                     _log.error("%s cannot be written (%s); turns wait, and it is tried again", self._path, error)
                 self._post(functools.partial(self.stalled, error))
-                self._closing.wait(_PAUSES[min(tries, len(_PAUSES) - 1)])
-                tries += 1
+                self._closing.wait(pause)
             else:
-                if _identity(self._path) != self._identity:
-                    return BackendFailed(str(self._path), "it was deleted or replaced while the system ran")
                 if tries:
                     _log.warning("%s can be written again, after %d tries; nothing was lost", self._path, tries)
-                return None
+                break
+        whole = _identity(self._path) == self._identity
+        return None if whole else BackendFailed(str(self._path), "it was deleted or replaced while the system ran")
 
     def _checkpoint(self) -> None:
         """Move a long log into the database while nobody waits."""

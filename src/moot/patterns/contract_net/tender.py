@@ -7,7 +7,6 @@ one that has failed, or not answered in time, is followed by another.
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -15,11 +14,13 @@ from typing import Any
 
 import msgspec
 
-from moot import AgentContext, AgentStopped, MailboxFull, MootError, UnknownAgent
+from moot import AgentContext, AgentStopped, Backoff, MailboxFull, MootError, UnknownAgent, retried_while
 from moot.errors import Factual
 from moot.patterns.contract_net.messages import AcceptProposal, CallForProposals, Propose, Refuse, RejectProposal
 
 __all__ = ["Inform", "NoContractor", "Tender", "contract_net"]
+
+_PAUSES = Backoff(0.05, 1.0)
 
 
 class Inform(msgspec.Struct, frozen=True):
@@ -199,17 +200,15 @@ class _Net:
 
     async def _perform(self, name: str, accept: AcceptProposal, key: str) -> _Ended:
         """Have one contractor do it. One that is not there is waited for: it may be about to start again."""
-        waited, pause = 0.0, 0.05
-        while True:
-            try:
-                return _Ended(None, await self.ctx.ask(name, accept, timeout=self.tender.timeout))
-            except (UnknownAgent, AgentStopped, MailboxFull) as error:
-                if waited >= self.tender.patience:
-                    return _Ended(f"it failed: {error}")
-                await asyncio.sleep(pause)
-                waited, pause = waited + pause, min(1.0, pause * 2)
-            except MootError as error:
-                return _Ended(f"it failed: {error}")
+        ask = partial(self.ctx.ask, name, accept, timeout=self.tender.timeout)
+        try:
+            return _Ended(None, await retried_while(ask, _is_not_there, _PAUSES.pauses(within=self.tender.patience)))
+        except MootError as error:
+            return _Ended(f"it failed: {error}")
+
+
+def _is_not_there(error: Exception) -> bool:
+    return isinstance(error, (UnknownAgent, AgentStopped, MailboxFull))
 
 
 def _read(answer: Any) -> Propose | str:

@@ -7,7 +7,6 @@ an earlier run may have asked for, without recording what came of it, may have h
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from moot import AgentContext, Backoff, ManagerStopped, MootError, Request
+from moot import AgentContext, Backoff, ManagerStopped, MootError, Request, retried_while
 from moot.patterns.saga.steps import (
     Abort,
     Asked,
@@ -29,6 +28,8 @@ from moot.patterns.saga.steps import (
 )
 
 __all__ = ["SagaPolicy", "saga"]
+
+_FAILURES = (MootError, msgspec.ValidationError, RuntimeError, TypeError)
 
 
 class SagaPolicy(msgspec.Struct, frozen=True):
@@ -171,21 +172,24 @@ class _Run:
         return asked(dict(self.results)) if callable(asked) else asked
 
     async def _tried(self, step: Step, to: str, request: Request[Any], timeout: float, attempts: int) -> Fate:
-        waited, happened, tries = 0.0, self.may_be_asked, 0
-        for pause in _pauses(self.how.backoff):
-            try:
-                answer = answer_of(request, await self.ctx.ask(to, request, timeout=timeout))
-                return Fate(answer)
-            except ManagerStopped:
-                raise
-            except (MootError, msgspec.ValidationError, RuntimeError, TypeError) as error:
-                happened = happened or may_have_happened(step, error)
-                if not_there(error) and waited < self.how.patience:
-                    waited += pause
-                elif (tries := tries + 1) >= attempts:
-                    return Fate(error=_text(error), happened=happened)
-            await asyncio.sleep(pause)
-        raise AssertionError("pauses have no end")
+        happened, backoff = self.may_be_asked, self.how.backoff
+        waits = backoff.pauses(within=self.how.patience)  # (all attempts share them)
+
+        async def ask() -> Fate:
+            return Fate(answer_of(request, await self.ctx.ask(to, request, timeout=timeout)))
+
+        def has_failed(error: Exception) -> bool:
+            nonlocal happened
+            happened = happened or may_have_happened(step, error)
+            return isinstance(error, _FAILURES) and not isinstance(error, ManagerStopped)
+
+        try:
+            pauses = itertools.islice(backoff.pauses(), attempts - 1)
+            return await retried_while(lambda: retried_while(ask, not_there, waits), has_failed, pauses)
+        except ManagerStopped:
+            raise
+        except _FAILURES as error:
+            return Fate(error=_text(error), happened=happened)
 
 
 def _kept(fate: Fate) -> Fate:
@@ -199,13 +203,6 @@ def _kept(fate: Fate) -> Fate:
 
 async def _nothing() -> Fate:
     return Fate()
-
-
-def _pauses(backoff: Backoff) -> itertools.chain[float]:
-    """Doubling, without jitter: a run again must not draw other random numbers for what it finds recorded."""
-    first = max(backoff.first, 0.001)
-    rising = list(itertools.takewhile(lambda pause: pause < backoff.limit, (first * 2.0**n for n in range(60))))
-    return itertools.chain(rising, itertools.repeat(max(backoff.limit, first)))
 
 
 def _text(error: BaseException) -> str:
