@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from itertools import pairwise
 
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moot import AgentContext, AgentManager
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.blackboard import (
     BlackboardAgent,
     Entry,
@@ -21,7 +20,6 @@ from moot.patterns.blackboard import (
     Solution,
     Solve,
 )
-from moot.testing import run
 
 __all__ = ["blackboard"]
 
@@ -149,5 +147,4 @@ async def main(seed: int) -> None:
 
 def blackboard(seed: SEED = 1) -> None:
     """Understand a sentence from syllables that were misheard."""
-    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)
-    run(main(seed))
+    play(main(seed))

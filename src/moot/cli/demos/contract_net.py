@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from moot import AgentContext, AgentManager
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.contract_net import (
     AcceptProposal,
     Award,
@@ -19,7 +18,6 @@ from moot.patterns.contract_net import (
     Refuse,
     Tender,
 )
-from moot.testing import run
 
 __all__ = ["contract_net"]
 
@@ -81,5 +79,4 @@ async def main(seed: int) -> None:
 
 def contract_net(seed: SEED = 1) -> None:
     """Put five jobs out to tender among workshops that refuse, are late and fail."""
-    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # who failed is shown in the table
-    run(main(seed))
+    play(main(seed))  # who failed is shown in the table

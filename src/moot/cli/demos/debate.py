@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Mapping
 from statistics import median
 
 from moot import Agent, AgentContext, AgentManager, handles
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.debate import Argue, DebateAgent, DebateRules, Judge, OpenDebate, Outcome, Position, StopReason
-from moot.testing import run
 
 __all__ = ["debate"]
 
@@ -92,5 +90,4 @@ async def main(seed: int) -> None:
 
 def debate(seed: SEED = 1) -> None:
     """Have seven people agree on the weight of an ox."""
-    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # the chart shows the doctor's silence
-    run(main(seed))
+    play(main(seed))  # the chart shows the doctor's silence

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from moot import Agent, AgentContext, AgentManager, handles
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.group_chat import (
     ChatRules,
     Discuss,
@@ -18,7 +17,6 @@ from moot.patterns.group_chat import (
     Turn,
     Utterance,
 )
-from moot.testing import run
 
 __all__ = ["group_chat"]
 
@@ -86,5 +84,4 @@ async def main(seed: int) -> None:
 
 def group_chat(seed: SEED = 1) -> None:
     """Have a help desk talk about four questions, of which two are answered."""
-    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # the trainee's silence is shown above
-    run(main(seed))
+    play(main(seed))  # the trainee's silence is shown above

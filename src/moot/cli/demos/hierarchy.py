@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from typing import Any
 
 from moot import Agent, AgentContext, AgentManager
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.hierarchy import Delegation, ManagerAgent, PullingWorker, TaskRequest, WorkerAgent, WorkPool
-from moot.testing import run
 
 __all__ = ["hierarchy"]
 
@@ -111,5 +109,4 @@ async def main(seed: int) -> None:
 
 def hierarchy(seed: SEED = 1) -> None:
     """Count primes with a tree of managers whose workers fail, hang and pull."""
-    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # failures are shown in the tree
-    run(main(seed))
+    play(main(seed))  # failures are shown in the tree

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections import Counter
 from typing import Any
@@ -11,9 +10,8 @@ from typing import Any
 import msgspec
 
 from moot import Agent, AgentContext, AgentManager, handles
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.map_reduce import Job, MapPart, MapReduceAgent, Reduced, ReduceKey, RunMapReduce
-from moot.testing import run
 
 __all__ = ["map_reduce"]
 
@@ -106,5 +104,4 @@ async def main(seed: int) -> None:
 
 def map_reduce(seed: SEED = 1) -> None:
     """Count words with six workers, of whom one crashes and one hangs."""
-    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # what fails is shown in the chart
-    run(main(seed))
+    play(main(seed))  # what fails is shown in the chart

@@ -6,7 +6,7 @@ import random
 from statistics import fmean
 
 from moot import AgentContext, AgentManager
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.market import (
     AuctioneerAgent,
     AwaitResult,
@@ -28,7 +28,6 @@ from moot.patterns.market import (
 )
 from moot.patterns.market.bidder import Purse, Strategy
 from moot.patterns.market.kinds import AnyRules
-from moot.testing import run
 
 __all__ = ["market"]
 
@@ -126,4 +125,4 @@ async def main(seed: int) -> None:
 
 def market(seed: SEED = 1) -> None:
     """Sell one thing in four kinds of auction to the same five bidders."""
-    run(main(seed))
+    play(main(seed))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from moot import Agent, AgentContext, AgentManager, Request, handles
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.pipeline import PipelineAgent, RunPipeline, Stage
-from moot.testing import run
 
 __all__ = ["pipeline"]
 
@@ -87,4 +86,4 @@ async def main(seed: int) -> None:
 
 def pipeline(seed: SEED = 1) -> None:
     """Pass five texts through three stages, all at work at once."""
-    run(main(seed))
+    play(main(seed))

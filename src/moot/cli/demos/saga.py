@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from moot import Agent, AgentManager, Backoff, Request, handles
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.saga import RunSaga, SagaAgent, SagaPolicy, SagaResult, Step
-from moot.testing import run
 
 __all__ = ["saga"]
 
@@ -109,5 +107,4 @@ async def main(seed: int) -> None:
 
 def saga(seed: SEED = 1) -> None:
     """Book a trip in five steps, and see what is undone when one of them fails."""
-    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # the table tells of the failures
-    run(main(seed))
+    play(main(seed))  # the table tells of the failures

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 
 from moot import Agent, AgentContext, AgentManager, Request, handles
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.scatter_gather import Gathered, scatter_gather
-from moot.testing import run
 
 __all__ = ["scatter"]
 
@@ -68,5 +66,4 @@ async def main(seed: int) -> None:
 
 def scatter(seed: SEED = 1) -> None:
     """Ask ten sensors, and wait for six of them, or for all that answer in time."""
-    logging.getLogger("moot.messaging.dead_letters").setLevel(logging.ERROR)  # who failed is shown in the chart
-    run(main(seed))
+    play(main(seed))  # who failed is shown in the chart

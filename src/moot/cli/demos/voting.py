@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 
 from moot import Agent, AgentContext, AgentManager, Request, handles
-from moot.cli.demos import SEED
+from moot.cli.demos import SEED, play
 from moot.patterns.voting import METHODS, Ballot, BallotPaper, Poll, Schulze, pairwise, vote
-from moot.testing import run
 
 __all__ = ["voting"]
 
@@ -75,4 +74,4 @@ async def main(seed: int) -> None:
 
 def voting(seed: SEED = 1) -> None:
     """Count the ballots of a hundred citizens by five methods."""
-    run(main(seed))
+    play(main(seed))
