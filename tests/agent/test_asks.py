@@ -420,11 +420,11 @@ async def test_a_stream_brings_pieces_and_then_the_answer() -> None:
 
     async with AgentManager() as manager:
         await manager.register(Teller("teller"))
-        stream = manager.stream("teller", Work())
+        stream = manager.stream(manager.ask("teller", Work()))
         assert [piece async for piece in stream] == [0, 1, 2]
         assert await stream.reply() == 99
 
-        again = manager.stream("teller", Work(fail=True))
+        again = manager.stream(manager.ask("teller", Work(fail=True)))
         pieces = []
         try:
             while True:
@@ -434,12 +434,12 @@ async def test_a_stream_brings_pieces_and_then_the_answer() -> None:
         assert [(piece.content, piece.attempt) for piece in pieces] == [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (2, 2)]
         assert await again.reply() == 99
 
-        late = manager.stream("teller", Work(), timeout=1.5)
+        late = manager.stream(manager.ask("teller", Work(), timeout=1.5))
         assert [piece async for piece in late] == [0, 1]
         with pytest.raises(AskTimeout):
             await late.reply()
 
-        async with manager.stream("teller", Work()) as left_early:
+        async with manager.stream(manager.ask("teller", Work())) as left_early:
             assert await anext(left_early) == 0
         assert manager.stats().open_asks == 0
 
@@ -454,7 +454,7 @@ async def test_a_slow_reader_of_a_stream_loses_the_oldest_pieces_not_the_answer(
 
     async with AgentManager() as manager:
         await manager.register(Flood("flood"))
-        stream = manager.stream("flood", Work())
+        stream = manager.stream(manager.ask("flood", Work()))
 
         assert await stream.reply() == 1
         pieces = [piece async for piece in stream]

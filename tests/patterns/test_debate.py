@@ -167,7 +167,7 @@ async def test_whoever_streams_is_told_each_round() -> None:
         for name in "ab":
             await manager.register(Debater(name, holds(name)))
         await manager.register(DebateAgent("hall", ["a", "b"]))
-        async with manager.stream("hall", OpenDebate("who?")) as stream:
+        async with manager.stream(manager.ask("hall", OpenDebate("who?"))) as stream:
             rounds = [message.number async for message in stream if isinstance(message, RoundHeld)]
 
     assert rounds == [1, 2, 3]

@@ -299,7 +299,7 @@ async def test_a_person_may_take_long_and_answers_in_a_later_turn() -> None:
         rules = ChatRules(timeout=4000, deadline=10_000)
         await manager.register(GroupChatAgent("chair", ["person", "a"], None, rules))
         lines: list[Line] = []
-        async with manager.stream("chair", Discuss("tea"), timeout=10_000) as stream:
+        async with manager.stream(manager.ask("chair", Discuss("tea"), timeout=10_000)) as stream:
             async for said in stream:
                 assert isinstance(said, Said)
                 lines.append(said.line)

@@ -256,7 +256,7 @@ async def test_progress_of_every_level_is_told_at_the_top() -> None:
     async with AgentManager() as manager:
         await hire(manager, *workers, *managers)
 
-        told = [piece async for piece in manager.stream("head", TaskRequest([[1, 2, 3], [4, 5, 6]]))]
+        told = [piece async for piece in manager.stream(manager.ask("head", TaskRequest([[1, 2, 3], [4, 5, 6]])))]
 
     by_level = Counter(one.worker.partition("_")[0] for one in told if isinstance(one, TaskProgress))
     assert by_level == {"worker": 6, "a": 1, "b": 1}

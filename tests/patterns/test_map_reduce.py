@@ -236,7 +236,7 @@ async def test_whoever_streams_is_told_of_each_task() -> None:
     async with AgentManager() as manager:
         await manager.register(Worker("a"))
         await manager.register(MapReduceAgent("job", Job("a", "a")))
-        async with manager.stream("job", RunMapReduce(["x", "y"])) as stream:
+        async with manager.stream(manager.ask("job", RunMapReduce(["x", "y"]))) as stream:
             told = [(m.stage, m.number, m.tasks, m.worker) async for m in stream if isinstance(m, PartDone)]
 
     assert told == [("map", 0, 2, "a"), ("map", 1, 2, "a"), ("reduce", 0, 2, "a"), ("reduce", 1, 2, "a")]

@@ -291,7 +291,8 @@ async def test_who_streams_is_told_of_each_step() -> None:
     async with AgentManager() as manager:
         await manager.register(ledger)
         await manager.register(SagaAgent("saga", trip("a", "b"), QUICK))
-        told = [(one.step, one.what) async for one in manager.stream("saga", RunSaga()) if type(one) is SagaStepEnded]
+        stream = manager.stream(manager.ask("saga", RunSaga()))
+        told = [(one.step, one.what) async for one in stream if type(one) is SagaStepEnded]
 
     assert told == [("a", "done"), ("b", "failed"), ("a", "undone")]
 

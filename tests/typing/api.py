@@ -8,7 +8,18 @@ from __future__ import annotations
 
 from typing import Any, assert_type
 
-from moot import Agent, AgentContext, AgentManager, AgentMessage, BatchPolicy, Payload, RateLimit, Request, handles
+from moot import (
+    Agent,
+    AgentContext,
+    AgentManager,
+    AgentMessage,
+    BatchPolicy,
+    Payload,
+    RateLimit,
+    Request,
+    Stream,
+    handles,
+)
 
 
 class Measure(Request[float]):
@@ -55,6 +66,7 @@ async def outside() -> None:
         assert_type(await manager.ask("station", Measure(place="oslo"), timeout=1), float)
         assert_type(await manager.ask("station", Names(prefix="o"), timeout=1), list[str])
         assert_type(await manager.ask("station", {"place": "oslo"}, message_type="measure", timeout=1), Any)
+        assert_type(manager.stream(manager.ask("station", Measure(place="oslo"))), Stream[float])
 
 
 class Archive(Agent):

@@ -74,31 +74,9 @@ class Client:
 
     gather = staticmethod(gather)
 
-    @overload
-    def stream(
-        self, to: str, content: Request[R], *, timeout: float = 30.0, message_id: str | None = None
-    ) -> Stream[R]: ...
-    @overload
-    def stream(
-        self,
-        to: str,
-        content: Any,
-        *,
-        timeout: float = 30.0,
-        message_type: str | None = None,
-        message_id: str | None = None,
-    ) -> Stream[Any]: ...
-    def stream(
-        self,
-        to: str,
-        content: Any,
-        *,
-        timeout: float = 30.0,
-        message_type: str | None = None,
-        message_id: str | None = None,
-    ) -> Stream[Any]:
-        """Ask an agent and iterate over what its handler passes to ``ctx.progress`` from now on; see `ask`."""
-        return Stream(self.ask(to, content, timeout=timeout, message_type=message_type, message_id=message_id))
+    def stream(self, ask: Ask[R]) -> Stream[R]:
+        """Send an ask, and iterate over what its handler passes to ``ctx.progress`` from now on."""
+        return Stream(ask)
 
     async def tell(
         self,

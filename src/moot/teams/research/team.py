@@ -114,7 +114,8 @@ class ResearchTeam:
         self._before, self._began = self.manager.stats(), times.now()
         times.agents.clear()
         try:
-            async with self.manager.stream(_LEADER, self._request, timeout=_WAIT, message_id=run_id) as stream:
+            ask = self.manager.ask(_LEADER, self._request, timeout=_WAIT, message_id=run_id)
+            async with self.manager.stream(ask) as stream:
                 async for piece in stream:
                     self._found.add(piece)
                     if on_progress is not None:

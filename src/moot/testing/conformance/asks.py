@@ -279,7 +279,7 @@ async def a_stream_brings_pieces_before_the_answer(lives: Lives) -> None:
     manager = await lives.begin(acting(count, "counter"))
     began = asyncio.get_running_loop().time()
 
-    async with manager.stream("counter", Thing(3)) as stream:
+    async with manager.stream(manager.ask("counter", Thing(3))) as stream:
         pieces = [(piece, asyncio.get_running_loop().time() - began) async for piece in stream]
         assert await stream.reply() == "done"
 
