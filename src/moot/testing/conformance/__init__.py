@@ -8,10 +8,12 @@ A backend brings a `Store` and runs the `cases` that apply to it, with any test 
 
 A case is a plain function whose docstring is its claim. It speaks to agents and managers
 as a user does, and never to the backend, so it holds for whatever a backend is made of.
+Each public coroutine function of the modules here is a case: none is left out because a list forgets it.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from types import ModuleType
 
@@ -79,6 +81,6 @@ def cases(store: type[Store]) -> list[Case]:
 
 def _cases(modules: tuple[ModuleType, ...], ending: Ending | None = None) -> Iterable[Case]:
     for module in modules:
-        for name in module.__all__:
-            fn = getattr(module, name)
-            yield Case(name, fn.__doc__, fn, ending)
+        for name, fn in vars(module).items():
+            if inspect.iscoroutinefunction(fn) and fn.__module__ == module.__name__ and not name.startswith("_"):
+                yield Case(name, fn.__doc__ or "", fn, ending)

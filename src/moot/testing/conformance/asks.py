@@ -14,20 +14,7 @@ from moot.runtime.routing.death_watch import Terminated
 from moot.testing.conformance.cast import AT_ONCE, Add, Counter, Listener, Note, Question, Thing, acting, refusal
 from moot.testing.conformance.lives import Lives
 
-__all__ = [
-    "a_capability_is_shared_by_those_who_have_it",
-    "a_child_of_a_turn_that_fails_is_stopped",
-    "a_deferred_ask_is_answered_by_a_later_turn",
-    "a_forwarded_ask_is_answered_by_whoever_handles_it",
-    "a_fresh_retry_asks_again",
-    "a_hosted_agent_is_made_when_it_is_addressed",
-    "a_published_message_reaches_every_subscriber",
-    "a_stream_brings_pieces_before_the_answer",
-    "a_watcher_is_told_of_an_end",
-    "an_ask_ends_with_its_deadline",
-    "answers_stay_when_the_asker_rolls_back",
-    "asks_of_a_pair_keep_their_order",
-]
+__all__: list[str] = []
 
 
 async def asks_of_a_pair_keep_their_order(lives: Lives) -> None:

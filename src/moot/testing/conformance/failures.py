@@ -12,17 +12,7 @@ from moot.policies import RetryPolicy
 from moot.testing.conformance.cast import PATIENT, Add, Counter, Listener, Note, Question, Tally, acting, for_ever
 from moot.testing.conformance.lives import Lives
 
-__all__ = [
-    "a_late_answer_leaves_when_all_that_led_to_it_is_kept",
-    "a_turn_is_kept_whole_or_not_at_all",
-    "a_turn_that_kills_its_process_is_given_up",
-    "an_answer_leaves_when_all_that_led_to_it_is_kept",
-    "an_effect_is_done_when_all_that_led_to_it_is_kept",
-    "an_effect_of_a_hook_is_done_when_all_that_led_to_it_is_kept",
-    "an_effect_that_was_not_recorded_is_repeated_under_its_key",
-    "what_is_acknowledged_is_kept_at_that_moment",
-    "what_was_never_acknowledged_comes_in_order_as_far_as_it_goes",
-]
+__all__: list[str] = []
 
 
 async def a_turn_that_kills_its_process_is_given_up(lives: Lives) -> None:

@@ -27,20 +27,7 @@ from moot.testing.conformance.cast import (
 )
 from moot.testing.conformance.lives import Lives
 
-__all__ = [
-    "a_child_is_made_by_its_parent_again",
-    "a_new_timer_takes_the_place_of_a_kept_one",
-    "a_repeated_timer_keeps_its_beat_over_lives",
-    "a_state_of_a_newer_version_is_refused",
-    "a_state_of_an_older_version_is_upgraded",
-    "a_timer_is_due_when_it_was",
-    "a_timer_that_was_cancelled_or_sent_is_gone",
-    "a_timer_that_was_missed_is_sent_as_often_as_it_says",
-    "an_agent_that_is_unregistered_is_forgotten",
-    "shared_state_is_there_with_its_versions",
-    "state_is_there_in_the_next_life",
-    "what_a_hook_does_is_kept",
-]
+__all__: list[str] = []
 
 
 async def state_is_there_in_the_next_life(lives: Lives) -> None:

@@ -30,15 +30,7 @@ from moot.testing.conformance.cast import (
 )
 from moot.testing.conformance.lives import Lives
 
-__all__ = [
-    "a_message_that_was_refused_is_not_there_in_the_next_life",
-    "a_store_in_use_is_refused_to_another_manager",
-    "a_subscriber_keeps_its_own_copy_of_news",
-    "content_comes_back_as_its_type",
-    "hosted_agents_with_mail_are_made_at_the_start",
-    "mail_for_an_agent_that_is_not_there_waits_for_it",
-    "mail_that_was_lost_to_a_full_mailbox_stays_lost",
-]
+__all__: list[str] = []
 
 
 async def mail_for_an_agent_that_is_not_there_waits_for_it(lives: Lives) -> None:

@@ -24,20 +24,7 @@ from moot.testing.conformance.cast import (
 )
 from moot.testing.conformance.lives import Lives
 
-__all__ = [
-    "a_dead_letter_is_there_in_the_next_life",
-    "a_dead_letter_that_was_taken_is_gone",
-    "a_letter_of_what_cannot_be_kept_shows_it",
-    "a_letter_requeued_in_another_life_is_handled",
-    "an_answer_is_recalled_in_another_life",
-    "an_ask_that_failed_may_be_made_again_in_another_life",
-    "an_ask_that_was_passed_on_and_failed_may_be_made_again",
-    "an_id_is_remembered_for_a_week",
-    "an_id_that_was_told_is_known_in_another_life",
-    "new_dead_letters_get_new_ids",
-    "who_asks_again_in_another_life_joins_what_is_under_way",
-    "who_asks_again_joins_a_deferred_answer",
-]
+__all__: list[str] = []
 
 
 async def an_id_that_was_told_is_known_in_another_life(lives: Lives) -> None:

@@ -18,17 +18,7 @@ from moot.policies import MailboxPolicy
 from moot.testing.conformance.cast import ONCE, Add, Counter, Note, Question, Thing, acting, begin_full, refusal
 from moot.testing.conformance.lives import Lives
 
-__all__ = [
-    "a_dead_letter_can_be_found_and_taken",
-    "a_dead_letter_that_cannot_be_sent_again_stays",
-    "a_requeue_that_is_given_up_loses_nothing",
-    "a_requeued_letter_is_a_new_message",
-    "mail_of_a_cancelled_ask_is_given_up",
-    "mail_of_a_stopped_agent_becomes_dead_letters",
-    "mail_that_nobody_can_handle_is_invalid",
-    "mail_whose_asker_lost_patience_has_expired",
-    "messages_of_a_pair_keep_their_order",
-]
+__all__: list[str] = []
 
 
 async def messages_of_a_pair_keep_their_order(lives: Lives) -> None:

@@ -11,14 +11,7 @@ from moot.messaging.dead_letters import Reason
 from moot.testing.conformance.cast import Clockwork, Listener, Note, Question, acting, now, refusal
 from moot.testing.conformance.lives import Lives
 
-__all__ = [
-    "a_message_is_sent_later",
-    "a_repeated_message_keeps_its_beat",
-    "a_timer_can_be_cancelled",
-    "a_timer_ends_with_its_agent",
-    "a_timer_of_a_name_takes_the_place_of_the_one_before",
-    "a_turn_that_fails_leaves_the_timers_as_they_were",
-]
+__all__: list[str] = []
 
 
 async def _ticks_of(lives: Lives, plan: dict[str, Any], *questions: str, seconds: float = 100) -> list[tuple[str, int]]:

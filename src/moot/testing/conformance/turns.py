@@ -25,18 +25,7 @@ from moot.testing.conformance.cast import (
 )
 from moot.testing.conformance.lives import Lives
 
-__all__ = [
-    "a_batch_that_fails_is_handled_message_by_message",
-    "a_hook_is_a_turn",
-    "a_restarted_agent_has_its_committed_state",
-    "a_retry_happens_in_place",
-    "a_turn_has_the_same_time_numbers_and_key_in_every_run",
-    "a_turn_that_fails_does_nothing",
-    "a_turn_that_returns_does_everything",
-    "an_effect_is_done_once_over_all_runs",
-    "each_run_begins_with_the_state_before",
-    "used_up_attempts_make_a_dead_letter",
-]
+__all__: list[str] = []
 
 
 class _Actor(Agent[Tally]):

@@ -15,15 +15,7 @@ from moot.messaging.message import AgentMessage
 from moot.testing.conformance.cast import Add, Counter, Listener, Note, Question, Thing, acting, refusal
 from moot.testing.conformance.lives import Lives
 
-__all__ = [
-    "an_answer_that_cannot_be_kept_fails_its_turn",
-    "an_ask_in_a_turn_may_hold_anything",
-    "an_effect_whose_result_cannot_be_kept_fails",
-    "content_from_a_turn_that_cannot_be_kept_fails_it",
-    "content_from_outside_that_cannot_be_kept_is_refused",
-    "news_that_cannot_be_kept_reach_nobody",
-    "state_that_cannot_be_kept_fails_its_turn",
-]
+__all__: list[str] = []
 
 
 class _Collector(Agent):
