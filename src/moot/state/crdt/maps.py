@@ -13,10 +13,11 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
 
-from moot.state.crdt.causal import CausalContext, join_stores, since, writes_of
+from moot.state.crdt.causal import CausalContext, writes_of
+from moot.state.crdt.keyed import Keyed
 from moot.state.crdt.port import CRDT
 from moot.state.crdt.stamps import Time, next_time
-from moot.state.crdt.version_vector import NOT_EMPTY, Counter, ReplicaId, VersionVector, check_same
+from moot.state.crdt.version_vector import NOT_EMPTY, Counter, ReplicaId, check_same
 
 __all__ = ["LWWMap", "ORMap", "Put", "Update"]
 
@@ -33,11 +34,10 @@ class Put(msgspec.Struct, Generic[T], frozen=True, array_like=True):
     value: T
 
 
-class LWWMap(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
+class LWWMap(Keyed[str], Generic[T], frozen=True, omit_defaults=True):
     """A map from text to plain values; of concurrent writes to a key a reader sees the one with the latest stamp."""
 
     entries: dict[str, Annotated[tuple[Put[T], ...], NOT_EMPTY]] = {}
-    context: CausalContext = CausalContext()
 
     @property
     def value(self) -> dict[str, T]:
@@ -48,12 +48,6 @@ class LWWMap(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
         """The value of ``key``, or ``default``."""
         puts = self.entries.get(key)
         return default if puts is None else _latest(puts)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.entries
-
-    def __len__(self) -> int:
-        return len(self.entries)
 
     def put(self, replica: str, changes: Mapping[str, T], now: float, *, max_drift: float = 60.0) -> LWWMap[T]:
         """The delta that gives each key of ``changes`` its value at ``now`` (seconds), after every write seen here.
@@ -69,25 +63,6 @@ class LWWMap(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
             entries[key] = (Put(replica, number, next_time(last, now, max_drift), value),)
         return LWWMap(entries, CausalContext.of([*writes_of(entries, entries), *writes_of(self.entries, entries)]))
 
-    def remove(self, *keys: str) -> LWWMap[T]:
-        """The delta that takes ``keys`` out, as far as they are in."""
-        return LWWMap({}, CausalContext.of(writes_of(self.entries, keys)))
-
-    def join(self, other: LWWMap[T]) -> LWWMap[T]:
-        """The writes that neither has seen overwritten or removed."""
-        check_same(self, other)
-        entries = join_stores(self.entries, self.context, other.entries, other.context)
-        return LWWMap(entries, self.context.join(other.context))
-
-    @property
-    def digest(self) -> VersionVector:
-        """What has been seen without a gap."""
-        return self.context.vector
-
-    def since(self, vector: VersionVector) -> LWWMap[T]:
-        """The writes that are not in ``vector``, and what is no more."""
-        return LWWMap(*since(self.entries, self.context, vector))
-
 
 class Update(msgspec.Struct, Generic[V], frozen=True, array_like=True):
     """What one replica did to a key: the dot of its last update, the number of its first, and all of them joined."""
@@ -98,7 +73,7 @@ class Update(msgspec.Struct, Generic[V], frozen=True, array_like=True):
     value: V
 
 
-class ORMap(msgspec.Struct, Generic[V], frozen=True, omit_defaults=True):
+class ORMap(Keyed[str], Generic[V], frozen=True, omit_defaults=True):
     """A map from text to replicated values; concurrent updates of a key are joined.
 
     Each replica keeps what it did to a key apart from what others did, until a removal that has seen it takes it back;
@@ -107,7 +82,6 @@ class ORMap(msgspec.Struct, Generic[V], frozen=True, omit_defaults=True):
     """
 
     entries: dict[str, Annotated[tuple[Update[V], ...], NOT_EMPTY]] = {}
-    context: CausalContext = CausalContext()
 
     @property
     def value(self) -> dict[str, Any]:
@@ -118,12 +92,6 @@ class ORMap(msgspec.Struct, Generic[V], frozen=True, omit_defaults=True):
         """The replicated value of ``key``, or None."""
         updates = self.entries.get(key)
         return None if updates is None else _joined(updates)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.entries
-
-    def __len__(self) -> int:
-        return len(self.entries)
 
     def update(self, replica: str, key: str, empty: V, change: Callable[[V, str], V]) -> ORMap[V]:
         """The delta that changes the value of ``key``, which begins as ``empty``.
@@ -143,25 +111,6 @@ class ORMap(msgspec.Struct, Generic[V], frozen=True, omit_defaults=True):
             key: (Update(replica, dot.counter, first, _joined((*own, update))),)
         }
         return ORMap(entries, CausalContext.of([*writes_of({key: tuple(own)}, [key]), dot]))
-
-    def remove(self, *keys: str) -> ORMap[V]:
-        """The delta that takes ``keys`` out, with all that the updates seen here have done to them."""
-        return ORMap({}, CausalContext.of(writes_of(self.entries, keys)))
-
-    def join(self, other: ORMap[V]) -> ORMap[V]:
-        """The updates that neither has seen covered or removed."""
-        check_same(self, other)
-        entries = join_stores(self.entries, self.context, other.entries, other.context)
-        return ORMap(entries, self.context.join(other.context))
-
-    @property
-    def digest(self) -> VersionVector:
-        """What has been seen without a gap."""
-        return self.context.vector
-
-    def since(self, vector: VersionVector) -> ORMap[V]:
-        """The updates that are not in ``vector``, and what is no more."""
-        return ORMap(*since(self.entries, self.context, vector))
 
 
 def _latest(puts: tuple[Put[T], ...]) -> T:

@@ -10,35 +10,27 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Annotated, Generic, TypeVar
 
-import msgspec
-
-from moot.state.crdt.causal import CausalContext, join_stores, since, writes_of
-from moot.state.crdt.version_vector import NOT_EMPTY, Dot, VersionVector, check_same
+from moot.state.crdt.causal import CausalContext
+from moot.state.crdt.keyed import Keyed
+from moot.state.crdt.version_vector import NOT_EMPTY, Dot
 
 __all__ = ["ORSet"]
 
 T = TypeVar("T", bound=Hashable)
 
 
-class ORSet(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
+class ORSet(Keyed[T], Generic[T], frozen=True, omit_defaults=True):
     """A set in which a removal and an addition made at the same time leave the element in.
 
     Elements are map keys on the wire: text goes everywhere, numbers need ``ORSet[int]`` to be read from JSON.
     """
 
     entries: dict[T, Annotated[tuple[Dot, ...], NOT_EMPTY]] = {}
-    context: CausalContext = CausalContext()
 
     @property
     def value(self) -> frozenset[T]:
         """The elements."""
         return frozenset(self.entries)
-
-    def __contains__(self, element: object) -> bool:
-        return element in self.entries
-
-    def __len__(self) -> int:
-        return len(self.entries)
 
     def add(self, replica: str, *elements: T) -> ORSet[T]:
         """The delta that puts ``elements`` in; many in one call cost little more than one."""
@@ -55,22 +47,3 @@ class ORSet(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
             if element in here:
                 dots += here[element]
         return ORSet(entries, CausalContext.of(dots))
-
-    def remove(self, *elements: T) -> ORSet[T]:
-        """The delta that takes ``elements`` out, as far as they are in."""
-        return ORSet({}, CausalContext.of(writes_of(self.entries, elements)))
-
-    def join(self, other: ORSet[T]) -> ORSet[T]:
-        """The additions that neither has seen removed."""
-        check_same(self, other)
-        entries = join_stores(self.entries, self.context, other.entries, other.context)
-        return ORSet(entries, self.context.join(other.context))
-
-    @property
-    def digest(self) -> VersionVector:
-        """What has been seen without a gap."""
-        return self.context.vector
-
-    def since(self, vector: VersionVector) -> ORSet[T]:
-        """The additions that are not in ``vector``, and what is no more."""
-        return ORSet(*since(self.entries, self.context, vector))
