@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from moot.agent.records import Records
-from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest
+from moot.engine.base import Completion, CompletionChunk, Engine, EngineFront, EngineRequest
 
 if TYPE_CHECKING:
     from moot.agent.port import Turn
@@ -21,50 +21,28 @@ if TYPE_CHECKING:
 __all__ = ["TurnEngine"]
 
 
-class TurnEngine:
+class TurnEngine(EngineFront):
     """An `Engine` for the length of a turn."""
 
     def __init__(self, engine: Engine, turn: Turn) -> None:
-        self._engine = engine
+        super().__init__(engine)
         self._turn = turn
-
-    @property
-    def name(self) -> str:
-        return self._engine.name
-
-    @property
-    def context_size(self) -> int:
-        return self._engine.context_size
-
-    @property
-    def slots(self) -> int:
-        return self._engine.slots
-
-    @property
-    def supports_grammar(self) -> bool:
-        return self._engine.supports_grammar
-
-    async def start(self) -> None:
-        await self._engine.start()
-
-    async def count_tokens(self, messages: tuple[ChatMessage, ...]) -> int:
-        return await self._engine.count_tokens(messages)
 
     async def generate(self, request: EngineRequest) -> Completion:
         turn = self._turn
         if turn.records is None:
             turn.records = Records()
         records = turn.records
-        known, completion = records.find("engine", self._engine.name, request, Completion)
+        known, completion = records.find("engine", self.engine.name, request, Completion)
         if not known:
             key = records.last
-            completion = await self._engine.generate(self._of_this_turn(request))
-            await records.keep(key, "engine", self._engine.name, request, completion)
+            completion = await self.engine.generate(self._of_this_turn(request))
+            await records.keep(key, "engine", self.engine.name, request, completion)
         answer: Completion = completion
         return answer
 
     async def stream(self, request: EngineRequest) -> AsyncIterator[CompletionChunk]:
-        async for chunk in self._engine.stream(self._of_this_turn(request)):
+        async for chunk in self.engine.stream(self._of_this_turn(request)):
             yield chunk
 
     async def close(self) -> None:

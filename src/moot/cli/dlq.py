@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -48,11 +50,8 @@ def show(
     json: JSON = False,
 ) -> None:
     """Show one dead letter whole. Changes nothing; the system may run."""
-    with printing(), inspecting(file) as inspection:
-        try:
-            one = inspection.letter(letter)
-        except KeyError as error:
-            raise unknown(error, file) from None
+    with printing(), known(file), inspecting(file) as inspection:
+        one = inspection.letter(letter)
     if json:
         print(to_json(one))
         return
@@ -76,11 +75,8 @@ def show(
 @app.command()
 def requeue(file: FILE, letters: Ids = None, every: All = False, reason: OfReason = None) -> None:
     """Send dead letters again, as new messages that the next run handles. The system must be stopped."""
-    with printing("call manager.requeue(ID) in it"), repairing(file) as held:
-        try:
-            sent = held.requeue(chosen(held, letters, every, reason))
-        except KeyError as error:
-            raise unknown(error, file) from None
+    with printing("call manager.requeue(ID) in it"), known(file), repairing(file) as held:
+        sent = held.requeue(chosen(held, letters, every, reason))
     for letter_id, message in sent.items():
         print(safe(f"dead letter {letter_id} waits as message {message.id}: {message.message_type} to {message.to}"))
     print(f"{len(sent)} requeued")
@@ -89,11 +85,8 @@ def requeue(file: FILE, letters: Ids = None, every: All = False, reason: OfReaso
 @app.command()
 def drop(file: FILE, letters: Ids = None, every: All = False, reason: OfReason = None) -> None:
     """Delete dead letters for good. The system must be stopped."""
-    with printing("leave them there: they do no harm"), repairing(file) as held:
-        try:
-            count = held.drop(chosen(held, letters, every, reason))
-        except KeyError as error:
-            raise unknown(error, file) from None
+    with printing("leave them there: they do no harm"), known(file), repairing(file) as held:
+        count = held.drop(chosen(held, letters, every, reason))
     print(f"{count} dropped")
 
 
@@ -104,6 +97,11 @@ def chosen(held: Repair, letters: list[int] | None, every: bool, reason: Reason 
     return letters or held.letters(reason.value if reason is not None else None)
 
 
-def unknown(error: KeyError, file: Path) -> UsageError:
-    """Nothing was changed, since one of the letters is not there."""
-    return UsageError(f"{file} has no dead letter {error.args[0]}; moot dlq list {file} shows those there are")
+@contextmanager
+def known(file: Path) -> Iterator[None]:
+    """Where one of the letters is not there, nothing is changed, and the user is told."""
+    try:
+        yield
+    except KeyError as error:
+        text = f"{file} has no dead letter {error.args[0]}; moot dlq list {file} shows those there are"
+        raise UsageError(text) from None

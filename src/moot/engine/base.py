@@ -13,7 +13,16 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-__all__ = ["ChatMessage", "Completion", "CompletionChunk", "Engine", "EngineRequest", "SamplingParams", "Usage"]
+__all__ = [
+    "ChatMessage",
+    "Completion",
+    "CompletionChunk",
+    "Engine",
+    "EngineFront",
+    "EngineRequest",
+    "SamplingParams",
+    "Usage",
+]
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -138,3 +147,32 @@ class Engine(Protocol):
     async def close(self) -> None:
         """Release the model or the connection."""
         ...
+
+
+class EngineFront:
+    """The part of an `Engine` that stands before another one, and leaves to it all that takes no slot."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @property
+    def name(self) -> str:
+        return self.engine.name
+
+    @property
+    def context_size(self) -> int:
+        return self.engine.context_size
+
+    @property
+    def slots(self) -> int:
+        return self.engine.slots
+
+    @property
+    def supports_grammar(self) -> bool:
+        return self.engine.supports_grammar
+
+    async def start(self) -> None:
+        await self.engine.start()
+
+    async def count_tokens(self, messages: tuple[ChatMessage, ...]) -> int:
+        return await self.engine.count_tokens(messages)

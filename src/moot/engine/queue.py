@@ -20,7 +20,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 import msgspec
 
 from moot.clock import Clock
-from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest, Usage
+from moot.engine.base import Completion, CompletionChunk, Engine, EngineFront, EngineRequest, Usage
 from moot.engine.deadline import RunningLoopClock, before_deadline
 from moot.engine.errors import EngineBreakerOpen, EngineCrashed, EngineError, EngineUnavailable
 from moot.policies import BreakerPolicy
@@ -60,7 +60,7 @@ class _Admission:
         self.is_answered = False
 
 
-class AdmissionQueue:
+class AdmissionQueue(EngineFront):
     """An `Engine` that lets at most ``engine.slots`` requests into ``engine`` at once.
 
     ``attempts`` bounds how often a request is handed in again after the engine asked for patience;
@@ -78,7 +78,7 @@ class AdmissionQueue:
         attempts: int = 3,
         breaker: BreakerPolicy | None = _BREAKER,
     ) -> None:
-        self.engine = engine
+        super().__init__(engine)
         self._breaker = Breaker(breaker, f"of engine {engine.name!r}") if breaker is not None else None
         self._clock = clock if clock is not None else RunningLoopClock()
         self._attempts = attempts
@@ -93,26 +93,6 @@ class AdmissionQueue:
         self._usage = Usage()
         self._waiting_seconds = self._engine_seconds = self._busy_seconds = 0.0
         self._busy_since = 0.0
-
-    @property
-    def name(self) -> str:
-        """The engine's name."""
-        return self.engine.name
-
-    @property
-    def context_size(self) -> int:
-        """The engine's context size."""
-        return self.engine.context_size
-
-    @property
-    def slots(self) -> int:
-        """The engine's slots."""
-        return self.engine.slots
-
-    @property
-    def supports_grammar(self) -> bool:
-        """Whether the engine takes GBNF grammars."""
-        return self.engine.supports_grammar
 
     @property
     def is_paused(self) -> bool:
@@ -132,14 +112,6 @@ class AdmissionQueue:
             busy_seconds=self._busy_seconds + (self._clock.now() - self._busy_since if self._running else 0.0),
             breaker=self._breaker.state if self._breaker is not None else "closed",
         )
-
-    async def start(self) -> None:
-        """Start the engine."""
-        await self.engine.start()
-
-    async def count_tokens(self, messages: tuple[ChatMessage, ...]) -> int:
-        """Ask the engine; this takes no slot."""
-        return await self.engine.count_tokens(messages)
 
     async def generate(self, request: EngineRequest) -> Completion:
         """Wait for a slot, then answer; the request's deadline covers both."""
