@@ -25,6 +25,7 @@ from moot.backends.sqlite import SqliteBackend
 from moot.errors import MailboxFull, Retry, TurnError, UnknownAgent
 from moot.testing.simulation import backend as simulated_backend
 from moot.testing.simulation.backend import SimulatedBackend
+from tests.lives import two_lives
 
 
 class Start(Payload):
@@ -333,17 +334,12 @@ async def test_a_kept_answer_of_another_type_than_declared_fails_its_ask_and_no_
                 disk.fail()
                 await asyncio.Event().wait()
 
-    for life in range(2):
-        manager = AgentManager(disk)
-        await manager.start()
+    def agents() -> list[Agent[Any]]:
         worker = Worker("worker")
         worker.may_go_on.set()
-        for agent in (Liar("liar"), worker, Gatherer("gatherer")):
-            await manager.register(agent)
-        if not life:
-            await manager.tell("gatherer", Start())
-            await asyncio.sleep(1)
-        await manager.stop(drain=bool(life))
+        return [Liar("liar"), worker, Gatherer("gatherer")]
+
+    manager = await two_lives(disk, agents, Start(), seconds=1)
 
     assert found == [["str", "int"], ["InvalidPayload", "int"]]
     assert not list(manager.dead_letters)
@@ -365,19 +361,6 @@ async def test_an_error_whose_text_cannot_be_kept_ends_its_turn_and_nothing_else
             with pytest.raises(TurnError, match=r"\\ud800"):
                 await manager.ask("odd", Question(), timeout=5)
         assert [letter.error for letter in manager.dead_letters.list()] == [r"ValueError: \ud800"] * 2
-
-
-async def two_lives(disk: SimulatedBackend, agents: list[Agent], content: Payload) -> None:
-    """A life in which the last of the agents is told something, and in which the disk fails, and another after it."""
-    for life in range(2):
-        manager = AgentManager(disk)
-        await manager.start()
-        for agent in agents:
-            await manager.register(agent)
-        if not life:
-            await manager.tell(agents[-1].id, content)
-            await asyncio.sleep(1)
-        await manager.stop(drain=bool(life))
 
 
 async def test_what_was_asked_before_and_in_this_life_keeps_its_place_in_a_run_again() -> None:
@@ -406,7 +389,7 @@ async def test_what_was_asked_before_and_in_this_life_keeps_its_place_in_a_run_a
             if ctx.attempt < 3:
                 raise TimeoutError("once more")
 
-    await two_lives(disk, [Counter("counter"), Gatherer("gatherer")], Start())
+    await two_lives(disk, lambda: [Counter("counter"), Gatherer("gatherer")], Start(), seconds=1)
 
     assert found == [[0], *([[0, 1]] * 3)]
     assert counted == [0, 1]
@@ -451,7 +434,7 @@ async def test_what_was_asked_about_a_value_is_found_though_the_value_comes_back
                 disk.fail()
                 await asyncio.Event().wait()
 
-    await two_lives(disk, [Carrier("carrier"), Sender("sender")], Carry(what))
+    await two_lives(disk, lambda: [Carrier("carrier"), Sender("sender")], Carry(what), seconds=1)
 
     assert (answers, len(carried)) == ([1, 1], 1)
 
@@ -484,15 +467,9 @@ async def test_what_an_effect_asked_for_is_not_taken_for_the_same_question_after
                 disk.fail()
                 await asyncio.Event().wait()
 
-    for life in range(2):
-        manager = AgentManager(disk)
-        for agent in (Counter("counter_0"), Counter("counter_1"), Gatherer("gatherer")):
-            await manager.register(agent)
-        await manager.start()
-        if not life:
-            await manager.tell("gatherer", Start())
-            await asyncio.sleep(1)
-        await manager.stop(drain=bool(life))
+    await two_lives(
+        disk, lambda: [Counter("counter_0"), Counter("counter_1"), Gatherer("gatherer")], Start(), seconds=1
+    )
 
     assert found[0] == [100, 200, 1]
     assert found[1][:2] == found[0][:2]

@@ -10,6 +10,12 @@ import pytest
 
 from moot.cli.demo import DEMOS
 
+SHOWN = {
+    "saga": ["all undone"],
+    "blackboard": ["solved after"],
+    "market": ["theory 667", "\nenglish", "\nvickrey", "\nfirst price", "\ndutch"],
+}
+
 
 def shown(name: str, hash_seed: str) -> str:
     done = subprocess.run(
@@ -29,3 +35,4 @@ def test_a_demo_shows_the_same_for_the_same_seed(name: str) -> None:
 
     assert len(lines.splitlines()) > 3
     assert shown(name, "2") == lines
+    assert [text for text in SHOWN.get(name, []) if text not in lines] == []

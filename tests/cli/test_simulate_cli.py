@@ -10,34 +10,10 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = """
-import asyncio
-from moot import Agent, AgentContext, Payload, handles
+from tests.testing.simulation.feeding import FEEDING
 
-class Item(Payload):
-    number: int
-
-class Feeder(Agent):
-    @handles
-    async def item(self, message: Item, ctx: AgentContext) -> None:
-        for number in range(message.number):
-            ctx.send("sink", Item(number=number))
-
-class Sink(Agent):
-    def __init__(self, agent_id, seen):
-        super().__init__(agent_id)
-        self.seen = seen
-
-    @handles
-    def item(self, message: Item) -> None:
-        self.seen.append(message.number)
-
-async def holds(manager):
-    seen = []
-    await manager.register(Sink("sink", seen))
-    await manager.register(Feeder("feeder"))
-    await manager.tell("feeder", Item(number=10))
-    return seen
+PROGRAM = f"""{FEEDING}
+holds = fed
 
 async def breaks(manager):
     seen = await holds(manager)
@@ -46,7 +22,7 @@ async def breaks(manager):
 
 async def hashes(manager):
     await manager.register(Sink("sink", []))
-    for name in {"ada", "bob", "eve", "kim", "joe", "sue"}:
+    for name in {{"ada", "bob", "eve", "kim", "joe", "sue"}}:
         await manager.tell("sink", Item(number=len(name)), message_type=name)
     raise ValueError("broken")
 

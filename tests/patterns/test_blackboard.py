@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from moot import Agent, AgentContext, AgentManager, MailboxPolicy, Payload, TurnError, handles
-from moot.cli.demos.blackboard import blackboard as demo
 from moot.patterns.blackboard import (
     Activation,
     BlackboardAgent,
@@ -423,12 +422,3 @@ class BoardMachine(RuleBasedStateMachine):
 
 TestBoardMachine = BoardMachine.TestCase
 TestBoardMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
-
-
-def test_the_demo_shows_the_same_run_for_the_same_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    demo(3)
-    first = capsys.readouterr().out
-    demo(3)
-
-    assert capsys.readouterr().out == first
-    assert "solved after" in first

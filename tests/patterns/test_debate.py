@@ -30,6 +30,7 @@ from moot.patterns.debate import (
 )
 from moot.patterns.voting import BallotPaper, vote
 from moot.testing import SimulatedBackend
+from tests.lives import two_lives
 
 Script = Callable[[Any], Any]
 
@@ -231,17 +232,7 @@ async def test_another_life_of_the_process_finds_the_same_rounds_and_the_same_ve
                 disk.fail()
                 await asyncio.Event().wait()
 
-    for life in range(2):
-        manager = AgentManager(disk)
-        for agent in (Moody("a"), Moody("late"), Moody("b"), Moody("judge"), Client("client")):
-            await manager.register(agent)
-        await manager.start()
-        if not life:
-            await manager.tell("client", Start())
-            await asyncio.sleep(20)
-        else:
-            await manager.settle()
-        await manager.stop(drain=bool(life))
+    await two_lives(disk, lambda: [Moody("a"), Moody("late"), Moody("b"), Moody("judge"), Client("client")], Start())
 
     assert len(found) == 2
     assert found[0] == found[1]

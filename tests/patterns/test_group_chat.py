@@ -32,6 +32,7 @@ from moot.patterns.group_chat import (
     group_chat,
 )
 from moot.testing import SimulatedBackend
+from tests.lives import two_lives
 
 Script = Callable[[Speak], Any]
 
@@ -334,17 +335,7 @@ async def test_another_life_of_the_process_finds_the_same_conversation() -> None
         async def start(self, message: Start, ctx: AgentContext) -> None:
             found.append(await group_chat(ctx, "tea", ["a", "late", "b"], rules=ChatRules(turns=6, timeout=5)))
 
-    for life in range(2):
-        manager = AgentManager(disk)
-        for agent in (Talker("a"), Talker("late"), Talker("b"), Client("client")):
-            await manager.register(agent)
-        await manager.start()
-        if not life:
-            await manager.tell("client", Start())
-            await asyncio.sleep(20)
-        else:
-            await manager.settle()
-        await manager.stop(drain=bool(life))
+    await two_lives(disk, lambda: [Talker("a"), Talker("late"), Talker("b"), Client("client")], Start())
 
     assert asked == ["a", "late", "b", "a", "late", "late", "b"]
     assert [turn.speaker for turn in found[0].turns] == ["a", "late", "b", "a", "late", "b"]

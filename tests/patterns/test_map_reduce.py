@@ -26,6 +26,7 @@ from moot.patterns.map_reduce import (
 )
 from moot.patterns.map_reduce.pool import NobodyAble, Pool
 from moot.testing import FakeContext, SimulatedBackend, run
+from tests.lives import two_lives
 
 Script = Callable[[Any], Any]
 
@@ -266,17 +267,7 @@ async def test_another_life_of_the_process_asks_for_what_was_not_done_and_for_no
         async def start(self, message: Start, ctx: AgentContext) -> None:
             found.append(await map_reduce(ctx, ["p"] * 8, Job("mapper", "mapper", timeout=100)))
 
-    for life in range(2):
-        manager = AgentManager(disk)
-        for agent in (Mapper("mapper"), Client("client")):
-            await manager.register(agent)
-        await manager.start()
-        if not life:
-            await manager.tell("client", Start())
-            await asyncio.sleep(20)
-        else:
-            await manager.settle()
-        await manager.stop(drain=bool(life))
+    await two_lives(disk, lambda: [Mapper("mapper"), Client("client")], Start())
 
     assert asked == [0, 1, 2, 3, 4, 5, 5, 6, 7, "x"]
     assert found[0].values == {"x": [1, 2, 3, 4, 5, 7, 8, 9]}
@@ -305,17 +296,7 @@ async def test_a_task_that_was_done_in_a_second_attempt_is_not_begun_again_in_an
                 disk.fail()
                 await asyncio.Event().wait()
 
-    for life in range(2):
-        manager = AgentManager(disk)
-        for agent in (Mapper("moody"), Mapper("steady"), Client("client")):
-            await manager.register(agent)
-        await manager.start()
-        if not life:
-            await manager.tell("client", Start())
-            await asyncio.sleep(20)
-        else:
-            await manager.settle()
-        await manager.stop(drain=bool(life))
+    await two_lives(disk, lambda: [Mapper("moody"), Mapper("steady"), Client("client")], Start())
 
     assert asked == ["moody", "steady"]
     assert len(found) == 2

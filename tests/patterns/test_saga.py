@@ -24,7 +24,6 @@ from moot import (
     TimeoutPolicy,
     handles,
 )
-from moot.cli.demos.saga import saga as demo
 from moot.patterns.saga import Abort, RunSaga, SagaAborted, SagaAgent, SagaPolicy, SagaResult, SagaStepEnded, Step, saga
 from moot.testing import FakeContext, SimulatedBackend, run
 
@@ -412,12 +411,3 @@ async def test_a_system_that_stops_in_the_middle_goes_on_in_its_next_life() -> N
 
     assert ledger.notes == ["do a", "do b", "undo b", "undo a"]
     assert ledger.asked["do c"] == 1
-
-
-def test_the_demo_shows_the_same_run_for_the_same_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    demo(3)
-    first = capsys.readouterr().out
-    demo(3)
-
-    assert capsys.readouterr().out == first
-    assert "all undone" in first

@@ -29,6 +29,7 @@ from moot.patterns.voting import (
 )
 from moot.patterns.voting.election import MAX_BALLOTS, MAX_OPEN, MAX_WAITING, Election
 from moot.testing import FakeContext, SimulatedBackend
+from tests.lives import two_lives
 
 PAPER = BallotPaper("Where to?", ("sea", "hills"))
 
@@ -123,17 +124,7 @@ async def test_a_poll_that_was_counted_stays_so_in_another_life_of_the_process()
                 disk.fail()
                 await asyncio.Event().wait()
 
-    for life in range(2):
-        manager = AgentManager(disk)
-        for agent in (Voter("here"), Voter("late"), Client("client")):
-            await manager.register(agent)
-        await manager.start()
-        if not life:
-            await manager.tell("client", Ask())
-            await asyncio.sleep(10)
-        else:
-            await manager.settle()
-        await manager.stop(drain=bool(life))
+    await two_lives(disk, lambda: [Voter("here"), Voter("late"), Client("client")], Ask(), seconds=10)
 
     assert len(counted) == 2
     assert counted[0] == counted[1]

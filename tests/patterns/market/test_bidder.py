@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from moot import AgentContext, AgentManager, MailboxPolicy, handles
-from moot.cli.demos.market import market
 from moot.patterns.market import (
     AuctioneerAgent,
     AuctionNews,
@@ -125,13 +124,3 @@ async def test_no_auctioneer_waits_for_a_bidder_that_hangs(mailbox: MailboxPolic
 def test_nobody_shades_among_none() -> None:
     with pytest.raises(ValueError, match="1 bidder or more"):
         shaded(0)
-
-
-def test_the_demo_shows_the_same_run_for_the_same_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    market(3)
-    first = capsys.readouterr().out
-    market(3)
-
-    assert capsys.readouterr().out == first
-    assert "theory 667" in first
-    assert all(f"\n{kind}" in first for kind in ("english", "vickrey", "first price", "dutch"))

@@ -9,35 +9,14 @@ from pathlib import Path
 
 import pytest
 
-TESTS = """
-import asyncio
+from tests.testing.simulation.feeding import FEEDING
+
+TESTS = f"""{FEEDING}
 import pytest
-from moot import Agent, AgentContext, Payload, handles
 from moot.testing import Faults
 
-class Item(Payload):
-    number: int
-
-class Feeder(Agent):
-    @handles
-    async def item(self, message: Item, ctx: AgentContext) -> None:
-        for number in range(message.number):
-            ctx.send("sink", Item(number=number))
-
-class Sink(Agent):
-    def __init__(self, agent_id, seen):
-        super().__init__(agent_id)
-        self.seen = seen
-
-    @handles
-    def item(self, message: Item) -> None:
-        self.seen.append(message.number)
-
-async def fed(manager):
-    seen = []
-    await manager.register(Sink("sink", seen))
-    await manager.register(Feeder("feeder"))
-    await manager.tell("feeder", Item(number=10))
+async def all_seen(manager):
+    seen = await fed(manager)
     await asyncio.sleep(30)
     return seen
 
@@ -46,7 +25,7 @@ RUNS = []
 @pytest.mark.simulate(seeds=7, faults=Faults(delay=0.2))
 async def test_holds(simulated, tmp_path):
     RUNS.append(tmp_path)
-    assert sorted(await fed(simulated)) == list(range(10))
+    assert sorted(await all_seen(simulated)) == list(range(10))
 
 def test_ran_seven_times():
     assert len(RUNS) == 7
@@ -54,7 +33,7 @@ def test_ran_seven_times():
 
 @pytest.mark.simulate(seeds=500, faults=Faults(drop=0.1, delay=0.2))
 async def test_breaks(simulated):
-    assert 7 in await fed(simulated), "item 7 never came"
+    assert 7 in await all_seen(simulated), "item 7 never came"
 
 def test_unmarked(simulated):
     pass
