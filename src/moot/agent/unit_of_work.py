@@ -57,7 +57,12 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         if type(to) is ReplyTo:  # (isinstance of a Struct costs as much as a call)
             effects.answers += ((to, content),)
         else:
-            effects.outputs.append(self._envelope(to, content, message_type, priority))
+            if message_type is None:
+                message_type = message_type_of(content)
+            message = self.message
+            effects.outputs.append(
+                self.runtime.numbering.following(message, self.cell.id, to, content, message_type, self.trace, priority)
+            )
         return DONE
 
     def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
@@ -190,8 +195,8 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
     def _envelope(self, to: str, content: Any, message_type: str | None, priority: int) -> AgentMessage:
         if message_type is None:
             message_type = message_type_of(content)
-        return self.runtime.numbering.envelope(
-            self.cell.id, to, content, message_type, self.message, trace=self.trace, priority=priority
+        return self.runtime.numbering.following(
+            self.message, self.cell.id, to, content, message_type, self.trace, priority
         )
 
     def _check_open(self) -> None:

@@ -98,7 +98,7 @@ class Client:
             raise ManagerStopped("tell an agent")
         key = None if message_id is None else _checked_id(message_id)
         kind = message_type_of(content, message_type)
-        message = gateway.numbering.envelope(OUTSIDE, to, content, kind, idempotency_key=key)
+        message = gateway.numbering.envelope(OUTSIDE, to, content, kind, 0, key)
         if key is not None or gateway.is_durable:
             await gateway.tell(message, timeout)
         elif lane := gateway.accept(message):

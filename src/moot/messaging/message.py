@@ -148,22 +148,67 @@ class Numbering:
         self.incarnation = incarnation
         self.next_sequence = next_sequence
 
-    def envelope(  # noqa: PLR0913 - what an envelope says; most is left out
+    def envelope(
+        self, sender: str, to: str, content: Any, message_type: str, priority: int = 0, key: str | None = None
+    ) -> AgentMessage:
+        """A message that begins a conversation; ``key`` is its idempotency key."""
+        return AgentMessage(
+            sender,
+            to,
+            content,
+            message_type,
+            self.next_sequence(),
+            self.incarnation,
+            0,
+            None,
+            None,
+            (),
+            None,
+            priority,
+            1,
+            None,
+            key,
+        )
+
+    def following(  # noqa: PLR0913, PLR0917 - what an envelope says
         self,
+        after: AgentMessage,
         sender: str,
         to: str,
         content: Any,
         message_type: str,
-        after: AgentMessage | None = None,
-        *,
-        reply_to: ReplyTo | None = None,
-        deadline: float | None = None,
-        chain: tuple[str, ...] = (),
         trace: str | None = None,
         priority: int = 0,
-        idempotency_key: str | None = None,
     ) -> AgentMessage:
-        """A new message; it belongs to the conversation of ``after``, the message that led to it."""
+        """A message that a turn about ``after`` sends; it belongs to the same conversation."""
+        return AgentMessage(
+            sender,
+            to,
+            content,
+            message_type,
+            self.next_sequence(),
+            self.incarnation,
+            after.conversation or after.sequence,
+            None,
+            None,
+            (),
+            trace,
+            priority,
+        )
+
+    def request(  # noqa: PLR0913, PLR0917 - what an envelope says
+        self,
+        after: AgentMessage | None,
+        sender: str,
+        to: str,
+        content: Any,
+        message_type: str,
+        reply_to: ReplyTo,
+        deadline: float,
+        trace: str | None = None,
+        key: str | None = None,
+    ) -> AgentMessage:
+        """The request of an ask that a turn about ``after`` makes; or, with None, a caller from outside."""
         return AgentMessage(
             sender,
             to,
@@ -174,12 +219,12 @@ class Numbering:
             0 if after is None else after.conversation or after.sequence,
             reply_to,
             deadline,
-            chain,
+            () if after is None else (*after.chain, sender),
             trace,
-            priority,
+            0,
             1,
             None,
-            idempotency_key,
+            key,
         )
 
     def renumbered(self, message: AgentMessage) -> AgentMessage:

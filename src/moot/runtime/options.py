@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypedDict
 
-from moot.policies import Supervision
-from moot.runtime.dispatch.interceptor import Interceptor
-from moot.runtime.dispatch.pool import ReadyQueue
-from moot.runtime.liveness.deadlock import DeadlockMode
-from moot.runtime.routing.delivery import Delivery
-from moot.runtime.routing.selector import Selector
-from moot.runtime.routing.transport import Transport
-from moot.telemetry.mail_observer import MailObserver
-
 if TYPE_CHECKING:
     from moot.backends import Journal, Stored
     from moot.messaging.dead_letters import DeadLetters
+    from moot.policies import Supervision
+    from moot.runtime.dispatch.interceptor import Interceptor
+    from moot.runtime.dispatch.pool import ReadyQueue
+    from moot.runtime.liveness.deadlock import DeadlockMode
+    from moot.runtime.routing.delivery import Delivery
+    from moot.runtime.routing.selector import Selector
+    from moot.runtime.routing.transport import Transport
     from moot.state import SharedState
+    from moot.telemetry.mail_observer import MailObserver
 
 __all__ = ["Options", "Stores"]
 

@@ -15,7 +15,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from moot.agent.ask import AskTable
-from moot.agent.turn_engine import TurnEngine
 from moot.errors import AgentStopped, ManagerStopped, MootError
 from moot.messaging.flow_control import FlowControl
 from moot.messaging.message import Numbering, ReplyTo
@@ -176,7 +175,7 @@ class System:
         if isinstance(to, ReplyTo):
             self.delivery.progress(turn, to, content)
             return
-        message = self.numbering.envelope(turn.cell.id, to, content, message_type, turn.message, trace=turn.trace)
+        message = self.numbering.following(turn.message, turn.cell.id, to, content, message_type, turn.trace)
         self.delivery.send_now(_cell_of(turn), message)
 
     def is_heard(self, reply_to: ReplyTo) -> bool:
@@ -203,6 +202,8 @@ class System:
     def engine_for(self, turn: Turn) -> Engine:
         if self._engine is None:
             raise RuntimeError("this manager has no engine; give it one: AgentManager(engine='local')")
+        from moot.agent.turn_engine import TurnEngine  # most systems start without an engine
+
         return TurnEngine(self._engine, turn)
 
     def open_state(self) -> Transaction:

@@ -33,10 +33,10 @@ MOST_SEEDS = 1000
 def outputs_reversed(patch: Patch) -> None:
     commit = Commit.run
 
-    async def mutant(self: Commit, cell: Cell, ctx: AgentContext, answer: Any = NOTHING) -> None:
+    def mutant(self: Commit, cell: Cell, ctx: AgentContext, answer: Any = NOTHING) -> Any:
         if ctx.effects is not None:
             ctx.effects.outputs = [*ctx.effects.outputs][::-1]
-        await commit(self, cell, ctx, answer)
+        return commit(self, cell, ctx, answer)
 
     patch.setattr(Commit, "run", mutant)
 
@@ -44,10 +44,10 @@ def outputs_reversed(patch: Patch) -> None:
 def last_output_lost(patch: Patch) -> None:
     commit = Commit.run
 
-    async def mutant(self: Commit, cell: Cell, ctx: AgentContext, answer: Any = NOTHING) -> None:
+    def mutant(self: Commit, cell: Cell, ctx: AgentContext, answer: Any = NOTHING) -> Any:
         if ctx.effects is not None:
             ctx.effects.outputs = ctx.effects.outputs[:3]
-        await commit(self, cell, ctx, answer)
+        return commit(self, cell, ctx, answer)
 
     patch.setattr(Commit, "run", mutant)
 

@@ -8,6 +8,7 @@ delivered becomes a dead letter.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from moot.agent.effects import Effects
@@ -21,6 +22,7 @@ from moot.runtime.routing.delivery import Delivery
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
     from moot.runtime.routing.directory import Directory
+    from moot.state import Transaction
 
 __all__ = ["Commit", "StopsItself"]
 
@@ -47,17 +49,18 @@ class Commit:
         self._death_watch = death_watch
         self._timers = timers
 
-    async def run(self, cell: Cell, ctx: AgentContext[Any], answer: Any = NOTHING) -> None:
+    def run(self, cell: Cell, ctx: AgentContext[Any], answer: Any = NOTHING) -> Awaitable[None] | None:
         """Make a turn whose handler has returned ``answer`` come true: its effects, then its answer.
 
         Asks that nobody awaited are withdrawn first. All that a durable backend is to hold is encoded before any of it
-        takes effect, and the journal is told in the same step as the effects.
+        takes effect, and the journal is told in the same step as the effects. Only shared state makes a commit wait;
+        what is returned then is to be awaited.
 
-        Raises:
+        Raises (or, awaited):
             StateConflict: the turn lost a race for shared state. InvalidPayload, MessageTooLarge: a part of it cannot
             be stored. In both cases nothing has happened.
         """
-        effects, journal, reply_to = ctx.effects, self.journal, ctx.message.reply_to
+        effects = ctx.effects
         if effects is not None:
             if effects.asks:
                 _end_asks(ctx, effects)
@@ -65,35 +68,53 @@ class Commit:
                 answer = effects.answer
             elif effects.is_deferred:
                 answer = NOTHING
-        sealed = UNSEALED if journal is None else journal.seal(effects, reply_to, answer)
+        sealed = UNSEALED if self.journal is None else self.journal.seal(effects, ctx.message.reply_to, answer)
         if effects is not None and effects.transaction is not None:
-            await effects.transaction.commit()
-        if journal is not None:
-            journal.committed(cell, ctx, sealed)  # before an answer that waits for it to be stored
+            return self._finish_after(effects.transaction, cell, ctx, sealed, answer)
+        if self.journal is not None:
+            self.journal.committed(cell, ctx, sealed)  # before an answer that waits for it to be stored
+        self._finish(cell, ctx, sealed, answer)
+        return None
+
+    async def _finish_after(
+        self, transaction: Transaction, cell: Cell, ctx: AgentContext[Any], sealed: Sealed, answer: Any
+    ) -> None:
+        await transaction.commit()
+        if self.journal is not None:
+            self.journal.committed(cell, ctx, sealed)
+        self._finish(cell, ctx, sealed, answer)
+
+    def _finish(self, cell: Cell, ctx: AgentContext[Any], sealed: Sealed, answer: Any) -> None:
         ctx.closed = True
+        effects, reply_to = ctx.effects, ctx.message.reply_to
         if effects is not None:
-            self._come_true(cell, effects, sealed)
+            if effects.state is not NOTHING:
+                cell.state = effects.state
+            if effects.topics or effects.timers:
+                self._subscribe_and_schedule(cell, effects, sealed)
+            if effects.outputs:
+                for message, body in zip(effects.outputs, sealed.outputs):  # noqa: B905 - the bytes may be without end
+                    self._delivery.send(cell, message, body)
+                if cell.lanes is not None:
+                    self._flow.settle_cycles(cell)
+            if effects.answers or effects.watches:
+                self._answer_and_watch(cell, effects, sealed)
+            if effects.stops and not cell.stopping:
+                self.supervisor.stopped_itself(cell)
         if reply_to is not None and answer is not NOTHING:
             self._asks.resolve(reply_to, answer, sealed.answer)
 
-    def _come_true(self, cell: Cell, effects: Effects, sealed: Sealed) -> None:
-        if effects.state is not NOTHING:
-            cell.state = effects.state
+    def _subscribe_and_schedule(self, cell: Cell, effects: Effects, sealed: Sealed) -> None:
         for topic, wanted in () if cell.stopping else effects.topics:
             (self._directory.subscribe if wanted else self._directory.unsubscribe)(cell, topic)
-        for timer, body in zip(effects.timers, sealed.timers):  # noqa: B905 - the bytes may be without end
+        for timer, body in zip(effects.timers, sealed.timers):  # noqa: B905
             self._timers.put(cell, timer, body)
-        if effects.outputs:
-            for message, body in zip(effects.outputs, sealed.outputs):  # noqa: B905
-                self._delivery.send(cell, message, body)
-            if cell.lanes is not None:
-                self._flow.settle_cycles(cell)
-        for (reply_to, late), body in zip(effects.answers, sealed.answers):  # noqa: B905
-            self._asks.resolve(reply_to, late, body)
+
+    def _answer_and_watch(self, cell: Cell, effects: Effects, sealed: Sealed) -> None:
+        for (reply_to, answer), body in zip(effects.answers, sealed.answers):  # noqa: B905
+            self._asks.resolve(reply_to, answer, body)
         for agent_id, wanted in () if cell.stopping else effects.watches:
             (self._death_watch.add if wanted else self._death_watch.discard)(cell, agent_id)
-        if effects.stops and not cell.stopping:
-            self.supervisor.stopped_itself(cell)
 
 
 def _end_asks(ctx: AgentContext[Any], effects: Effects) -> None:

@@ -99,7 +99,8 @@ class Dispatcher:
         cell.queued = False
         cell.running += 1
         mailbox = cell.mailbox
-        journal, observer = self._journal, self.observer
+        journal, observer, interceptor = self._journal, self.observer, self._interceptor
+        may_repeat, most = self._delivery.may_repeat, self.pool.turns_per_visit
         turns = 0
         try:
             if cell.starting and cell.renewed is None:
@@ -110,7 +111,7 @@ class Dispatcher:
                 await journal.store.caught_up()
             while (
                 mailbox.items
-                and turns < self.pool.turns_per_visit
+                and turns < most
                 and cell.lanes is None
                 and not cell.stopping
                 and cell.renewed is None  # it is to be restarted before the next
@@ -130,7 +131,7 @@ class Dispatcher:
                     self._flow.admit(cell)
                     self.pool.wake(cell)
                 if (
-                    (self._delivery.may_repeat or (message.deadline is not None and message.reply_to is None))
+                    (may_repeat or (message.deadline is not None and message.reply_to is None))
                     and cell.limits is None  # (what takes with limits has looked already)
                     and self._delivery.is_unwanted(cell, message)
                 ):
@@ -150,8 +151,8 @@ class Dispatcher:
                         content = message.content
                         if content.__class__ is not handler.content_type:
                             content = handler.argument(message)
-                        if self._interceptor is not None:
-                            answer = await self._interceptor.intercept(ctx, partial(called, handler, content, ctx))
+                        if interceptor is not None:
+                            answer = await interceptor.intercept(ctx, partial(called, handler, content, ctx))
                         else:
                             call, agent = handler.call, cell.agent
                             answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
@@ -163,8 +164,8 @@ class Dispatcher:
                             ctx.closed = True
                             if message.reply_to is not None:
                                 self._asks.resolve(message.reply_to, answer)
-                        else:
-                            await self._commit.run(cell, ctx, answer)
+                        elif (waiting := self._commit.run(cell, ctx, answer)) is not None:
+                            await waiting
                         if observer is not None:
                             observer.turn_ended(cell.id, message, ctx.attempt, "committed")
                         break

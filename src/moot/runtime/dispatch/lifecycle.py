@@ -120,8 +120,8 @@ class Lifecycle:
             waiting = cell.agent.on_start(ctx) if name == "start" else cell.agent.on_stop(ctx)
             if waiting.__class__ is CoroutineType:  # a plain function has done it all
                 await waiting
-            if ctx.effects is not None:
-                await self._commit.run(cell, ctx)
+            if ctx.effects is not None and (committing := self._commit.run(cell, ctx)) is not None:
+                await committing
             ctx.closed = True
         except BaseException:
             await roll_back(ctx)

@@ -111,17 +111,16 @@ class Requests:
         deadline = self._now() + ask.timeout
         if incoming is not None and incoming.deadline is not None and incoming.deadline < deadline:
             deadline = incoming.deadline
-        message = self._numbering.envelope(
+        message = self._numbering.request(
+            incoming,
             sender,
             target.id,
             ask.content,
             ask.message_type,
-            incoming,
-            reply_to=self._asks.open(ask, deadline),
-            deadline=deadline,
-            chain=(*incoming.chain, sender) if incoming is not None else (),
-            trace=trace,
-            idempotency_key=ask.idempotency_key,
+            self._asks.open(ask, deadline),
+            deadline,
+            trace,
+            ask.idempotency_key,
         )
         if ask.request_key is not None:
             if incoming is None:
