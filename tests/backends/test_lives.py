@@ -15,7 +15,8 @@ import pytest
 
 from moot import AgentManager, AgentMessage
 from moot.manager.gateway import Gateway
-from moot.runtime.durability.turn_journal import TurnJournal
+from moot.runtime.durability.replies import ReplyCache
+from moot.runtime.durability.turn_journal import Restored, TurnJournal
 from moot.testing import SimulatedBackend, run
 from tests.backends import bank
 
@@ -73,10 +74,13 @@ def test_a_bank_whose_power_fails_again_and_again_loses_and_repeats_nothing(part
 
 
 def test_an_acknowledgement_before_the_sync_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def at_once(self: Gateway) -> None:
+    tell = Gateway.tell
+
+    async def at_once(self: Gateway, message: Any, timeout: float) -> None:
+        asyncio.get_running_loop().create_task(tell(self, message, timeout))
         await asyncio.sleep(0)
 
-    monkeypatch.setattr(Gateway, "synced", at_once)
+    monkeypatch.setattr(Gateway, "tell", at_once)
     assert found(50)
 
 
@@ -93,15 +97,14 @@ def test_a_message_that_ends_after_its_turn_is_found(monkeypatch: pytest.MonkeyP
 def test_mail_that_comes_back_in_the_wrong_order_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     restore = TurnJournal.restore
 
-    def backwards(self: TurnJournal, cell: Any) -> None:
-        restore(self, cell)
-        if cell.mailbox.items is not None:
-            cell.mailbox.items.reverse()
+    def backwards(self: TurnJournal, cell: Any) -> Restored:
+        restored = restore(self, cell)
+        return restored._replace(mail=[*restored.mail][::-1])
 
     monkeypatch.setattr(TurnJournal, "restore", backwards)
     assert found(100)
 
 
 def test_an_id_that_is_forgotten_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TurnJournal, "give", lambda *facts: None)
+    monkeypatch.setattr(ReplyCache, "accept", lambda *facts: None)
     assert found(50)

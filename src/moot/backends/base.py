@@ -89,10 +89,6 @@ class Journal(Protocol):
         """It has been handled, or has become a dead letter."""
         ...
 
-    def has_mail(self, agent_id: str, name: MessageName) -> bool:
-        """Whether that was told, and has not ended."""
-        ...
-
     def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
         """An agent has this state of its own now; None forgets it."""
         ...
@@ -133,8 +129,11 @@ class Journal(Protocol):
         """A shared key was written (None: deleted), as the change number ``revision`` of all."""
         ...
 
-    def begin_attempt(self, agent_id: str, name: MessageName) -> int:
-        """A handler begins to run, which the process may not survive; what to end it with. Costs no sync."""
+    def begin_attempt(self, agent_id: str, name: MessageName) -> int | None:
+        """A handler begins to run, which the process may not survive; what to end it with. Costs no sync.
+
+        None if there is no such mail: the message was not accepted for the agent, or has ended.
+        """
         ...
 
     def end_attempt(self, attempt: int) -> None:

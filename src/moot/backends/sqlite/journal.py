@@ -63,9 +63,6 @@ class SqliteJournal:
             if batch.mail.pop(mid, None) is None:
                 batch.ended.append((mid,))
 
-    def has_mail(self, agent_id: str, name: MessageName) -> bool:
-        return (agent_id, name) in self._mids
-
     def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
         if body is None and agent_id not in self._agents:
             return  # nothing was ever kept for it
@@ -112,9 +109,9 @@ class SqliteJournal:
         batch.shared[key] = (key, version, body)
         batch.shared_log.append((revision, key, version, body))
 
-    def begin_attempt(self, agent_id: str, name: MessageName) -> int:
+    def begin_attempt(self, agent_id: str, name: MessageName) -> int | None:
         mid = self._mids.get((agent_id, name))
-        return -1 if mid is None else self._owner.begin(mid)
+        return None if mid is None else self._owner.begin(mid)
 
     def end_attempt(self, attempt: int) -> None:
         self._owner.end(attempt)

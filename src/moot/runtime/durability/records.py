@@ -54,7 +54,8 @@ class DurableRecords(Records, kw_only=True):
     def mark(self) -> None:
         """The handler runs; if the process dies, it may be the handler's doing."""
         if self.attempt < 0:
-            self.attempt = self.journal.begin_attempt(self.agent_id, self.name)
+            attempt = self.journal.begin_attempt(self.agent_id, self.name)
+            self.attempt = -1 if attempt is None else attempt
 
     def unmark(self) -> None:
         """The handler waits, has got on, or has ended; it does not kill the process."""

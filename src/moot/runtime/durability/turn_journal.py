@@ -100,15 +100,19 @@ class TurnJournal:
         """A turn begins. If a crash would let it run again, it has what it recorded before, and its run is noted."""
         message, agent_id = ctx.message, cell.id
         name = message.name
-        if message.idempotency_key is not None or self.store.has_mail(agent_id, name):
-            turn = turn_name(message, agent_id)
-            stored = self._stored.records.pop(turn, {})
-            attempt = self.store.begin_attempt(agent_id, name)
-            ctx.records = DurableRecords(
-                journal=self.store, turn=turn, agent_id=agent_id, name=name, stored=stored, attempt=attempt
-            )
-        else:
+        attempt = self.store.begin_attempt(agent_id, name)
+        if attempt is None and message.idempotency_key is None:
             ctx.records = SyncedRecords(journal=self.store)
+            return
+        turn = turn_name(message, agent_id)
+        ctx.records = DurableRecords(
+            journal=self.store,
+            turn=turn,
+            agent_id=agent_id,
+            name=name,
+            stored=self._stored.records.pop(turn, {}),
+            attempt=-1 if attempt is None else attempt,
+        )
 
     def over(self, ctx: AgentContext[Any]) -> None:
         """A turn has ended, in whatever way, and has not killed the process. May be called twice."""

@@ -115,9 +115,6 @@ class _Journal:
             self._mail.discard((agent_id, name))
             self._tell(lambda kept: _remove(kept, agent_id, name))
 
-    def has_mail(self, agent_id: str, name: MessageName) -> bool:
-        return (agent_id, name) in self._mail
-
     def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
         self._tell(lambda kept: _put(kept.states, agent_id, None if body is None else (version, body)))
 
@@ -155,9 +152,9 @@ class _Journal:
         self._tell(lambda kept: kept.shared.update({key: (version, body)}))
         self._tell(lambda kept: kept.changes.append((revision, key, version, body)))
 
-    def begin_attempt(self, agent_id: str, name: MessageName) -> int:
+    def begin_attempt(self, agent_id: str, name: MessageName) -> int | None:
         if (agent_id, name) not in self._mail:
-            return -1
+            return None
         number = len(self._running) + 1
         while number in self._running:
             number += 1
