@@ -4,8 +4,8 @@
     .venv/bin/python benchmarks/walk.py --steps    # prints each step: the file, and what is called in it
 
 A profiler is set for one operation, after three of the same for warming up, in the thread of the event loop. Counted
-are the calls of Moot's own functions; a coroutine that goes on counts as called again. A *stay* is a row of calls in one
-file, a *return* a stay in a file that was left before. The operation of the rows that tell or send ends with `settle`.
+are the calls of Moot's own functions; a coroutine that goes on counts as called again. A *stay* is a row of calls in
+one file, a *return* a stay in a file that was left before. The rows that tell or send end with `settle`.
 The counts are the same in each run on one version of Python; the table is of 3.11.
 """
 

@@ -111,6 +111,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     """The id that makes asking again no repetition: a caller from outside gave it, or a durable backend."""
     request_key: RequestKey | None = None
     """What the answer finds the ask by in another life of the process."""
+    task: asyncio.Task[Any] | None = None
+    """The task that waits for it, and for nothing but asks that it needs all of."""
     answer: R = _NO_ANSWER
     """The answer, once it is done without error."""
     _waiter: asyncio.Future[None] | None = None
@@ -124,6 +126,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
             except (DeliveryError, InvalidPayload) as error:
                 self.fail(error)
         if not self.done:
+            self.task = asyncio.current_task()
             try:
                 yield  # a pass of the loop costs less than a future and a deadline, and most answers come within one
                 if not self.done:

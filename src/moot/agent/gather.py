@@ -168,6 +168,10 @@ async def _wait(asks: Sequence[Ask[Any]], finished: asyncio.Future[None], *, for
     """Wait until ``finished``; if that takes longer than a pass of the loop, deadlines count, and if it is for all of
     them, the deadlock detector is told.
     """
+    if for_all:
+        task = asyncio.current_task()
+        for ask in asks:
+            ask.task = task
     await asyncio.sleep(0)
     if finished.done():
         return

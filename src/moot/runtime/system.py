@@ -97,7 +97,7 @@ class System:
         self._make_dispatch(options)
         self.registrar = Registrar(directory, self.router, self.dispatcher, self.delivery, self.timers, phase)
         # So late because it begins a thread: what was stored may be unreadable.
-        self.liveness = Liveness(loop, clock, directory.cells, self.pool, options.get("watchdog", 1.0))
+        self.liveness = Liveness(loop, clock, directory.cells, self.pool, self.deadlocks, options.get("watchdog", 1.0))
         self.supervisor = Supervisor(
             options.get("supervision", Supervision()),
             clock,

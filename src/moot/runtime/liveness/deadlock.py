@@ -23,7 +23,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from moot.agent.ask import Ask, AskTable
-from moot.agent.gather import gather
 from moot.errors import DeadlockError
 from moot.messaging.message import members_of
 
@@ -33,12 +32,9 @@ if TYPE_CHECKING:
     from moot.runtime.cell import Cell
     from moot.runtime.dispatch.pool import Runner
 
-__all__ = ["DeadlockMode", "Deadlocks", "Wait", "awaited"]
+__all__ = ["DeadlockMode", "Deadlocks", "Wait"]
 
 DeadlockMode = Literal["break", "report", "off"]
-
-_AWAIT = Ask.__await__.__code__
-_GATHER = gather.__code__
 
 _log = logging.getLogger("moot.runtime.liveness.deadlock")
 
@@ -96,10 +92,9 @@ class Deadlocks:
         self.breaks = mode == "break"
         self._waits: dict[Station, list[Wait]] = {}
         self._answering: dict[int | str, Wait] = {}
-        self._is_on = mode != "off"
+        self._looks = mode != "off"
         self.found = 0
-        if self._is_on:
-            asks.waits = self
+        asks.waits = self
 
     # what happens
     def begin(self, asks: Sequence[Ask[Any]]) -> Wait | None:
@@ -117,7 +112,8 @@ class Deadlocks:
         for member in members_of(message):
             if member.reply_to is not None:
                 self._answering[member.reply_to.key] = wait
-        if message.chain or cell.mailbox.items or cell.queue:  # else nobody can be waiting for this turn
+        may_be_waited_for = message.chain or cell.mailbox.items or cell.queue
+        if self._looks and may_be_waited_for:
             self._look(wait)
         return wait
 
@@ -133,8 +129,16 @@ class Deadlocks:
 
     def blocked(self, cell: Station) -> None:
         """The outbox of ``cell`` waits for room."""
-        if self._is_on and (cell.mailbox.items or cell.queue):
+        if cell.mailbox.items or cell.queue:
             self._look(cell)
+
+    def asks_of(self, cell: Station, turn: Turn | None) -> list[Ask[Any]]:
+        """The asks that a turn of ``cell`` waits for, in its own task and for longer than a pass of the loop.
+
+        A hook is a turn that its runner does not know: None.
+        """
+        waits = self._waits.get(cell, ())
+        return [ask for wait in waits if turn is None or wait.turn is turn for ask in wait.asks if not ask.done]
 
     def check_chain(self, turn: Turn, target: Cell) -> None:
         """A turn is about to ask an agent that is busy. If that is itself, its asker or further up, it fails.
@@ -171,7 +175,7 @@ class Deadlocks:
         ask = self._asks.get(reply_to) if reply_to is not None and not _is_deferred(turn) else None
         cell = getattr(ask.asker, "cell", None) if ask is not None else None
         runners = self._turns.of(cell) if cell is not None else ()
-        return ask if any(ask in awaited(runner.task) for runner in runners) else None
+        return ask if ask is not None and any(ask.task is runner.task for runner in runners) else None
 
     def _awaited(self, ask: Ask[Any]) -> Wait | Station | None:
         """What ``ask`` waits for: a turn that waits itself, a cell that is blocked, or nothing that is known."""
@@ -262,22 +266,6 @@ class Deadlocks:
                 return
             victim.asker.withdraw(victim, expired=False)
             victim.fail(error)
-
-
-def awaited(task: asyncio.Task[Any] | None) -> Sequence[Ask[Any]]:
-    """The asks that a suspended task awaits in its own coroutine, all of them needed; empty if it awaits anything else.
-
-    It reads the coroutine's stack, so that nobody has to keep books: for rare questions, and for checking the books.
-    """
-    step: Any = task.get_coro() if task is not None else None
-    while step is not None:
-        if getattr(step, "gi_code", None) is _AWAIT:
-            return (step.gi_frame.f_locals["self"],)
-        if getattr(step, "cr_code", None) is _GATHER:
-            known = step.cr_frame.f_locals
-            return tuple(known["asks"]) if known.get("needed") == len(known["asks"]) else ()
-        step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
-    return ()
 
 
 def _open_group(node: Wait | Station, graph: _Graph) -> list[_Edge] | None:

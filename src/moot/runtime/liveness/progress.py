@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from moot.clock import Clock
-from moot.runtime.liveness.deadlock import awaited
 from moot.runtime.liveness.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from moot.messaging.message import MessageName
     from moot.runtime.cell import Cell
     from moot.runtime.dispatch.pool import Runner
+    from moot.runtime.liveness.deadlock import Deadlocks
 
 __all__ = ["AgentHealth", "Health", "Liveness"]
 
@@ -123,7 +123,8 @@ class _Sample:
 
 
 class Liveness:
-    """Watches the agents of one system, and the loop. ``cells`` are all of them, by id.
+    """Watches the agents of one system, and the loop. ``cells`` are all of them, by id; ``waits`` knows the asks
+    that they wait for.
 
     ``threshold`` is after how many seconds a blocked loop is reported: by a thread, and never on a virtual clock.
     """
@@ -134,12 +135,14 @@ class Liveness:
         clock: Clock,
         cells: dict[str, Any],
         pool: Pool,
+        waits: Deadlocks,
         threshold: float | None = None,
     ) -> None:
         self._loop = loop
         self._clock = clock
         self._cells = cells
         self._pool = pool
+        self._waits = waits
         self._is_real = getattr(loop, "epoch", None) is None
         self._samples: dict[Cell, _Sample] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -223,8 +226,22 @@ class Liveness:
             running=len(sample.turns),
             running_for=max((now - since for _, since in sample.turns), default=0.0),
             no_progress=sample.no_progress(now),
-            doing=_doing(cell, runners, sample, now),
+            doing=self._doing(cell, runners, sample, now),
         )
+
+    def _doing(self, cell: Cell, runners: list[Runner], sample: _Sample, now: float) -> str:
+        """What an agent does, or waits for, in words."""
+        if cell.renewed is not None:
+            return "it is being restarted"
+        if cell.limits is not None and cell.limits.is_waiting and not runners:
+            return "it waits until its rate limit or its batch lets it take the next"
+        doing = [f"its output waits for room in the mailbox of {target.id!r}" for target in cell.lanes or ()]
+        for runner, (_, since) in zip(runners, sample.turns, strict=True):
+            turn = f"a turn on {runner.ctx.message.message_type!r}" if runner.ctx is not None else "its on_start"
+            asks = [f"{ask.to!r} to answer {ask.message_type!r}" for ask in self._waits.asks_of(cell, runner.ctx)]
+            waits = f", waits for {' and '.join(asks)}" if asks else ""
+            doing.append(f"{turn} has run for {now - since:.3g} s{waits}")
+        return "; ".join(doing) or "it waits to be run"
 
     def _report(self, cell: Cell, health: AgentHealth) -> None:
         head = cell.mailbox.items[0].message_type if cell.mailbox.items else ""
@@ -246,18 +263,3 @@ def _is_worth_watching(cell: Cell, sample: _Sample, now: float) -> bool:
     """Whether a longer look may show something new."""
     timeout = cell.timeouts.idle_timeout
     return timeout is not None and now - sample.since < _LONG_ENOUGH * timeout
-
-
-def _doing(cell: Cell, runners: list[Runner], sample: _Sample, now: float) -> str:
-    """What an agent does, or waits for, in words."""
-    if cell.renewed is not None:
-        return "it is being restarted"
-    if cell.limits is not None and cell.limits.is_waiting and not runners:
-        return "it waits until its rate limit or its batch lets it take the next"
-    doing = [f"its output waits for room in the mailbox of {target.id!r}" for target in cell.lanes or ()]
-    for runner, (_, since) in zip(runners, sample.turns, strict=True):
-        turn = f"a turn on {runner.ctx.message.message_type!r}" if runner.ctx is not None else "its on_start"
-        asks = [f"{ask.to!r} to answer {ask.message_type!r}" for ask in awaited(runner.task) if not ask.done]
-        waits = f", waits for {' and '.join(asks)}" if asks else ""
-        doing.append(f"{turn} has run for {now - since:.3g} s{waits}")
-    return "; ".join(doing) or "it waits to be run"

@@ -8,16 +8,21 @@ events, no search. It looks at every task and takes away whoever may go on until
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from moot.runtime.liveness.deadlock import awaited
+from moot.agent.ask import Ask
+from moot.agent.gather import gather
 
 if TYPE_CHECKING:
-    from moot.agent.ask import Ask
     from moot.manager.manager import AgentManager
     from moot.runtime.system import System
 
-__all__ = ["stuck"]
+__all__ = ["awaited", "stuck"]
+
+_AWAIT = Ask.__await__.__code__
+_GATHER = gather.__code__
 
 
 def stuck(manager: AgentManager) -> list[str]:
@@ -70,3 +75,19 @@ def _waits(ask: Ask[Any], turns: list[_Turn], may_take: set[Any], now: float) ->
     if target.stopping:
         return False  # what it does not take is refused, also when it is in the directory no more
     return target not in may_take and any(message is ask.message for message in queued)
+
+
+def awaited(task: asyncio.Task[Any] | None) -> Sequence[Ask[Any]]:
+    """The asks that a suspended task awaits in its own coroutine, all of them needed; empty if it awaits anything else.
+
+    It reads the coroutine's stack, so that the books of the detector can be checked without them.
+    """
+    step: Any = task.get_coro() if task is not None else None
+    while step is not None:
+        if getattr(step, "gi_code", None) is _AWAIT:
+            return (step.gi_frame.f_locals["self"],)
+        if getattr(step, "cr_code", None) is _GATHER:
+            known = step.cr_frame.f_locals
+            return tuple(known["asks"]) if known.get("needed") == len(known["asks"]) else ()
+        step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
+    return ()
