@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -121,11 +122,14 @@ async def test_what_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path, 
     assert path.read_bytes() == content
 
 
+def executed(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(statement)
+
+
 async def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "team.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("CREATE TABLE theirs(x)")
-    connection.close()
+    executed(path, "CREATE TABLE theirs(x)")
 
     with pytest.raises(BackendDamaged, match="it is a database of another program"):
         await write(path, 1)
@@ -134,9 +138,7 @@ async def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
 async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "team.db"
     await write(path, 1)
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
+    executed(path, "PRAGMA user_version = 99")
 
     with pytest.raises(BackendVersion, match="schema version 99, and this version of Moot knows up to 1; upgrade Moot"):
         await write(path, 1)

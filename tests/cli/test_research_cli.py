@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -228,16 +230,7 @@ def test_sigterm_before_the_first_quote_is_an_interruption() -> None:
         'ScriptedEngine(["factoring\\n", hang])',
         'type("Slow", (ScriptedEngine,), {"start": lambda self: hang(None)})()',
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", slow, QUESTION, "--sources", CORPUS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        while "hanging" not in process.stderr.readline():
-            assert process.poll() is None
-
+    with _hanging(slow) as process:
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=30)
 
@@ -299,16 +292,7 @@ def test_a_missing_extra_is_one_line_that_names_the_command() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_with_what_was_found(number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", _HANGING, QUESTION, "--sources", CORPUS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        while "hanging" not in process.stderr.readline():
-            assert process.poll() is None
-
+    with _hanging(_HANGING) as process:
         process.send_signal(number)
         printed, errors = process.communicate(timeout=30)
 
@@ -322,17 +306,10 @@ def test_a_second_ctrl_c_does_not_lose_what_was_found() -> None:
     slow = _HANGING.replace(
         "ScriptedEngine([", 'type("Slow", (ScriptedEngine,), {"close": lambda self: hang("close")})(['
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", slow, QUESTION, "--sources", CORPUS],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stderr is not None
-        for _ in range(2):  # in the model call, then in the closing
-            while "hanging" not in process.stderr.readline():
-                assert process.poll() is None
-            process.send_signal(signal.SIGTERM)
+    with _hanging(slow) as process:
+        process.send_signal(signal.SIGTERM)  # in the model call
+        _until_it_hangs(process)
+        process.send_signal(signal.SIGTERM)  # in the closing
         printed, errors = process.communicate(timeout=30)
 
     assert process.returncode == 130
@@ -362,3 +339,18 @@ app = typer.Typer()
 app.command()(command.research)
 app()
 """
+
+
+@contextlib.contextmanager
+def _hanging(code: str) -> Iterator[subprocess.Popen[str]]:
+    """A run of a program that says "hanging" on stderr, at the moment when it hangs."""
+    command = [sys.executable, "-W", "error", "-c", code, QUESTION, "--sources", CORPUS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        _until_it_hangs(process)
+        yield process
+
+
+def _until_it_hangs(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    while "hanging" not in process.stderr.readline():
+        assert process.poll() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import reduce
 from itertools import permutations
 from typing import Any
@@ -18,6 +19,16 @@ def name(kind: Kind) -> str:
     return type(kind).__name__
 
 
+def law(kinds: list[Kind], *, examples: int, **more: Any) -> Callable[[Callable[..., None]], Any]:
+    """A test of each kind, for histories of some replicas."""
+
+    def of_each(test: Callable[..., None]) -> Any:
+        tried = settings(max_examples=examples)(given(count=st.integers(3, 5), steps=STEPS, **more)(test))
+        return pytest.mark.parametrize("kind", kinds, ids=name)(tried)
+
+    return of_each
+
+
 def joined(parts: list[Any], empty: Any) -> Any:
     return reduce(lambda left, right: left.join(right), parts, empty)
 
@@ -29,9 +40,7 @@ def history(kind: Kind, count: int, steps: list[tuple[str, int, int, int]]) -> t
     return world, [kind.empty, *met, *world.deltas]
 
 
-@pytest.mark.parametrize("kind", MODELLED, ids=name)
-@settings(max_examples=300)
-@given(count=st.integers(3, 5), steps=STEPS)
+@law(MODELLED, examples=300)
 def test_a_replica_always_shows_what_the_events_say_that_reached_it(kind: Kind, count: int, steps: list[Any]) -> None:
     world = World(kind, count)
 
@@ -41,9 +50,7 @@ def test_a_replica_always_shows_what_the_events_say_that_reached_it(kind: Kind, 
         assert world.states[here].value == kind.model(world.events, world.seen[here])
 
 
-@pytest.mark.parametrize("kind", ALL, ids=name)
-@settings(max_examples=200)
-@given(count=st.integers(3, 5), steps=STEPS, data=st.data())
+@law(ALL, examples=200, data=st.data())
 def test_the_join_is_associative_commutative_and_idempotent(
     kind: Kind, count: int, steps: list[Any], data: st.DataObject
 ) -> None:
@@ -58,9 +65,7 @@ def test_the_join_is_associative_commutative_and_idempotent(
     assert kind.empty.join(a) == a
 
 
-@pytest.mark.parametrize("kind", ALL, ids=name)
-@settings(max_examples=200)
-@given(count=st.integers(3, 5), steps=STEPS, data=st.data())
+@law(ALL, examples=200, data=st.data())
 def test_all_deltas_in_any_order_give_what_the_whole_states_give(
     kind: Kind, count: int, steps: list[Any], data: st.DataObject
 ) -> None:
@@ -74,9 +79,7 @@ def test_all_deltas_in_any_order_give_what_the_whole_states_give(
     assert [state.join(whole).value for state in world.states] == [whole.value] * count
 
 
-@pytest.mark.parametrize("kind", ALL, ids=name)
-@settings(max_examples=150)
-@given(count=st.integers(3, 5), steps=STEPS, data=st.data())
+@law(ALL, examples=150, data=st.data())
 def test_a_delta_since_a_digest_is_as_good_as_the_whole(
     kind: Kind, count: int, steps: list[Any], data: st.DataObject
 ) -> None:
@@ -88,9 +91,7 @@ def test_a_delta_since_a_digest_is_as_good_as_the_whole(
     assert a.join(a.since(a.digest)) == a
 
 
-@pytest.mark.parametrize("kind", ALL, ids=name)
-@settings(max_examples=50)
-@given(count=st.integers(3, 5), steps=STEPS)
+@law(ALL, examples=50)
 def test_a_value_comes_back_equal_from_msgpack_and_json(kind: Kind, count: int, steps: list[Any]) -> None:
     _, met = history(kind, count, steps)
 
