@@ -1,7 +1,7 @@
 """Refusals: why an auction does not take an event.
 
-Each reason is a class with a ``reason`` that also travels in messages and stands in transcripts, so that a bidder's
-program can decide on it, and a replay can check that who was refused had to be.
+Each reason is a class. Its ``reason``, the name of the class in snake case, also travels in messages and stands in
+transcripts, so that a bidder's program can decide on it, and a replay can check that who was refused had to be.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from moot.errors import Factual
+from moot.ids import snake_case
 
 __all__ = [
     "AlreadyBid",
@@ -39,53 +40,41 @@ class Refused(Factual):
     text: str
     template = "auction {auction!r} refuses {bidder!r}: {text}"
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.reason = snake_case(cls.__name__)
+
 
 class UnknownAuction(Refused):
     """The auctioneer has none of that id, or several and none is named."""
-
-    reason = "unknown_auction"
 
 
 class AlreadyOpen(Refused):
     """The auctioneer has, or has had, another auction of that id."""
 
-    reason = "already_open"
-
 
 class UnknownBidder(Refused):
     """It is not registered, or has withdrawn."""
-
-    reason = "unknown_bidder"
 
 
 class WrongName(Refused):
     """The content names a bidder who is not the sender of the message."""
 
-    reason = "wrong_name"
-
 
 class TooLate(Refused):
     """The deadline of what it wants to do has passed."""
-
-    reason = "too_late"
 
 
 class WrongStage(Refused):
     """The auction does not take that now, or not at all."""
 
-    reason = "wrong_stage"
-
 
 class InvalidAmount(Refused):
     """An amount is a whole number of minor units."""
 
-    reason = "invalid_amount"
-
 
 class BelowAsking(Refused):
     """It is less than ``asking``, the least that is taken from this bidder now."""
-
-    reason = "below_asking"
 
     def __init__(self, auction: str, bidder: str, amount: int, asking: int) -> None:
         self.amount = amount
@@ -96,8 +85,6 @@ class BelowAsking(Refused):
 class OverBudget(Refused):
     """It is more than the bidder was registered with."""
 
-    reason = "over_budget"
-
     def __init__(self, auction: str, bidder: str, amount: int, budget: int) -> None:
         self.amount = amount
         self.budget = budget
@@ -107,34 +94,22 @@ class OverBudget(Refused):
 class AlreadyBid(Refused):
     """It has made the one bid that it may make."""
 
-    reason = "already_bid"
-
 
 class NothingSealed(Refused):
     """It reveals what it has not committed to."""
-
-    reason = "nothing_sealed"
 
 
 class SealBroken(Refused):
     """What is revealed is not what was committed to."""
 
-    reason = "seal_broken"
-
 
 class NotWithdrawable(Refused):
     """The rules do not let it take its bid back, or not any more."""
-
-    reason = "not_withdrawable"
 
 
 class NotTheWinner(Refused):
     """Only who holds the award can confirm it."""
 
-    reason = "not_the_winner"
-
 
 class NotTheSeller(Refused):
     """Only the seller can close an auction early."""
-
-    reason = "not_the_seller"
