@@ -14,6 +14,8 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
+import msgspec
+
 from moot.clock import Clock
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, EngineRequest, Usage
 from moot.engine.deadline import RunningLoopClock, before_deadline
@@ -130,14 +132,8 @@ class ScriptedEngine:
         completion = answer if isinstance(answer, Completion) else Completion(text=answer, model=self.name)
         if completion.usage == Usage():
             usage = self._use_cache(tokens, completion.text)
-            completion = Completion(
-                text=completion.text,
-                finish_reason=completion.finish_reason,
-                usage=usage,
-                model=completion.model,
-                seconds=completion.seconds or self._seconds,
-                logprobs=completion.logprobs,
-            )
+            seconds = completion.seconds or self._seconds
+            completion = msgspec.structs.replace(completion, usage=usage, seconds=seconds)
         return completion
 
     def _use_cache(self, tokens: list[str], text: str) -> Usage:
