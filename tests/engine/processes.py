@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def planted(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> Iterato
     model.write_bytes(b"GGUF")
     yield model
     assert living(script) == []
+
+
+def played(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, body: str, main: Callable[[Path], Coroutine[Any, Any, None]]
+) -> None:
+    """Run ``main(model)`` while engines run ``body`` instead of llama.cpp."""
+    with planted(monkeypatch, folder, body) as model:
+        asyncio.run(main(model))
 
 
 def engine_on(model: Path, *, silence: float | None = None, **options: Any) -> LocalEngine:

@@ -30,7 +30,7 @@ from moot.engine.local import LocalEngine
 from moot.engine.queue import AdmissionQueue
 
 from .conftest import ask
-from .processes import engine_on, planted, wait_until_gone
+from .processes import engine_on, planted, played, wait_until_gone
 
 BEGUN = b'{"choices": [{"delta": {"content": "once"}}]}\n'
 
@@ -149,8 +149,7 @@ def test_one_crash_is_one_failure_to_the_breaker(monkeypatch: pytest.MonkeyPatch
         finally:
             await queue.close()
 
-    with planted(monkeypatch, tmp_path, body) as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, body, main)
 
 
 def test_a_model_that_ends_its_process_three_times_in_a_row_is_refused_by_its_name(
@@ -180,8 +179,7 @@ def test_a_model_that_ends_its_process_three_times_in_a_row_is_refused_by_its_na
         monkeypatch.setattr(supervisor, "_REST", 0.0)
         await engine.close()
 
-    with planted(monkeypatch, tmp_path, body) as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, body, main)
 
 
 def test_crashes_between_answers_are_never_in_a_row(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -193,8 +191,7 @@ def test_crashes_between_answers_are_never_in_a_row(monkeypatch: pytest.MonkeyPa
                 await engine.generate(ask("Hello"))
         await engine.close()
 
-    with planted(monkeypatch, tmp_path, "ready(); beats(); answer(connection()); connection(); os._exit(9)") as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, "ready(); beats(); answer(connection()); connection(); os._exit(9)", main)
 
 
 def test_a_refused_model_is_tried_again_after_a_while(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -230,8 +227,7 @@ def test_an_answer_that_is_rubbish_is_an_error_and_ends_the_child(
         assert (await engine.process()).pid != pid
         await engine.close()
 
-    with planted(monkeypatch, tmp_path, f"ready(); beats(); connection().sendall({answer}); time.sleep(60)") as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, f"ready(); beats(); connection().sendall({answer}); time.sleep(60)", main)
 
 
 def test_closing_waits_for_nobody(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -270,8 +266,7 @@ def test_a_deadline_holds_while_the_model_loads(monkeypatch: pytest.MonkeyPatch,
             await engine.generate(ask("Hello", deadline=1.0))
         await engine.close()
 
-    with planted(monkeypatch, tmp_path, "time.sleep(600)") as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, "time.sleep(600)", main)
 
 
 def test_a_child_may_print_as_much_as_it_likes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -288,8 +283,7 @@ def test_a_child_may_print_as_much_as_it_likes(monkeypatch: pytest.MonkeyPatch, 
         assert (await engine.generate(ask("Hello"))).text == "yes"
         await engine.close()
 
-    with planted(monkeypatch, tmp_path, body) as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, body, main)
 
 
 def test_a_child_that_cannot_be_started_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -324,8 +318,7 @@ def test_a_context_for_which_there_is_no_memory_is_said_so(monkeypatch: pytest.M
         await engine.close()
 
     body = "os.write(2, b'0.01 E init: failed to allocate buffer\\n'); say(failed='no', is_model=True); os._exit(1)"
-    with planted(monkeypatch, tmp_path, body) as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, body, main)
 
 
 def test_closing_does_not_wait_for_the_threads_of_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -341,8 +334,7 @@ def test_closing_does_not_wait_for_the_threads_of_others(monkeypatch: pytest.Mon
         release.set()
         await stuck
 
-    with planted(monkeypatch, tmp_path, "ready(); beats(); connection()") as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, "ready(); beats(); connection()", main)
 
 
 def test_a_process_forked_in_a_request_neither_hides_a_crash_nor_keeps_a_request_alive(
@@ -375,8 +367,7 @@ def test_a_process_forked_in_a_request_neither_hides_a_crash_nor_keeps_a_request
                     await last
         await engine.close()
 
-    with planted(monkeypatch, tmp_path, body) as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, body, main)
 
 
 @contextmanager
@@ -405,8 +396,7 @@ def test_an_answer_of_wrong_types_ends_the_child(monkeypatch: pytest.MonkeyPatch
             await engine.generate(ask("Hello"))
         await engine.close()
 
-    with planted(monkeypatch, tmp_path, f"ready(); beats(); connection().sendall(b'{line}'); time.sleep(60)") as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, f"ready(); beats(); connection().sendall(b'{line}'); time.sleep(60)", main)
 
 
 def test_what_fails_in_this_process_is_no_crash_of_the_child(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -428,8 +418,7 @@ def test_what_fails_in_this_process_is_no_crash_of_the_child(monkeypatch: pytest
     def none_left(*_: object, **__: object) -> None:
         raise OSError(24, "Too many open files")
 
-    with planted(monkeypatch, tmp_path, "ready(); beats(); connection()") as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, "ready(); beats(); connection()", main)
 
 
 def test_a_thread_that_cannot_start_is_an_error_and_no_wait(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -445,8 +434,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_no_wait(monkeypatch: pytest.
         await engine.start()
         await engine.close()
 
-    with planted(monkeypatch, tmp_path, "ready(); beats(); connection()") as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, "ready(); beats(); connection()", main)
 
 
 def test_a_library_that_cannot_be_imported_is_no_fault_of_the_model(
@@ -460,8 +448,7 @@ def test_a_library_that_cannot_be_imported_is_no_fault_of_the_model(
         await engine.close()
 
     body = """say(failed="ModuleNotFoundError: No module named 'needed'"); os._exit(1)"""
-    with planted(monkeypatch, tmp_path, body) as model:
-        asyncio.run(main(model))
+    played(monkeypatch, tmp_path, body, main)
 
 
 @pytest.mark.parametrize(

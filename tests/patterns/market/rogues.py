@@ -166,6 +166,17 @@ def market(rules: AnyRules, *bidders: Agent[Any]) -> Sequence[Agent[Any]]:
     return [*bidders, AuctioneerAgent("auctioneer", signer=SIGNER), Client(CLIENT, rules)]
 
 
+def crowd(fickle: int) -> list[BidderAgent]:
+    """One bidder of each kind that harms no auction; to the fickle one the lot is worth ``fickle``."""
+    return [
+        Crashing("crashing", 500),
+        Late("late", 500),
+        Babbling("babbling", 500),
+        Impostor("impostor", 500),
+        Fickle("fickle", fickle),
+    ]
+
+
 def transcript_of(state: dict[str, Any]) -> Transcript:
     return msgspec.convert(state["outcome"]["transcript"], Transcript)
 

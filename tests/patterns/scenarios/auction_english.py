@@ -8,13 +8,9 @@ from typing import Any
 from moot import Agent
 from moot.patterns.market import BidderAgent, English
 from tests.patterns.market.rogues import (
-    Babbling,
-    Crashing,
-    Fickle,
-    Impostor,
-    Late,
     Noting,
     Silent,
+    crowd,
     market,
     offers_in,
     transcript_of,
@@ -40,11 +36,7 @@ def agents() -> Sequence[Agent[Any]]:
         RULES,
         *honest,
         Silent("silent", 110),
-        Crashing("crashing", 500),
-        Late("late", 500),
-        Babbling("babbling", 500),
-        Impostor("impostor", 500),
-        Fickle("fickle", 60),
+        *crowd(fickle=60),
     )
 
 

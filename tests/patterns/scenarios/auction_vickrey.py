@@ -8,15 +8,11 @@ from typing import Any
 from moot import Agent
 from moot.patterns.market import Vickrey
 from tests.patterns.market.rogues import (
-    Babbling,
-    Crashing,
-    Fickle,
-    Impostor,
-    Late,
     Lying,
     Mute,
     Noting,
     Silent,
+    crowd,
     market,
     offers_in,
     transcript_of,
@@ -42,11 +38,7 @@ def agents() -> Sequence[Agent[Any]]:
         Silent("silent", 110),
         Mute("mute", 300),
         Lying("lying", 60),
-        Crashing("crashing", 500),
-        Late("late", 500),
-        Babbling("babbling", 500),
-        Impostor("impostor", 500),
-        Fickle("fickle", 80),
+        *crowd(fickle=80),
     )
 
 
