@@ -14,6 +14,7 @@ from moot import (
     AgentManager,
     AgentMessage,
     BatchPolicy,
+    Factual,
     Payload,
     RateLimit,
     Request,
@@ -78,3 +79,15 @@ class Archive(Agent):
 
     @handles(Note, rate=RateLimit(1, per=60, excess="refuse"))
     def note(self, message: Note) -> None: ...
+
+
+class OutOfStock(Factual):
+    item: str
+    left: int = 0
+    template = "{left} of {item!r} are left; order less"
+
+
+assert_type(OutOfStock("tea", left=3).item, str)
+assert_type(OutOfStock("tea").left, int)
+OutOfStock(3)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+OutOfStock()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from moot import Agent, AgentContext, CoordinationError, Payload, Terminated, TimeoutPolicy, handles
-from moot.errors import Factual
+from moot import Agent, AgentContext, CoordinationError, Factual, Payload, Terminated, TimeoutPolicy, handles
 from moot.patterns.blackboard.board import Board, Control, Goal, Limits, by_priority
 from moot.patterns.blackboard.messages import (
     Activation,

@@ -14,8 +14,7 @@ from typing import Any
 
 import msgspec
 
-from moot import AgentContext, AgentStopped, Backoff, MailboxFull, MootError, UnknownAgent, retried_while
-from moot.errors import Factual
+from moot import AgentContext, AgentStopped, Backoff, Factual, MailboxFull, MootError, UnknownAgent, retried_while
 from moot.patterns.contract_net.messages import AcceptProposal, CallForProposals, Propose, Refuse, RejectProposal
 
 __all__ = ["Inform", "NoContractor", "Tender", "contract_net"]

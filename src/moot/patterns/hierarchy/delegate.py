@@ -15,8 +15,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from moot import AgentContext, Ask, AskGroup, CoordinationError, MailboxFull, MootError, ReplyTo, UnknownAgent
-from moot.errors import Factual
+from moot import AgentContext, Ask, AskGroup, CoordinationError, Factual, MailboxFull, MootError, ReplyTo, UnknownAgent
 from moot.patterns.hierarchy.messages import AwaitResult, Forget, Task, TaskProgress, TaskResult
 from moot.patterns.hierarchy.routing import LeastLoaded, Routing
 

@@ -14,8 +14,7 @@ import math
 
 import msgspec
 
-from moot import Agent, AgentContext, CoordinationError, Payload, ReplyTo, Terminated, handles
-from moot.errors import Factual
+from moot import Agent, AgentContext, CoordinationError, Factual, Payload, ReplyTo, Terminated, handles
 from moot.patterns.hierarchy.messages import Ready, Task, TaskResult
 
 __all__ = ["PoolFull", "WorkPool"]

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from moot import Agent, AgentContext, Backoff, MootError, Payload, Request, handles
-from moot.errors import Factual
+from moot import Agent, AgentContext, Backoff, Factual, MootError, Payload, Request, handles
 from moot.patterns.map_reduce.pool import NobodyAble, Pool
 
 __all__ = [

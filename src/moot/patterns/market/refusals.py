@@ -6,10 +6,10 @@ transcripts, so that a bidder's program can decide on it, and a replay can check
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
-from moot.errors import Factual
-from moot.ids import snake_case
+from moot import Factual
 
 __all__ = [
     "AlreadyBid",
@@ -42,7 +42,7 @@ class Refused(Factual):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls.reason = snake_case(cls.__name__)
+        cls.reason = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
 class UnknownAuction(Refused):

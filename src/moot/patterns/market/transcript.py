@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 
-from moot import InvalidPayload
-from moot.errors import Factual
+from moot import Factual, InvalidPayload
 from moot.patterns.market.auction import Outcome
 from moot.patterns.market.events import Event, Tick
 from moot.patterns.market.kinds import AnyAuction, AnyRules, open_auction

@@ -14,6 +14,7 @@ import msgspec
 
 from moot import (
     BreakerOpen,
+    Factual,
     MailboxFull,
     MessageError,
     RateLimited,
@@ -21,7 +22,6 @@ from moot import (
     TurnError,
     UnknownAgent,
 )
-from moot.errors import Factual
 
 __all__ = [
     "Abort",
