@@ -125,7 +125,7 @@ class MessageTooLarge(Factual, MessageError):
 
 
 class StateUnreadable(Factual, MessageError):
-    """What was kept of one version cannot be read by the present one."""
+    """What was stored of one version cannot be read by the present one."""
 
     owner: str
     version: int

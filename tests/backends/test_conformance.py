@@ -36,11 +36,11 @@ class Deaf(SimulatedBackend):
         self.call = call
 
     async def open(self, failed: Callable[[MootError], None]) -> Any:
-        journal, kept = await super().open(failed)
+        journal, stored = await super().open(failed)
         setattr(journal, self.call, (lambda: _done()) if self.call == "synced" else lambda *told: -1)
         if self.call == "after_sync":
             setattr(journal, self.call, lambda callback: callback(None))
-        return journal, kept
+        return journal, stored
 
 
 async def _done() -> None:
@@ -72,9 +72,9 @@ class Forgetful(SimulatedBackend):
         self.part = part
 
     async def open(self, failed: Callable[[MootError], None]) -> Any:
-        journal, kept = await super().open(failed)
-        setattr(kept, self.part, type(getattr(kept, self.part))() if self.part != "run" else 1)
-        return journal, kept
+        journal, stored = await super().open(failed)
+        setattr(stored, self.part, type(getattr(stored, self.part))() if self.part != "run" else 1)
+        return journal, stored
 
 
 @pytest.mark.parametrize("part", sorted({*Stored.__struct_fields__} - {"shared", "changes"}))  # (the store has those)
@@ -89,9 +89,9 @@ def test_a_backend_that_forgets_something_is_found(part: str, tmp_path: Path) ->
 def test_a_backend_whose_mail_comes_back_in_another_order_is_found(tmp_path: Path) -> None:
     class Shuffling(SimulatedBackend):
         async def open(self, failed: Callable[[MootError], None]) -> Any:
-            journal, kept = await super().open(failed)
-            kept.mail = {agent_id: mail[::-1] for agent_id, mail in kept.mail.items()}
-            return journal, kept
+            journal, stored = await super().open(failed)
+            stored.mail = {agent_id: mail[::-1] for agent_id, mail in stored.mail.items()}
+            return journal, stored
 
     class ShufflingStore(SimulatedStore):
         def __init__(self, folder: Path) -> None:
@@ -124,9 +124,8 @@ def _fails(case: Case, store: Any, folder: Path) -> bool:
 
 
 def test_every_case_is_listed_and_makes_a_claim() -> None:
-    modules = [
-        import_module(f"{conformance.__name__}.{module.name}") for module in pkgutil.iter_modules(conformance.__path__)
-    ]
+    found = pkgutil.walk_packages(conformance.__path__, f"{conformance.__name__}.")
+    modules = [import_module(module.name) for module in found]
     written = {
         name
         for module in modules
@@ -134,11 +133,11 @@ def test_every_case_is_listed_and_makes_a_claim() -> None:
         if inspect.iscoroutinefunction(fn) and list(inspect.signature(fn).parameters) == ["lives"] and name[0] != "_"
     }
 
-    found = cases(SimulatedStore)
+    listed = cases(SimulatedStore)
 
-    assert {case.name for case in found} == written
-    assert all(case.claim for case in found)
-    assert len(cases(MemoryStore)) < len(cases(SimulatedStore))
+    assert {case.name for case in listed} == written
+    assert all(case.claim for case in listed)
+    assert len(cases(MemoryStore)) < len(listed)
 
 
 def test_a_store_that_cannot_fail_is_not_asked_to() -> None:

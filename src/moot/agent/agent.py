@@ -91,7 +91,7 @@ class Agent(Generic[S]):
         return cast(S, None if (state_type := _state_type(type(self))) is None else state_type())
 
     def stored_state(self, body: bytes, version: int) -> S:
-        """The state in what was kept of one of ``version``.
+        """The state in what was stored of one of ``version``.
 
         Raises:
             StateUnreadable: it is newer than this class, or does not convert to its state's type.

@@ -200,7 +200,7 @@ class AgentContext(UnitOfWork[S]):
         it on, because an effect is repeated if the process dies before its result is recorded. With ``retry`` it is
         tried again in place for the errors that the policy names.
 
-        On a durable backend the result is kept, too, and a process that dies later in the turn does not repeat the
+        On a durable backend the result is stored, too, and a process that dies later in the turn does not repeat the
         effect; it then comes back as a ``type``, without one as plain maps, lists and scalars.
 
         Raises:

@@ -86,10 +86,10 @@ class Records(msgspec.Struct, eq=False):
         self.note(kind, target, request, answer)
 
     async def settled(self) -> None:
-        """Return when all that led to this turn is kept as these records are: something is to leave the process."""
+        """Return when all that led to this turn is stored as these records are: something is to leave the process."""
 
     async def once(self, kind: str, target: str, call: Callable[[], Awaitable[Any]]) -> Any:
-        """The result of ``call()``, kept when it succeeds; or of one that an earlier run has left under way."""
+        """The result of ``call()``, stored when it succeeds; or of one that an earlier run has left under way."""
         key, under_way = self.last, self._under_way
         while (earlier := under_way.get(target)) is not None:
             await asyncio.wait({earlier})

@@ -4,7 +4,7 @@ What a turn does, when it is retried and who is told is decided above, the same 
 all backends. A backend brings the stores that the runtime works on, and a durable one
 a `Journal` besides: while a system runs, memory is the authority, and the journal is
 told of each change, in the order in which the changes happen. What it is told within
-one step of the event loop is kept as a whole or not at all, and what it keeps is always
+one step of the event loop is stored as a whole or not at all, and what it keeps is always
 a prefix of what it was told. That is all that makes a turn a transaction on disk.
 """
 
@@ -141,7 +141,7 @@ class Journal(Protocol):
         ...
 
     async def synced(self) -> None:
-        """Return when all that was told so far is kept for good.
+        """Return when all that was told so far is stored for good.
 
         Raises:
             BackendFailed: it never will be.
@@ -149,7 +149,7 @@ class Journal(Protocol):
         ...
 
     def after_sync(self, callback: Callable[[BaseException | None], None]) -> None:
-        """Call ``callback(None)`` when all that was told so far is kept for good, with an error if it never will be."""
+        """Call ``callback(None)`` when all that was told so far is stored for good, or with an error if it never is."""
         ...
 
     async def caught_up(self) -> None:

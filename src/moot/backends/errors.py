@@ -8,7 +8,7 @@ __all__ = ["BackendBusy", "BackendDamaged", "BackendError", "BackendFailed", "Ba
 
 
 class BackendError(MootError):
-    """What is kept cannot be read or written; nothing was changed."""
+    """What is stored cannot be read or written; nothing was changed."""
 
 
 class BackendBusy(Factual, BackendError):
@@ -37,7 +37,7 @@ class BackendDamaged(Factual, BackendError):
 
 
 class BackendFailed(Factual, BackendError):
-    """Writing failed for good; what was not acknowledged is not kept."""
+    """Writing failed for good; what was not acknowledged is not stored."""
 
     path: str
     why: str

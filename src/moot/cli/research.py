@@ -24,8 +24,8 @@ import typer
 from moot.cli.app import forget
 
 if TYPE_CHECKING:
-    from moot.cli.kept_run import StoredRun
     from moot.cli.research_screen import Screen
+    from moot.cli.stored_run import StoredRun
     from moot.engine.base import Engine
     from moot.teams.research import Report
 
@@ -77,8 +77,8 @@ def research(
     3 partial report because the engine failed on the way, 130 interrupted (with what was found).
     """
     from moot.backends.errors import BackendError
-    from moot.cli.kept_run import StoredRun
     from moot.cli.research_screen import Screen
+    from moot.cli.stored_run import StoredRun
 
     paths = [*(sources or []), *(more_sources or [])]
     durable = durable.expanduser().absolute() if durable is not None else None
@@ -192,15 +192,15 @@ async def _with_engine(engine: Engine | None, screen: Screen, work: Callable[[],
 async def _run(
     run: StoredRun, file: Path | None, engine: Engine | None, screen: Screen, found: list[Report]
 ) -> tuple[Report, bool]:
-    from moot.cli.kept_run import claim
+    from moot.cli.stored_run import claim
     from moot.engine.errors import EngineUnavailable
     from moot.teams.research import ResearchTeam, SourceError
 
     url = f"sqlite:///{file}" if file is not None else "memory://"
     async with ResearchTeam(run.sources, engine=engine, url=url) as team:
-        if file is not None and (kept := await claim(team.manager.shared_state, run)).id != run.id:
+        if file is not None and (stored := await claim(team.manager.shared_state, run)).id != run.id:
             raise _BadInputError(
-                f"{file} holds another run: {kept.question!r}; go on with that one by 'moot resume {file}', "
+                f"{file} holds another run: {stored.question!r}; go on with that one by 'moot resume {file}', "
                 "or name another file"
             )
         try:

@@ -1,4 +1,4 @@
-"""``moot resume``: go on with a research run whose process has ended, from the file that it was kept in.
+"""``moot resume``: go on with a research run whose process has ended, from the file that stores it.
 
 What the engine has answered before is not asked again. The exit codes are those of
 ``moot research``.
@@ -24,11 +24,11 @@ def resume(
     """Go on with the research run in FILE, or print its report again if it is finished."""
     from moot.backends.errors import BackendError
     from moot.cli.app import UsageError
-    from moot.cli.kept_run import kept_run
     from moot.cli.research import Depth, research
+    from moot.cli.stored_run import stored_run
 
     try:
-        run = kept_run(file)
+        run = stored_run(file)
     except BackendError as error:
         raise UsageError(f"resume: {error}") from error
     if run is None:

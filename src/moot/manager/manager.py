@@ -111,11 +111,11 @@ class AgentManager(Client):
         if self._system is not None:
             raise RuntimeError("this manager was started before, and a manager runs once; make a new one")
         clock = self._clock if self._clock is not None else LoopClock(asyncio.get_running_loop())
-        kept = await self._backend.open(self._give_up)
+        opened = await self._backend.open(self._give_up)
         try:
-            if kept is not None:
-                self._ids.begin_run(kept[1].run)
-            stores = Stores(self.dead_letters, self.shared_state, kept)
+            if opened is not None:
+                self._ids.begin_run(opened[1].run)
+            stores = Stores(self.dead_letters, self.shared_state, opened)
             system = System(
                 clock, self._ids, self.directory, stores, self._options, engine=self._engine, given_up=self._give_up
             )

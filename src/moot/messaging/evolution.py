@@ -1,6 +1,6 @@
-"""Versions of kept values: how a state or a payload of yesterday's class becomes one of today's.
+"""Versions of stored values: how a state or a payload of yesterday's class becomes one of today's.
 
-What is kept carries the version of its type. A class that has changed says how a value
+What is stored carries the version of its type. A class that has changed says how a value
 of the version before becomes one of the next, as plain data, and one step leads to the
 next until the present version is reached.
 """

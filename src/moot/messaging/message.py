@@ -54,7 +54,7 @@ class Payload(msgspec.Struct, frozen=True):
 
     message_type: ClassVar[str] = "payload"
     payload_version: ClassVar[int] = 1
-    """The version of its fields; one that was kept or sent under an older one is led here by `upgrade`."""
+    """The version of its fields; one that was stored or sent under an older one is led here by `upgrade`."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

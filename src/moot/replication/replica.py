@@ -70,7 +70,7 @@ class Replica(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def key_of(kind: str, name: str) -> str:
-    """Under which a value is kept."""
+    """Under which a value is stored."""
     return f"{kind}:{name}"
 
 

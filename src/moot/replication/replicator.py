@@ -60,7 +60,7 @@ class Replicator(Agent[Replica]):
         self._heard: dict[str, float] = {}
 
     def stored_state(self, body: bytes, version: int) -> Replica:
-        """The replica in what was kept."""
+        """The replica in what was stored."""
         try:
             return read_back(super().stored_state(body, version))
         except ValueError as error:

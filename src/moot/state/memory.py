@@ -22,7 +22,7 @@ _STEP = 100
 
 
 class Stored(Protocol):
-    """What a durable backend has kept; see `moot.backends.base.Stored`."""
+    """What a durable backend has stored; see `moot.backends.base.Stored`."""
 
     shared: dict[str, tuple[int, bytes | None]]
     changes: list[tuple[int, str, int, bytes | None]]
@@ -61,7 +61,7 @@ class InMemorySharedState:
         self._journal: SharedJournal | None = None
 
     def attach(self, journal: SharedJournal, stored: Stored) -> None:
-        """Go on from what a durable backend has kept, and tell its journal of each write."""
+        """Go on from what a durable backend has stored, and tell its journal of each write."""
         for key, (version, data) in stored.shared.items():
             self._versions[key] = version
             if data is not None:

@@ -82,7 +82,7 @@ class SqliteBackend:
             self._connection = connection = connect(self.path, self.profile)
             prepare(connection, self.path)
             count_interrupted(connection, owner)
-            kept, numbers = load(connection)
+            stored, numbers = load(connection)
             self._check_end(owner, numbers.next_batch - 1)
             loop = asyncio.get_running_loop()
             inline = self._inline or getattr(loop, "epoch", None) is not None  # a thread has no virtual clock
@@ -92,7 +92,7 @@ class SqliteBackend:
                 else ThreadWriter(connection, self.path, loop.call_soon_threadsafe)
             )
             self._journal = SqliteJournal(self._writer, owner, numbers, failed)
-            self.shared_state.attach(self._journal, kept)
+            self.shared_state.attach(self._journal, stored)
         except BaseException as error:
             if self._writer is not None:
                 self._writer.close()  # at once: it has been given nothing
@@ -106,7 +106,7 @@ class SqliteBackend:
                 ) from error
             raise
         _open.add(self)
-        return self._journal, kept
+        return self._journal, stored
 
     async def close(self) -> None:
         """Write what is left, and let go of the file.

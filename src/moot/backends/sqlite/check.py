@@ -35,7 +35,7 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class _StoredTimer(msgspec.Struct, frozen=True):
-    """As much of a kept timer as a system needs to set it again."""
+    """As much of a stored timer as a system needs to set it again."""
 
     delay: float
     message: AgentMessage

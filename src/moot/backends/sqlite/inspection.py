@@ -41,7 +41,7 @@ _ALL = -1
 
 
 class _StoredTimer(msgspec.Struct, frozen=True):
-    """As much of a kept timer as is shown."""
+    """As much of a stored timer as is shown."""
 
     message: AgentMessage
     every: float = 0.0

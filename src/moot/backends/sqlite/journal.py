@@ -65,7 +65,7 @@ class SqliteJournal:
 
     def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
         if body is None and agent_id not in self._agents:
-            return  # nothing was ever kept for it
+            return  # nothing was ever stored for it
         aid = self._agents.get(agent_id) or self._new_agent(agent_id)
         self._changed().states[aid] = None if body is None else (aid, version, body)
 
@@ -116,7 +116,7 @@ class SqliteJournal:
     def end_attempt(self, attempt: int) -> None:
         self._owner.end(attempt)
 
-    # what is kept
+    # what is stored
     @property
     def is_behind(self) -> bool:
         return self._failure is None and (self._is_stalled or self._batch.changes >= _MOST_CHANGES)

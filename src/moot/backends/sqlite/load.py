@@ -39,7 +39,7 @@ def count_interrupted(connection: sqlite3.Connection, owner: Owner) -> None:
 
 def load(connection: sqlite3.Connection) -> tuple[Stored, Numbers]:
     """All of it, as of one moment."""
-    kept, numbers = Stored(), Numbers()
+    stored, numbers = Stored(), Numbers()
     query = connection.execute
     query("BEGIN")
     try:
@@ -49,24 +49,24 @@ def load(connection: sqlite3.Connection) -> tuple[Stored, Numbers]:
             name = (incarnation, sequence)
             numbers.mail[ids[aid], name] = mid
             numbers.next_mail = mid + 1
-            kept.mail.setdefault(ids[aid], []).append(StoredMail(name, body, attempts))
-        kept.states = {ids[aid]: (version, body) for aid, version, body in query("SELECT * FROM state")}
+            stored.mail.setdefault(ids[aid], []).append(StoredMail(name, body, attempts))
+        stored.states = {ids[aid]: (version, body) for aid, version, body in query("SELECT * FROM state")}
         for turn, key, body in query("SELECT * FROM record"):
-            kept.records.setdefault(turn, {})[key] = body
-        numbers.turns = set(kept.records)
-        kept.timers = [
+            stored.records.setdefault(turn, {})[key] = body
+        numbers.turns = set(stored.records)
+        stored.timers = [
             StoredTimer((incarnation, sequence), ids[aid], due, body)
             for incarnation, sequence, aid, due, body in query("SELECT * FROM timer ORDER BY due")
         ]
-        kept.given = {
+        stored.given = {
             (address, idempotency_key): (at, body)
             for address, idempotency_key, at, body in query("SELECT * FROM given")
         }
         newest = query("SELECT * FROM dead ORDER BY did DESC LIMIT ?", (_MOST_LETTERS,)).fetchall()
-        kept.letters = [StoredLetter(did, ids[aid], body) for did, aid, body in reversed(newest)]
-        kept.shared = {key: (version, body) for key, version, body in query("SELECT * FROM shared")}
-        kept.changes = query("SELECT * FROM shared_log ORDER BY revision").fetchall()[-SHARED_LOG:]
-        numbers.next_batch = kept.run = query("SELECT value FROM meta WHERE key = 'batch'").fetchone()[0] + 1
+        stored.letters = [StoredLetter(did, ids[aid], body) for did, aid, body in reversed(newest)]
+        stored.shared = {key: (version, body) for key, version, body in query("SELECT * FROM shared")}
+        stored.changes = query("SELECT * FROM shared_log ORDER BY revision").fetchall()[-SHARED_LOG:]
+        numbers.next_batch = stored.run = query("SELECT value FROM meta WHERE key = 'batch'").fetchone()[0] + 1
     finally:
         query("COMMIT")
-    return kept, numbers
+    return stored, numbers

@@ -73,7 +73,7 @@ class Timers:
             self._set(_Set(cell, timer, self._clock.now() + timer.delay), body)
 
     def restore(self, cell: Cell, timer: Timer, due: float) -> None:
-        """Set a timer again that was kept, as it says about what came due while nobody was there."""
+        """Set a timer again that was stored, as it says about what came due while nobody was there."""
         now = self._clock.now()
         if due <= now and timer.every:
             beats = 1 + math.floor((now - due) / timer.every)

@@ -1,4 +1,4 @@
-"""Durable records: what a turn was answered, kept so that it is asked only once even if the process dies.
+"""Durable records: what a turn was answered, stored so that it is asked only once even if the process dies.
 
 The turn has a name that outlives the process: that of its message. Each thing that it
 asks for has a key, a digest of the turn, the kind, the target, the request and its
@@ -25,7 +25,7 @@ __all__ = ["DurableRecords", "SyncedRecords", "decode_answer"]
 
 
 class SyncedRecords(Records, kw_only=True):
-    """The `Records` of a turn that no crash lets run again: an ask from outside, or a hook. They are not kept; only
+    """The `Records` of a turn that no crash lets run again: an ask from outside, or a hook. They are not stored; only
     its effects on the outside wait until what led to them is.
     """
 
@@ -121,7 +121,7 @@ class DurableRecords(Records, kw_only=True):
 
 
 def decode_answer(body: bytes, request: object = None, type: Any = Any) -> Any:
-    """A kept answer: of the type that ``request`` declares, or of ``type``.
+    """A stored answer: of the type that ``request`` declares, or of ``type``.
 
     Raises:
         InvalidPayload: it is not of that type.

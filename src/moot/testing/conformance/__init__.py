@@ -1,4 +1,4 @@
-"""The conformance suite of backends: what a system does is the same on each, and a durable one keeps it.
+"""The conformance suite of backends: a system does the same on each; on a durable one it outlives its process.
 
 A backend brings a `Store` and runs the `cases` that apply to it, with any test runner::
 
@@ -24,24 +24,22 @@ from moot.testing.conformance import (
     clients,
     failures,
     full_mailboxes,
-    kept_agents,
-    kept_delivery,
-    kept_mail,
-    kept_promises,
-    kept_turns,
     mail,
     shared,
     timers,
     turns,
-    unkept,
+    unstorable,
 )
+from moot.testing.conformance.durable import agents, delivery, promises
+from moot.testing.conformance.durable import mail as mail_of_lives
+from moot.testing.conformance.durable import turns as turns_of_lives
 from moot.testing.conformance.lives import Ending, Lives, Store
 from moot.testing.virtual_loop import run
 
 __all__ = ["Case", "Lives", "Store", "cases"]
 
-_OF_ALL = (turns, asks, mail, full_mailboxes, clients, timers, shared, unkept)
-_OF_DURABLE = (kept_mail, kept_delivery, kept_turns, kept_agents, kept_promises)
+_OF_ALL = (turns, asks, mail, full_mailboxes, clients, timers, shared, unstorable)
+_OF_DURABLE = (mail_of_lives, delivery, turns_of_lives, agents, promises)
 _OF_FAILING = (failures,)
 
 

@@ -51,7 +51,7 @@ async def an_id_belongs_to_an_address(lives: Lives) -> None:
 
 
 async def a_failed_ask_of_an_id_goes_out_anew(lives: Lives) -> None:
-    """A failure is told to who asked, and not kept: who asks again under the id has the request handled again."""
+    """A failure is told to who asked, and not stored: who asks again under the id has the request handled again."""
     runs = 0
 
     def answer(message: Question, ctx: AgentContext) -> str:

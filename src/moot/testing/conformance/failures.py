@@ -1,4 +1,4 @@
-"""Cases about the moment of a failure: what the world outside was told is kept, and nothing is kept by half."""
+"""Cases about the moment of a failure: what the world outside was told is stored, and nothing is stored by half."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ async def a_turn_that_kills_its_process_is_given_up(lives: Lives) -> None:
     assert (letter.reason, letter.attempts) == (Reason.FAILED, 2)
 
 
-async def what_is_acknowledged_is_kept_at_that_moment(lives: Lives) -> None:
-    """When ``tell`` returns the message is kept; so is a write to shared state, and what a requeue sends."""
+async def what_is_acknowledged_is_stored_at_that_moment(lives: Lives) -> None:
+    """When ``tell`` returns the message is stored; so is a write to shared state, and what a requeue sends."""
     heard: list[str] = []
     manager = await lives.begin(acting(_hang, "a", retry=PATIENT))
     for number in range(5):
@@ -65,8 +65,8 @@ async def _hang(message: Note) -> None:
     await for_ever()
 
 
-async def an_answer_leaves_when_all_that_led_to_it_is_kept(lives: Lives) -> None:
-    """When an ask from outside returns, the state that the answer tells of is kept, with and without an id."""
+async def an_answer_leaves_when_all_that_led_to_it_is_stored(lives: Lives) -> None:
+    """When an ask from outside returns, the state that the answer tells of is stored, with and without an id."""
     for number in range(1, 6):
         manager = await lives.begin(Counter("counter"))
         assert await manager.ask("counter", Add(1)) == 2 * number - 1
@@ -75,7 +75,7 @@ async def an_answer_leaves_when_all_that_led_to_it_is_kept(lives: Lives) -> None
         await lives.end()
 
 
-async def a_late_answer_leaves_when_all_that_led_to_it_is_kept(lives: Lives) -> None:
+async def a_late_answer_leaves_when_all_that_led_to_it_is_stored(lives: Lives) -> None:
     """The same for an answer that was deferred: it leaves with the turn that gives it."""
 
     class Late(Counter):
@@ -96,8 +96,8 @@ async def a_late_answer_leaves_when_all_that_led_to_it_is_kept(lives: Lives) -> 
         await lives.end()
 
 
-async def an_effect_is_done_when_all_that_led_to_it_is_kept(lives: Lives) -> None:
-    """At the moment of an effect the turns before it are kept, in a turn that was told and in one that was asked."""
+async def an_effect_is_done_when_all_that_led_to_it_is_stored(lives: Lives) -> None:
+    """At the moment of an effect the turns before it are stored, in a turn that was told and in one that was asked."""
 
     class Teller(Counter):
         @handles
@@ -134,8 +134,8 @@ async def an_effect_is_done_when_all_that_led_to_it_is_kept(lives: Lives) -> Non
         await lives.end()
 
 
-async def an_effect_of_a_hook_is_done_when_all_that_led_to_it_is_kept(lives: Lives) -> None:
-    """The same in ``on_start``: what the hook saw is kept when its effect is done."""
+async def an_effect_of_a_hook_is_done_when_all_that_led_to_it_is_stored(lives: Lives) -> None:
+    """The same in ``on_start``: what the hook saw is stored when its effect is done."""
     seen: list[int] = []
 
     async def write(message: Add, ctx: AgentContext) -> None:
@@ -190,7 +190,7 @@ async def an_effect_that_was_not_recorded_is_repeated_under_its_key(lives: Lives
     assert len(set(keys)) == 1
 
 
-async def a_turn_is_kept_whole_or_not_at_all(lives: Lives) -> None:
+async def a_turn_is_stored_whole_or_not_at_all(lives: Lives) -> None:
     """Two accounts that send each other money have all of it together, whenever they fail: mail and states add up."""
 
     class Account(Agent[Tally]):

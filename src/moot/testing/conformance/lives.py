@@ -41,7 +41,7 @@ class Store(ABC):
         """A backend on this place, not opened. The one before has been closed, or has failed, or is still open."""
 
     def fail(self) -> None:
-        """The process or the power is gone: what the open backend has not kept by now never will be.
+        """The process or the power is gone: what the open backend has not stored by now never will be.
 
         What is still said to that backend must have no effect on the next one.
         """

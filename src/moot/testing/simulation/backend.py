@@ -54,15 +54,15 @@ class SimulatedBackend:
         if self._journal is not None:
             raise BackendBusy("the simulated disk", "another manager of this test")
         self._image.run += 1
-        kept = deepcopy(self._image)
+        stored = deepcopy(self._image)
         for (agent_id, name), count in self._attempts.items():
-            kept.mail[agent_id] = [
+            stored.mail[agent_id] = [
                 StoredMail(mail.name, mail.body, count) if mail.name == name else mail
-                for mail in kept.mail.get(agent_id, [])
+                for mail in stored.mail.get(agent_id, [])
             ]
-        self._journal = _Journal(self._image, self._attempts, self._random, kept)
-        self.shared_state.attach(self._journal, kept)
-        return self._journal, kept
+        self._journal = _Journal(self._image, self._attempts, self._random, stored)
+        self.shared_state.attach(self._journal, stored)
+        return self._journal, stored
 
     def fail(self) -> None:
         """The power fails: what is not synced is gone, and what the system still says is not heard."""
@@ -90,13 +90,13 @@ class _Journal:
         image: Stored,
         attempts: dict[tuple[str, MessageName], int],
         choice: random.Random,
-        kept: Stored,
+        stored: Stored,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._image = image
         self._attempts = attempts
         self._random = choice
-        self._mail = {(agent_id, mail.name) for agent_id, mails in kept.mail.items() for mail in mails}
+        self._mail = {(agent_id, mail.name) for agent_id, mails in stored.mail.items() for mail in mails}
         self._running: dict[int, tuple[str, MessageName]] = {}
         self._batch: list[_Change] = []
         self._told = 0
@@ -108,49 +108,51 @@ class _Journal:
     # what is told
     def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
         self._mail.add((agent_id, name))
-        self._tell(lambda kept: kept.mail.setdefault(agent_id, []).append(StoredMail(name, body)))
+        self._tell(lambda stored: stored.mail.setdefault(agent_id, []).append(StoredMail(name, body)))
 
     def end_mail(self, agent_id: str, name: MessageName) -> None:
         if (agent_id, name) in self._mail:
             self._mail.discard((agent_id, name))
-            self._tell(lambda kept: _remove(kept, agent_id, name))
+            self._tell(lambda stored: _remove(stored, agent_id, name))
 
     def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
-        self._tell(lambda kept: _put(kept.states, agent_id, None if body is None else (version, body)))
+        self._tell(lambda stored: _put(stored.states, agent_id, None if body is None else (version, body)))
 
     def put_record(self, turn: str, key: bytes, body: bytes) -> None:
-        self._tell(lambda kept: kept.records.setdefault(turn, {}).update({key: body}))
+        self._tell(lambda stored: stored.records.setdefault(turn, {}).update({key: body}))
 
     def end_turn(self, turn: str) -> None:
-        self._tell(lambda kept: _put(kept.records, turn, None))
+        self._tell(lambda stored: _put(stored.records, turn, None))
 
     def put_timer(self, timer: StoredTimer) -> None:
         self.end_timer(timer.name)
-        self._tell(lambda kept: kept.timers.append(timer))
+        self._tell(lambda stored: stored.timers.append(timer))
 
     def end_timer(self, name: MessageName) -> None:
-        self._tell(lambda kept: kept.timers.__setitem__(slice(None), [one for one in kept.timers if one.name != name]))
+        self._tell(
+            lambda stored: stored.timers.__setitem__(slice(None), [one for one in stored.timers if one.name != name])
+        )
 
     def put_given(self, address: str, idempotency_key: str, at: float, body: bytes | None) -> None:
-        self._tell(lambda kept: kept.given.update({(address, idempotency_key): (at, body)}))
+        self._tell(lambda stored: stored.given.update({(address, idempotency_key): (at, body)}))
 
     def end_given(self, address: str, idempotency_key: str) -> None:
-        self._tell(lambda kept: _put(kept.given, (address, idempotency_key), None))
+        self._tell(lambda stored: _put(stored.given, (address, idempotency_key), None))
 
     def put_letter(self, letter: StoredLetter) -> None:
         self.end_letter(letter.letter_id)
-        self._tell(lambda kept: kept.letters.append(letter))
+        self._tell(lambda stored: stored.letters.append(letter))
 
     def end_letter(self, letter_id: int) -> None:
         self._tell(
-            lambda kept: kept.letters.__setitem__(
-                slice(None), [one for one in kept.letters if one.letter_id != letter_id]
+            lambda stored: stored.letters.__setitem__(
+                slice(None), [one for one in stored.letters if one.letter_id != letter_id]
             )
         )
 
     def put_shared(self, key: str, version: int, revision: int, body: bytes | None) -> None:
-        self._tell(lambda kept: kept.shared.update({key: (version, body)}))
-        self._tell(lambda kept: kept.changes.append((revision, key, version, body)))
+        self._tell(lambda stored: stored.shared.update({key: (version, body)}))
+        self._tell(lambda stored: stored.changes.append((revision, key, version, body)))
 
     def begin_attempt(self, agent_id: str, name: MessageName) -> int | None:
         if (agent_id, name) not in self._mail:
@@ -164,7 +166,7 @@ class _Journal:
     def end_attempt(self, attempt: int) -> None:
         self._running.pop(attempt, None)
 
-    # what is kept
+    # what is stored
     async def synced(self) -> None:
         waiter: asyncio.Future[None] = self._loop.create_future()
         self.after_sync(lambda lost: _end(waiter, lost))
@@ -218,12 +220,12 @@ class _Journal:
 _POWER = BackendFailed("the simulated disk", "its power has failed")
 
 
-def _remove(kept: Stored, agent_id: str, name: MessageName) -> None:
-    mail = [one for one in kept.mail.get(agent_id, []) if one.name != name]
+def _remove(stored: Stored, agent_id: str, name: MessageName) -> None:
+    mail = [one for one in stored.mail.get(agent_id, []) if one.name != name]
     if mail:
-        kept.mail[agent_id] = mail
+        stored.mail[agent_id] = mail
     else:
-        kept.mail.pop(agent_id, None)
+        stored.mail.pop(agent_id, None)
 
 
 def _put(table: dict[Any, Any], key: object, value: object) -> None:

@@ -101,8 +101,8 @@ async def messages_of_two_lives_are_told_apart(lives: Lives) -> None:
     assert len({name for _, name in heard}) == 3
 
 
-async def mail_in_an_outbox_is_kept_in_order(lives: Lives) -> None:
-    """What a turn sent and the receiver had no room for is kept, too, in the order of the turn."""
+async def mail_in_an_outbox_is_stored_in_order(lives: Lives) -> None:
+    """What a turn sent and the receiver had no room for is stored, too, in the order of the turn."""
     heard: list[str] = []
 
     def send(message: Question, ctx: AgentContext) -> str:
@@ -193,7 +193,7 @@ async def what_a_drained_stop_leaves_is_nothing(lives: Lives) -> None:
     assert manager.stats().turns == 0
 
 
-async def what_the_last_hook_sends_is_kept(lives: Lives) -> None:
+async def what_the_last_hook_sends_is_stored(lives: Lives) -> None:
     """What ``on_stop`` sends when the whole system stops, and the state that it leaves, are there in the next life."""
 
     class Closing(Counter):

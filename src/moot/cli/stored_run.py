@@ -1,4 +1,4 @@
-"""Kept runs: what ``moot research --durable FILE`` was asked, kept in that file, so that ``moot resume`` can go on."""
+"""Stored runs: the question of ``moot research --durable FILE`` stands in FILE, so that ``moot resume`` can go on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 if TYPE_CHECKING:
     from moot.state import SharedState
 
-__all__ = ["KEY", "StoredRun", "claim", "kept_run"]
+__all__ = ["KEY", "StoredRun", "claim", "stored_run"]
 
 KEY = "moot.research"
 
@@ -35,7 +35,7 @@ class StoredRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def claim(state: SharedState, run: StoredRun) -> StoredRun:
-    """Keep ``run`` in the shared state of its file; the run that is kept there, which may be another."""
+    """Store ``run`` in the shared state of its file; the run that is stored there, which may be another."""
     known: Any = await state.get(KEY, type=StoredRun)
     if known is None:
         await state.set(KEY, run)
@@ -43,7 +43,7 @@ async def claim(state: SharedState, run: StoredRun) -> StoredRun:
     return msgspec.convert(known, StoredRun)
 
 
-def kept_run(path: Path) -> StoredRun | None:
+def stored_run(path: Path) -> StoredRun | None:
     """The run in a file; None if it holds none, but another system. Only reads.
 
     Raises:

@@ -85,7 +85,7 @@ async def asks_of_one_content_are_told_apart(lives: Lives) -> None:
 
 
 async def an_answer_comes_back_as_its_type(lives: Lives) -> None:
-    """A kept answer is of the type that its request declares; an effect's of the type that was named."""
+    """A stored answer is of the type that its request declares; an effect's of the type that was named."""
 
     async def work(ctx: AgentContext) -> list[Any]:
         made = await ctx.effect("make", lambda key: Tally(4), type=Tally)
@@ -239,7 +239,7 @@ async def a_forwarded_ask_is_answered_in_another_life(lives: Lives) -> None:
 
 
 async def a_request_that_was_not_taken_is_not_made_twice(lives: Lives) -> None:
-    """A request that still waited is not kept on its own: the turn that made it makes it again, and it is one."""
+    """A request that still waited is not stored on its own: the turn that made it makes it again, and it is one."""
     heard: list[Any] = []
 
     async def ask(ctx: AgentContext) -> int:
@@ -264,7 +264,7 @@ async def a_request_that_was_not_taken_is_not_made_twice(lives: Lives) -> None:
 
 
 async def a_cancelled_thinker_does_not_think_again(lives: Lives) -> None:
-    """An agent that ends with its asker's wait has kept what the engine answered when its process ends first."""
+    """An agent that ends with its asker's wait has stored what the engine answered when its process ends first."""
     engine = ScriptedEngine(["thought"])
 
     class Thinker(Agent):

@@ -45,8 +45,8 @@ async def state_is_there_in_the_next_life(lives: Lives) -> None:
     assert await manager.ask("a", Question()) == "x"
 
 
-async def what_a_hook_does_is_kept(lives: Lives) -> None:
-    """What ``on_start`` did is there in the next life, where it is given the state that was kept."""
+async def what_a_hook_does_is_stored(lives: Lives) -> None:
+    """What ``on_start`` did is there in the next life, where it is given the state that was stored."""
 
     class Opening(Counter):
         async def on_start(self, ctx: AgentContext[Tally]) -> None:
@@ -88,7 +88,7 @@ class _Later(Agent[_Named]):
 
 
 async def a_state_of_an_older_version_is_upgraded(lives: Lives) -> None:
-    """A class of a higher ``state_version`` makes what was kept into its own, by its upgrades."""
+    """A class of a higher ``state_version`` makes what was stored into its own, by its upgrades."""
     manager = await lives.begin(Counter("counter"))
     await manager.ask("counter", Add(3))
     await manager.tell("counter", Note("ada"))
@@ -212,7 +212,7 @@ async def a_repeated_timer_keeps_its_beat_over_lives(lives: Lives) -> None:
     assert heard == [("tick", 3)]
 
 
-async def a_new_timer_takes_the_place_of_a_kept_one(lives: Lives) -> None:
+async def a_new_timer_takes_the_place_of_a_stored_one(lives: Lives) -> None:
     """A name means the same timer in every life."""
     ticks: list[tuple[str, int]] = []
     plan = {"old": {"delay": 20, "name": "name"}, "new": {"delay": 30, "name": "name"}, "off": None}

@@ -75,7 +75,7 @@ async def an_answer_is_recalled_in_another_life(lives: Lives) -> None:
 
 
 async def who_asks_again_in_another_life_joins_what_is_under_way(lives: Lives) -> None:
-    """A request under an id is kept: it is handled in the next life once, and who asks again has its answer."""
+    """A request under an id is stored: it is handled in the next life once, and who asks again has its answer."""
     asked: list[str] = []
 
     async def hang(message: Question) -> str:
@@ -167,7 +167,7 @@ async def an_ask_that_was_passed_on_and_failed_may_be_made_again(lives: Lives) -
 
 
 async def a_dead_letter_is_there_in_the_next_life(lives: Lives) -> None:
-    """A dead letter is kept whole, under its id, in its place."""
+    """A dead letter is stored whole, under its id, in its place."""
     manager = await lives.begin(Counter("counter"))
     for number in range(3):
         await manager.tell("counter", Thing(number))
@@ -251,8 +251,8 @@ async def a_letter_requeued_in_another_life_is_handled(lives: Lives) -> None:
     assert not list(lives.manager.dead_letters)
 
 
-async def a_letter_of_what_cannot_be_kept_shows_it(lives: Lives) -> None:
-    """A letter of a request with content that cannot be kept has that in words in the next life."""
+async def a_letter_of_what_cannot_be_stored_shows_it(lives: Lives) -> None:
+    """A letter of a request with content that cannot be stored has that in words in the next life."""
     manager = await lives.begin(Counter("counter"))
     await refusal(manager.ask("counter", Thing(Exception("odd"))), UnknownMessageType)
     await manager.settle()

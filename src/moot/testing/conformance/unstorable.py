@@ -1,4 +1,4 @@
-"""Cases about what cannot be kept: memory takes any object, a durable backend refuses it, and then nothing happened."""
+"""Cases about what cannot be stored: memory takes any object, a durable backend refuses it, and nothing happened."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def _refused(lives: Lives, sending: Awaitable[Any]) -> None:
         await sending
 
 
-async def content_from_outside_that_cannot_be_kept_is_refused(lives: Lives) -> None:
+async def content_from_outside_that_cannot_be_stored_is_refused(lives: Lives) -> None:
     """A message that a durable backend cannot keep is refused to whoever tells it, or asks under an id."""
     got: list[Any] = []
     manager = await lives.begin(_Collector("collector", got))
@@ -61,8 +61,8 @@ async def content_from_outside_that_cannot_be_kept_is_refused(lives: Lives) -> N
     assert got[-2:] == ["plain", 1]
 
 
-async def news_that_cannot_be_kept_reach_nobody(lives: Lives) -> None:
-    """What is published goes to all subscribers or, if it cannot be kept, to none."""
+async def news_that_cannot_be_stored_reach_nobody(lives: Lives) -> None:
+    """What is published goes to all subscribers or, if it cannot be stored, to none."""
     got: list[Any] = []
     collectors = [_Collector(name, got) for name in "ab"]
     for collector in collectors:
@@ -91,8 +91,8 @@ async def _fate(lives: Lives, fn: Any) -> list[str]:
     return [*heard, *(type(thing).__name__ for thing in got), *(letter.reason.value for letter in manager.dead_letters)]
 
 
-async def content_from_a_turn_that_cannot_be_kept_fails_it(lives: Lives) -> None:
-    """A turn that sends, publishes or schedules what cannot be kept fails as a whole: its message is invalid."""
+async def content_from_a_turn_that_cannot_be_stored_fails_it(lives: Lives) -> None:
+    """A turn that sends, publishes or schedules what cannot be stored fails as a whole: its message is invalid."""
 
     async def send(ctx: AgentContext) -> None:
         ctx.send("collector", Thing(object()))
@@ -103,7 +103,7 @@ async def content_from_a_turn_that_cannot_be_kept_fails_it(lives: Lives) -> None
 
 
 async def an_ask_in_a_turn_may_hold_anything(lives: Lives) -> None:
-    """The request of an ask between agents is not kept, because the turn asks again: it may hold any object."""
+    """The request of an ask between agents is not stored, because the turn asks again: it may hold any object."""
     got: list[Any] = []
 
     async def act(message: Note, ctx: AgentContext) -> None:
@@ -117,7 +117,7 @@ async def an_ask_in_a_turn_may_hold_anything(lives: Lives) -> None:
     assert not list(manager.dead_letters)
 
 
-async def an_answer_that_cannot_be_kept_fails_its_turn(lives: Lives) -> None:
+async def an_answer_that_cannot_be_stored_fails_its_turn(lives: Lives) -> None:
     """An answer that an asking turn could not be given again is none: the turn that gave it fails as a whole."""
     heard: list[str] = []
     answers: list[Any] = []
@@ -138,8 +138,8 @@ async def an_answer_that_cannot_be_kept_fails_its_turn(lives: Lives) -> None:
     assert manager.stats().open_asks == 0
 
 
-async def state_that_cannot_be_kept_fails_its_turn(lives: Lives) -> None:
-    """A turn that leaves a state which cannot be kept fails as a whole, and the state is the one before."""
+async def state_that_cannot_be_stored_fails_its_turn(lives: Lives) -> None:
+    """A turn that leaves a state which cannot be stored fails as a whole, and the state is the one before."""
 
     class Odd(Counter):
         @handles
@@ -159,8 +159,8 @@ async def state_that_cannot_be_kept_fails_its_turn(lives: Lives) -> None:
     assert heard == ([] if lives.is_durable else ["sent"])
 
 
-async def an_effect_whose_result_cannot_be_kept_fails(lives: Lives) -> None:
-    """The result of an effect has to be kept before the handler goes on; if it cannot be, the handler is told."""
+async def an_effect_whose_result_cannot_be_stored_fails(lives: Lives) -> None:
+    """The result of an effect has to be stored before the handler goes on; if it cannot be, the handler is told."""
 
     async def effect(ctx: AgentContext) -> None:
         await ctx.effect("make", lambda key: object())

@@ -34,7 +34,7 @@ __all__: list[str] = []
 
 
 async def mail_for_an_agent_that_is_not_there_waits_for_it(lives: Lives) -> None:
-    """What an agent sends to one that is not registered is kept until it is, in this life or another."""
+    """What an agent sends to one that is not registered is stored until it is, in this life or another."""
     heard: list[str] = []
 
     def send(message: Question, ctx: AgentContext) -> str:
