@@ -102,7 +102,7 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     lane: Lane | None = None
     records: Records | None = None
     scope: str = ""
-    """The effect of the turn that it is part of; see `moot.agent.effects.Records`."""
+    """The effect of the turn that it is part of; see `moot.agent.records.Records`."""
     guard: Guard | None = None
     siblings: dict[Ask[Any], None] | None = None
     """The asks of the same turn that are not done; a done one takes itself out."""

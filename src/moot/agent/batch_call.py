@@ -1,4 +1,4 @@
-"""Calls a handler of batches as if it were one of messages."""
+"""Batch calls: a handler of batches is called as if it were one of messages."""
 
 from __future__ import annotations
 

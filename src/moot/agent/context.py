@@ -4,7 +4,7 @@ What it inherits from `moot.agent.unit_of_work` is held back until the handler r
 is different: it is another agent's own turn, happens at once, and stays; so are
 progress, spawned children, calls of the engine, and effects on the outside.
 
-The context reaches the runtime only through the `moot.runtime.Runtime` protocol.
+The context reaches the runtime only through the `moot.agent.port.Runtime` protocol.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gathering: several asks awaited at once: all of them, as many as are needed, or each as it ends.
+"""Gather: several asks are awaited at once; all of them, as many as are needed, or each as it ends.
 
 Unlike asyncio's ways it makes no task for each, withdraws what is no longer waited for, and tells the deadlock
 detector who waits for whom where that can be said.

@@ -1,4 +1,4 @@
-"""The runtime as a turn sees it: the protocol that a context reaches up through.
+"""The port of the runtime: the protocol through which a context reaches up.
 
 The system implements it for production and the simulator, `moot.testing.FakeContext`
 for a unit test of one handler.

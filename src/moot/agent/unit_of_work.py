@@ -1,4 +1,4 @@
-"""Collecting: the part of a context that holds back what a handler does until it returns.
+"""The unit of work: the part of a context that holds back what a handler does until it returns.
 
 What is sent, published, scheduled, written or replied is collected here and takes
 effect together when the handler returns, or not at all when it raises. The methods

@@ -1,7 +1,7 @@
-"""What programs say to agents from outside: ask, tell, publish, stream.
+"""The client: how programs that are not agents ask, tell, publish and stream.
 
-The manager inherits these. They refuse when it does not run, and leave the rest to
-`moot.manager.gateway`.
+The manager inherits these calls. A call is refused when the manager does not run; the
+rest is left to `moot.manager.gateway`.
 """
 
 from __future__ import annotations

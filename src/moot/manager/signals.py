@@ -34,7 +34,7 @@ class StopSignals:
     async def unless_repeated(
         self, stopping: Coroutine[Any, Any, None], abort: Callable[[], Awaitable[object]]
     ) -> None:
-        """Await ``stopping``; if a second signal comes meanwhile, call ``abort`` to stop_draining it."""
+        """Await ``stopping``; if a second signal comes meanwhile, call ``abort`` to end it sooner."""
         ends = asyncio.ensure_future(stopping)
         again = asyncio.ensure_future(self._second.wait())
         try:
@@ -50,7 +50,7 @@ class StopSignals:
 def stop_signal() -> Iterator[StopSignals]:
     """Catch SIGINT and SIGTERM inside the block; the handlers before it are put back after it.
 
-    Gateway the main thread signals cannot be caught, and the block just never sees one.
+    Outside the main thread signals cannot be caught, and the block never sees one.
     """
     loop = asyncio.get_running_loop()
     signals = StopSignals()

@@ -1,4 +1,4 @@
-"""Aggregation: several messages of one type, handled in one turn.
+"""Batches: several messages of one type are handled in one turn.
 
 A batch is an envelope around envelopes (G. Hohpe, B. Woolf, "Enterprise Integration
 Patterns", 2003: Aggregator). It is itself a message, so that a turn is still the handling

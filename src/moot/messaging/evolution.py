@@ -1,8 +1,8 @@
-"""Versions of stored values: how a state or a payload of yesterday's class becomes one of today's.
+"""Evolution: how a stored state or payload of yesterday's class becomes one of today's.
 
-What is stored carries the version of its type. A class that has changed says how a value
-of the version before becomes one of the next, as plain data, and one step leads to the
-next until the present version is reached.
+A stored value carries the version of its type. A class that has changed says how plain
+data of one version becomes plain data of the next. Such steps follow each other until
+the present version is reached.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a system is made of and told: the stores that a backend brings, and options with defaults right for most."""
+"""Options: what a system can be told, with defaults right for most, and the stores that a backend brings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The running system: the parts of the runtime, wired, and what a turn may ask of them.
+"""The system: the parts of the runtime, wired, and what a turn may ask of them.
 
 Made when a manager starts and closed when it stops. The parts are made from the bottom up, each with those that it
 needs. Where two need each other, the upper one sets itself in the lower, which has no default for it: a wire that was

@@ -1,4 +1,4 @@
-"""The schedule: messages that are sent later, once or again and again.
+"""Timers: messages that are sent later, once or again and again.
 
 A timer is its agent's: it fires as a message of the agent's own, and ends with it. On a
 durable backend it outlives the process; what came due meanwhile is sent once, however

@@ -1,4 +1,4 @@
-"""Liveness: an agent is alive as long as it gets on with its mail, whatever its task or its pulse may say.
+"""Progress: an agent is alive as long as it gets on with its mail, whatever its task or its pulse may say.
 
 Nothing is counted or stamped per message. A slow tick looks at all agents and compares
 what it sees with what it saw before: an agent whose turns are the same ones, while

@@ -1,4 +1,4 @@
-"""Selection: which of the agents that can do something gets a message for ``capability:NAME``.
+"""Selectors: which of the agents that can do something gets a message for ``capability:NAME``.
 
 By default it is the one with the least to do, which needs no knowledge of the work (join-the-shortest-queue; see
 W. Winston, "Optimality of the Shortest Line Discipline", 1977). A user, a trust score or a cache of prompts may know
