@@ -55,7 +55,7 @@ def test_fields_stand_with_their_text_and_private_names_do_not(pages: dict[str, 
     agents = pages["agent.md"]
 
     assert (
-        "### `topics`\n\n```python\ntopics: ClassVar[tuple[str, ...]] = ()\n```\n\nWhat it is subscribed to" in agents
+        "### `topics`\n\n```python\ntopics: ClassVar[tuple[str, ...]] = ()\n```\n\nThe topics that the agent" in agents
     )
     assert [
         name for page in pages for name in re.findall(r"^### `(_\w*)`", pages[page], re.MULTILINE) if name != "__init__"

@@ -1,9 +1,9 @@
-"""Agents: who receives messages, and what a class says about how it wants to be treated.
+"""Agents: what receives messages, and what a class says about how it wants to be treated.
 
-An agent handles one message at a time unless it says otherwise, so its methods need
-no locks. Its constructor arguments are kept, so that it can be constructed again
-after a failure. All it may do to the world it does through the context that its
-handlers are given (`moot.agent.context`).
+An agent handles one message at a time unless it says otherwise, so its methods need no locks.
+Its constructor arguments are remembered, so that it can be constructed again after a failure.
+Whatever it does to the world, it does through the context that its handlers are given
+(`moot.agent.context`).
 """
 
 from __future__ import annotations
@@ -40,25 +40,27 @@ class Agent(Generic[S]):
     """
 
     capabilities: ClassVar[tuple[str, ...]] = ()
-    """What it can do; ``capability:NAME`` addresses whoever can."""
+    """What the agent can do. ``capability:NAME`` addresses one of the agents that can do it."""
     topics: ClassVar[tuple[str, ...]] = ()
-    """What it is subscribed to from the start."""
+    """The topics that the agent is subscribed to from the start."""
     mailbox: ClassVar[MailboxPolicy] = MailboxPolicy()
     retry: ClassVar[RetryPolicy] = RetryPolicy()
     timeouts: ClassVar[TimeoutPolicy] = TimeoutPolicy()
     rate_limit: ClassVar[RateLimit | None] = None
-    """How many messages it takes in a time; `handles` can set one for a message type."""
+    """How many messages the agent takes in a time. `handles` can set a limit for one message type."""
     breaker: ClassVar[BreakerPolicy | None] = None
-    """When its asks to an agent that keeps failing are no longer sent."""
+    """When asks to an agent that keeps failing are no longer sent."""
     supervision: ClassVar[Supervision] = Supervision()
-    """What it does about the failures of its children."""
+    """What the agent does about the failures of its children."""
     restart: ClassVar[RestartKind] = "transient"
-    """Whether it is made anew: after a failure (``transient``), also when it stopped itself (``permanent``), or never
-    (``temporary``)."""
+    """Whether the agent is made anew.
+
+    After a failure (``transient``), also after it stopped itself (``permanent``), or never (``temporary``).
+    """
     state_version: ClassVar[int] = 1
-    """The version of its state's type; a durable backend keeps it, so that `upgrade` can lead an older one here."""
+    """The version of the state's type. A durable backend stores it, so that `upgrade` can lead older states here."""
     concurrency: ClassVar[int] = 1
-    """How many messages it handles at once. Agents with a state of their own handle one."""
+    """How many messages the agent handles at once. An agent with a state of its own handles one."""
     cancel_with_asker: ClassVar[bool] = False
     """Whether a running turn is cancelled when its asker no longer waits."""
 
@@ -74,14 +76,14 @@ class Agent(Generic[S]):
         self.id = agent_id
 
     async def handle_message(self, message: AgentMessage, ctx: AgentContext[S]) -> Any:
-        """Handle what no `handles` method does; override it to match on ``message.message_type``.
+        """Handle a message that has no `handles` method. Override it to match on ``message.message_type``.
 
-        A returned value is the reply when the message was an ask.
+        If the message was an ask, the returned value is the reply.
         """
         raise UnknownMessageType(self.id, message.message_type, self.handler_table().message_types)
 
     async def on_start(self, ctx: AgentContext[S]) -> None:
-        """Called before the first message; what it does through ``ctx`` takes effect when it returns."""
+        """Called before the first message. Its effects through ``ctx`` take effect when it returns."""
 
     async def on_stop(self, ctx: AgentContext[S]) -> None:
         """Called after the last message."""
@@ -91,10 +93,10 @@ class Agent(Generic[S]):
         return cast(S, None if (state_type := _state_type(type(self))) is None else state_type())
 
     def stored_state(self, body: bytes, version: int) -> S:
-        """The state in what was stored of one of ``version``.
+        """The state in ``body``, which was stored as one of ``version``.
 
         Raises:
-            StateUnreadable: it is newer than this class, or does not convert to its state's type.
+            StateUnreadable: the stored state is newer than this class, or does not convert to the state's type.
         """
         return cast(S, read(type(self), body, version, self.state_version, _state_type(type(self))))
 
@@ -117,7 +119,7 @@ class Agent(Generic[S]):
 class FunctionAgent(Agent[Any]):
     """A plain function as an agent: ``async def upper(message: Upper, ctx) -> str``.
 
-    It is dispatched on its first annotation; without one it is given every message whole.
+    It is dispatched on its first annotation. Without an annotation it is given every message whole.
     """
 
     def __init__(self, fn: Callable[..., Any], agent_id: str | None = None) -> None:
@@ -136,7 +138,7 @@ def agents_of(agent: Any, count: int = 1) -> list[Agent[Any]]:
     """The agents that a registration means: one, a function as one, or ``count`` of a class with ids ``name_1``, ….
 
     Raises:
-        TypeError: it is none of these. ValueError: ``count`` is below 1.
+        TypeError: ``agent`` is none of these. ValueError: ``count`` is below 1.
     """
     if isinstance(agent, type):
         if not issubclass(agent, Agent):

@@ -1,9 +1,8 @@
-"""Asks: a request under way, and the table that its answer finds it by.
+"""Asks: a request under way, and the table in which its answer finds it.
 
-An `Ask` is lazy: nothing is sent before it is awaited or gathered, so that an ask
-that nobody waits for costs nobody a turn. Its answer does not travel through a
-mailbox; it resolves the ask directly. Every ask ends: with the answer, with an
-error, or with its deadline.
+An `Ask` is lazy: nothing is sent before it is awaited or gathered. So an ask that nobody waits
+for costs nobody a turn. Its answer does not travel through a mailbox; it resolves the ask
+directly. Every ask ends: with the answer, with an error, or with its deadline.
 """
 
 from __future__ import annotations
@@ -30,32 +29,38 @@ _NO_ANSWER: Any = None
 
 
 class Asker(Protocol):
-    """Who sends an ask off: a turn, or the manager for a caller from outside."""
+    """What sends an ask off: a turn, or the manager for a caller from outside."""
 
     def post(self, ask: Ask[Any]) -> None:
-        """Deliver the request, with the ask in the table; or settle it at once."""
+        """Enter the ask into the table and deliver its request, or settle the ask at once."""
         ...
 
     def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
-        """Nobody waits any more: remove the request if it was not taken, cancel its turn if that agent says so."""
+        """Nobody waits for ``ask`` any more.
+
+        If its request was not taken, remove it. If it was, cancel its turn, provided that the agent is set to that.
+        """
         ...
 
 
 class Guard(Protocol):
-    """Who wants to know how an ask ends. While it is not ``alert`` it need not be told of an answer, but of errors."""
+    """What wants to know how an ask ends.
+
+    A guard is always told of errors. It is told of answers while it is ``alert``.
+    """
 
     alert: bool
 
     def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
-        """It has been answered, or has failed with ``error``."""
+        """``ask`` has been answered, or has failed with ``error``."""
         ...
 
 
 class Answers(Protocol):
-    """What carries an answer back, where something lies between: the transport."""
+    """What carries an answer back, where something lies between the two agents: the transport."""
 
     def answer(self, reply_to: ReplyTo, answer: Any, error: BaseException | None) -> bool:
-        """Take an answer, or an error, to whoever waits; False when nobody does."""
+        """Take an answer, or an error, to its asker. False when the asker does not wait any more."""
         ...
 
 
@@ -63,15 +68,15 @@ class WaitWatch(Protocol):
     """An observer of asks that are not answered at once; it may fail one of them."""
 
     def check_chain(self, turn: Any, target: Any) -> None:
-        """A turn is about to ask an agent that is busy. Raises `DeadlockError` if that waits for the turn itself."""
+        """Raise `DeadlockError` if ``target``, which ``turn`` is about to ask, waits for ``turn`` itself."""
         ...
 
     def begin(self, asks: Sequence[Ask[Any]]) -> Any:
-        """The present task begins to wait for all of ``asks``; what `end` is to be called with, or None."""
+        """The present task begins to wait for all of ``asks``. The result is for `end`; None if none is needed."""
         ...
 
     def end(self, wait: Any) -> None:
-        """It waits no more."""
+        """The task no longer waits. ``wait`` is what `begin` returned."""
         ...
 
 
@@ -91,30 +96,30 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     started: bool = False
     done: bool = False
     error: BaseException | None = None
-    """Why it failed, once it is done."""
+    """Why the ask failed; None until then."""
     deadline: float = 0.0
     key: int = 0
     table: AskTable | None = None
     expiring: dict[Expiring, None] | None = None
-    """The entries of its slot on the wheel, once it is there."""
+    """The entries of the ask's slot on the wheel, once it is there."""
     target: Station | None = None
     message: AgentMessage | None = None
     lane: Lane | None = None
     records: Records | None = None
     scope: str = ""
-    """The effect of the turn that it is part of; see `moot.agent.records.Records`."""
+    """The effect of the turn in which the ask is made; see `moot.agent.records.Records`."""
     guard: Guard | None = None
     siblings: dict[Ask[Any], None] | None = None
-    """The asks of the same turn that are not done; a done one takes itself out."""
+    """The asks of the same turn that are not done. An ask that is done takes itself out."""
     on_progress: Callable[[Any, int], None] | None = None
     idempotency_key: str | None = None
-    """The id that makes asking again no repetition: a caller from outside gave it, or a durable backend."""
+    """The key that a repeated ask shares with the first. A caller from outside chose it, or a durable system."""
     request_key: RequestKey | None = None
-    """What the answer finds the ask by in another life of the process."""
+    """The key by which the answer finds the ask in another life of the process."""
     task: asyncio.Task[Any] | None = None
-    """The task that waits for it, and for nothing but asks that it needs all of."""
+    """The task that waits for the ask, and for nothing but asks that it needs all of."""
     answer: R = _NO_ANSWER
-    """The answer, once it is done without error."""
+    """The answer, once the ask is done without error."""
     _waiter: asyncio.Future[None] | None = None
     _callbacks: tuple[Callable[[Ask[Any]], None], ...] = ()
 
@@ -151,8 +156,10 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         return self.answer
 
     def start(self) -> None:
-        """Send the request; whoever then waits for longer than a pass of the loop calls `watch`. If it cannot be
-        delivered, or the answer that was kept is not of the type that it declares, the error is kept.
+        """Send the request. A caller that then waits for longer than a pass of the loop calls `watch`.
+
+        If the request cannot be delivered, or a stored answer is not of the declared type, the ask fails with that
+        error.
         """
         self.started = True
         try:
@@ -161,20 +168,20 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
             self.fail(error)
 
     def watch(self) -> None:
-        """From now on the deadline counts."""
+        """Let the deadline count from now on."""
         if self.table is not None and self.expiring is None and not self.done:
             self.expiring = self.table.wheel.entries(self.deadline)
             self.expiring[self] = None
 
     def when_done(self, callback: Callable[[Ask[Any]], None]) -> None:
-        """Call ``callback`` when the ask is done; at once if it is."""
+        """Call ``callback`` when the ask is done, or at once if it is done already."""
         if self.done:
             callback(self)
         else:
             self._callbacks += (callback,)
 
     def resolve(self, answer: Any, error: BaseException | None = None) -> None:
-        """End it with its answer, or with an error."""
+        """End the ask with its answer, or with an error."""
         if self.done:
             return
         self.done = True
@@ -197,18 +204,18 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
                 callback(self)
 
     def fail(self, error: BaseException) -> None:
-        """End it with an error."""
+        """End the ask with an error."""
         self.resolve(None, error)
 
     def cancel(self) -> None:
-        """Nobody waits any more: withdraw the request."""
+        """Withdraw the request, because nobody waits any more."""
         if not self.done:
             self.started = True
             self.asker.withdraw(self, expired=False)
             self.fail(asyncio.CancelledError())
 
     def expire(self) -> None:
-        """The wheel's call: the deadline has passed."""
+        """The deadline has passed; the wheel calls this."""
         if not self.done:
             self.asker.withdraw(self, expired=True)
             self.fail(AskTimeout(self.to, self.message_type, self.timeout))
@@ -226,13 +233,13 @@ class AskTable:
         self.waits: WaitWatch | None = None
         self._pending: dict[int | str, Ask[Any]] = {}
         self.transport: Answers | None = None
-        """What lies between an answer and its asker, if anything does."""
+        """What lies between an answer and its asker; None if nothing does."""
 
     def __len__(self) -> int:
         return len(self._pending)
 
     def open(self, ask: Ask[Any], deadline: float) -> ReplyTo:
-        """Enter an ask; the address for its answer."""
+        """Enter an ask, and return the address for its answer."""
         key = ask.key = self._next_key()
         ask.deadline = deadline
         self._pending[key] = ask
@@ -240,7 +247,7 @@ class AskTable:
         return ReplyTo(self.inbox, key, deadline)
 
     def get(self, reply_to: ReplyTo) -> Ask[Any] | None:
-        """The ask that waits at this address, if it still does."""
+        """The ask that waits at ``reply_to``; None if none does any more."""
         return self._pending.get(reply_to.key) if reply_to.inbox == self.inbox else None
 
     def is_withdrawn(self, message: AgentMessage) -> bool:
@@ -253,7 +260,10 @@ class AskTable:
             ask.expiring.pop(ask, None)
 
     def resolve(self, reply_to: ReplyTo, answer: Any, body: bytes | None = None) -> bool:
-        """Give the answer to whoever waits; False when nobody does any more. ``body`` is the answer, encoded."""
+        """Give ``answer`` to its asker. False when the asker does not wait any more.
+
+        ``body`` is the encoded answer, if there is one.
+        """
         if self.transport is not None:
             return self.transport.answer(reply_to, answer, None)
         ask = self._pending.pop(reply_to.key, None) if reply_to.inbox == self.inbox else None
@@ -265,13 +275,13 @@ class AskTable:
         return True
 
     def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
-        """Give an error to whoever waits; False when nobody does any more."""
+        """Give an error to the asker. False when the asker does not wait any more."""
         if self.transport is not None:
             return self.transport.answer(reply_to, None, error)
         return self.arrived(reply_to, None, error)
 
     def arrived(self, reply_to: ReplyTo, answer: Any, error: BaseException | None) -> bool:
-        """An answer or an error has come to its asker; False when nobody waits any more."""
+        """An answer or an error has come to its asker. False when the asker does not wait any more."""
         ask = self.get(reply_to)
         if ask is None:
             return False
@@ -280,7 +290,7 @@ class AskTable:
         return True
 
     def fail_all(self, error: Callable[[], BaseException]) -> None:
-        """End every ask: the manager stops."""
+        """End every ask with an error, because the manager stops."""
         for ask in tuple(self._pending.values()):
             self.close(ask)
             ask.fail(error())

@@ -22,7 +22,7 @@ class BatchCall:
         self._wants_context = wants_context
 
     async def __call__(self, agent: Any, contents: list[Any], ctx: Any) -> Any:
-        """Run the handler; the answer to a message that came alone, or None."""
+        """Run the handler. The result is the answer to a message that came alone; None for a batch."""
         answers = await self.answers(agent, contents, ctx)
         if answers is None:
             return None
@@ -34,10 +34,10 @@ class BatchCall:
         return None
 
     async def answers(self, agent: Any, contents: list[Any], ctx: Any) -> Sequence[Any] | None:
-        """Run the handler; its answers, one for each message, or None when none is owed.
+        """Run the handler. The result has one answer for each message; None when no answer is owed.
 
         Raises:
-            TypeError: it returned something else.
+            TypeError: the handler returned something else.
         """
         answers = self._fn(agent, contents, ctx) if self._wants_context else self._fn(agent, contents)
         if inspect.isawaitable(answers):

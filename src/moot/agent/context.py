@@ -1,7 +1,7 @@
 """The context of a turn: all that a handler can do.
 
-What it inherits from `moot.agent.unit_of_work` is held back until the handler returns. An ask
-is different: it is another agent's own turn, happens at once, and stays; so are
+The methods that it inherits from `moot.agent.unit_of_work` take effect when the handler
+returns. An ask is different: it is another agent's own turn, happens at once, and stays. So do
 progress, spawned children, calls of the engine, and effects on the outside.
 
 The context reaches the runtime only through the `moot.agent.port.Runtime` protocol.
@@ -46,8 +46,8 @@ T = TypeVar("T")
 class AgentContext(UnitOfWork[S]):
     """One turn's view of the world. After the turn every call raises `RuntimeError`.
 
-    ``message`` is the envelope being handled (of a batch: as the first's, with the earliest deadline of all);
-    ``attempt`` counts the runs of its handler from 1.
+    ``message`` is the envelope being handled. For a batch it is like the first envelope, with the earliest deadline of
+    all. ``attempt`` counts the runs of the handler from 1.
     """
 
     # who and what
@@ -58,12 +58,12 @@ class AgentContext(UnitOfWork[S]):
 
     @property
     def messages(self) -> tuple[AgentMessage, ...]:
-        """The envelopes of a batch, in the order of its list; of any other turn, its one message."""
+        """The envelopes of a batch, in the order of its list. Any other turn has one message."""
         return members_of(self.message)
 
     @property
     def sender(self) -> str:
-        """Who sent the message."""
+        """The id of the agent that sent the message."""
         return self.message.sender
 
     @property
@@ -78,7 +78,7 @@ class AgentContext(UnitOfWork[S]):
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every run of this turn, and for no other turn; give it to outside systems."""
+        """A key that is the same in every run of this turn, and in no other turn. Give it to outside systems."""
         return f"{self.message.id}@{self.cell.id}"
 
     @property
@@ -97,17 +97,17 @@ class AgentContext(UnitOfWork[S]):
 
     @property
     def random(self) -> random.Random:
-        """Random numbers of this turn; a run again draws the same ones."""
+        """Random numbers of this turn. When the turn is run again, the numbers are the same."""
         effects = self._effects()
         if effects.random is None:
             effects.random = self.runtime.random_for(self.idempotency_key)
         return effects.random
 
     def find(self, to: str | Sequence[str]) -> list[str]:
-        """The ids of the agents that ``to`` means: of ``capability:NAME`` all who can do it now, this one too if it
-        can, in order of registration; of ids themselves, each once.
+        """The ids of the agents that ``to`` means. Of several ids, each stands once.
 
-        A run again may find others; record what is decided on it with `effect`.
+        ``capability:NAME`` means all agents that can do it now, in order of registration. This agent may be among them.
+        A turn that is run again may find others, so record with `effect` what is decided on the result.
         """
         self._check_open()
         named = [to] if isinstance(to, str) else list(dict.fromkeys(to))
@@ -126,7 +126,7 @@ class AgentContext(UnitOfWork[S]):
         The deadline is ``timeout`` seconds away, or this turn's own if that is nearer.
 
         Raises (when awaited):
-            AskTimeout: no answer in time. UnknownAgent, AgentStopped, MailboxFull: it could not be delivered.
+            AskTimeout: no answer in time. UnknownAgent, AgentStopped, MailboxFull: the request could not be delivered.
             TurnError: the other handler failed. RuntimeError: this turn holds unsent messages to that agent.
         """
         if not 0 < timeout < math.inf:
@@ -157,7 +157,10 @@ class AgentContext(UnitOfWork[S]):
         return answers
 
     def progress(self, to: str | ReplyTo | None, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
-        """Send at once; it is not undone if the turn fails. To a `ReplyTo` (None: this ask's), it joins the stream."""
+        """Send at once. The message is not undone if the turn fails.
+
+        A message to a `ReplyTo` joins the stream of that ask; None stands for the ask that this turn answers.
+        """
         self._check_open()
         target = to if to is not None else self.message.reply_to
         if target is not None:
@@ -167,7 +170,7 @@ class AgentContext(UnitOfWork[S]):
 
     @property
     def is_streamed(self) -> bool:
-        """Whether whoever asked iterates over what `progress` tells, so that it is worth making."""
+        """Whether the asker iterates over progress. If not, progress need not be made."""
         reply_to = self.message.reply_to
         return reply_to is not None and self.runtime.is_heard(reply_to)
 
@@ -194,18 +197,19 @@ class AgentContext(UnitOfWork[S]):
     async def effect(
         self, name: str, fn: Callable[[str], Any], *, type: Any = None, retry: RetryPolicy | None = None
     ) -> Any:
-        """Do something outside, such as a payment, and record its result: a run again of this turn does not repeat it.
+        """Do something outside, such as a payment, and record its result. When this turn is run again, it is not
+        repeated.
 
-        ``fn`` is given an idempotency key, the same for every run of this turn and this occurrence of ``name``: pass
-        it on, because an effect is repeated if the process dies before its result is recorded. With ``retry`` it is
-        tried again in place for the errors that the policy names.
+        ``fn`` is given an idempotency key. The key is the same for every run of this turn and this occurrence of
+        ``name``. Pass it on, because an effect is repeated if the process dies before its result is recorded. With
+        ``retry`` the effect is tried again in place for the errors that the policy names.
 
         On a durable backend the result is stored, too, and a process that dies later in the turn does not repeat the
-        effect; it then comes back as a ``type``, without one as plain maps, lists and scalars.
+        effect. The stored result comes back as a ``type``; without one, as plain maps, lists and scalars.
 
         Raises:
-            InvalidPayload: the result cannot be kept. RuntimeError: another task of the turn is in an effect of that
-                name; give each a `branch`. What ``fn`` raises.
+            InvalidPayload: the result cannot be stored. RuntimeError: another task of the turn is in an effect of that
+            name; give each a `branch`. What ``fn`` raises.
         """
         records = self._records()
         name = records.scope + name
@@ -225,12 +229,12 @@ class AgentContext(UnitOfWork[S]):
             return await records.once("effect", target, call)
 
     def branch(self, name: str) -> AbstractContextManager[None]:
-        """What the ``with`` block asks for, its engine calls and effects are recorded apart; also those of tasks that
-        are begun in it.
+        """Record the asks, engine calls and effects of the ``with`` block apart, also those of tasks begun in it.
 
-        A run again finds answers by what was asked for and its occurrence, and tasks of one turn may reach theirs in
-        another order then. So each has a branch, of a ``name`` that is its own and the same in each run; branches of
-        one name are counted in the order in which they begin. It is no place for a ``yield`` of a generator.
+        A turn that is run again finds an answer by its request and its occurrence. Several tasks of one turn may make
+        the same requests in another order then. So give each task a branch. Its ``name`` is its own, and the same in
+        each run. Branches of one name are counted in the order in which they begin. A generator must not ``yield`` in a
+        branch.
 
         Raises:
             RuntimeError: another task is in a branch of that name.
@@ -244,7 +248,7 @@ class AgentContext(UnitOfWork[S]):
 
     @property
     def engine(self) -> Engine:
-        """The language-model engine; calls inherit the deadline, and a run again reuses their answers.
+        """The language-model engine. Calls inherit the deadline, and a turn that is run again reuses their answers.
 
         Raises:
             RuntimeError: the manager has none.

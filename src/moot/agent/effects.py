@@ -22,7 +22,7 @@ __all__ = ["Effects", "Timer"]
 class Timer(msgspec.Struct, frozen=True, omit_defaults=True):
     """A message that is sent ``delay`` seconds after its turn, and then ``every`` so many seconds if that is not 0.
 
-    ``missed`` says what becomes of it if it came due while the process was down: it is sent ``once``, however late;
+    ``missed`` says what happens if the message came due while the process was down. It is sent ``once``, however late;
     not at all (``skip``); or, if it repeats, as often as it came due (``all``).
     """
 
@@ -34,13 +34,13 @@ class Timer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Effects(msgspec.Struct, eq=False):
-    """What the handler of a turn did through its context, and what it was told that stays the same for the turn."""
+    """What the handler of a turn did through its context, and the values that stay the same for the turn."""
 
     outputs: list[AgentMessage] = []
     asks: dict[Ask[Any], None] = {}
     answers: tuple[tuple[ReplyTo, Any], ...] = ()
     timers: tuple[Timer | str, ...] = ()
-    """Those that are set, and the names of those that are cancelled, in order."""
+    """The timers that are set, and the names of the timers that are cancelled, in order."""
     topics: tuple[tuple[str, bool], ...] = ()
     children: tuple[str, ...] = ()
     watches: tuple[tuple[str, bool], ...] = ()

@@ -1,7 +1,7 @@
 """Gather: several asks are awaited at once; all of them, as many as are needed, or each as it ends.
 
-Unlike asyncio's ways it makes no task for each, withdraws what is no longer waited for, and tells the deadlock
-detector who waits for whom where that can be said.
+Unlike asyncio's ways it makes no task for each ask, and it withdraws asks that are no longer
+waited for. The deadlock detector is told which turn waits for which asks, where that is known.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class AskGroup(Generic[R]):
         self._waiter: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
-        """How many are under way, or have ended and were not told."""
+        """How many asks are under way, or have ended and were not handed out."""
         return len(self._under_way) + len(self._ended)
 
     def add(self, ask: Ask[R]) -> None:
-        """Send the request of an ask, and tell when it ends."""
+        """Send the request of an ask, and hand the ask out when it ends."""
         self._under_way[ask] = None
         if not ask.started:
             ask.start()
@@ -71,7 +71,7 @@ class AskGroup(Generic[R]):
         return self._ended.popleft()
 
     async def ended(self) -> list[Ask[R]]:
-        """All that have ended and were not told, as soon as there is one; none when none is under way.
+        """All asks that have ended and were not handed out, as soon as there is one; none when none is under way.
 
         For many asks that end together this costs less than the iteration.
         """
@@ -81,7 +81,7 @@ class AskGroup(Generic[R]):
         return told
 
     async def _any(self) -> None:
-        """Return when one has ended, or none is under way."""
+        """Return when an ask has ended, or none is under way."""
         if not self._ended and self._under_way:
             await asyncio.sleep(0)  # a pass of the loop costs less than a future
         while not self._ended and self._under_way:
@@ -89,7 +89,7 @@ class AskGroup(Generic[R]):
             await self._waiter
 
     def _watch(self) -> None:
-        """What was not answered within a pass of the loop ends at its deadline."""
+        """Let the deadlines count, for asks that were not answered within a pass of the loop."""
         for ask in self._fresh:
             ask.watch()
         self._fresh.clear()
@@ -116,13 +116,13 @@ async def gather(
 ) -> list[R] | list[R | BaseException]:
     """Await several asks at once.
 
-    Without ``quorum``: all answers, in the order of the asks; the first failure is raised and the rest
-    are withdrawn, or, with ``return_exceptions``, stands in the place of its answer. With ``quorum``: as soon as
-    that many have answered, their answers, in the order of the asks; the rest are withdrawn.
+    Without ``quorum``: all answers, in the order of the asks. The first failure is raised, and the other asks are
+    withdrawn. With ``return_exceptions`` each failure stands in the place of its answer. With ``quorum``: as soon as
+    that many asks are answered, their answers, in the order of the asks. The other asks are withdrawn.
 
     Raises:
-        QuorumFailed: too many failed for ``quorum`` answers to be had.
-        ValueError: ``quorum`` is not between 1 and the number of asks, or an ask is there more than once.
+        QuorumFailed: too many asks failed for ``quorum`` answers to be had. ValueError: ``quorum`` is not between 1 and
+        the number of asks, or an ask is there more than once.
     """
     _check_gathered(asks, quorum, return_exceptions=return_exceptions)
     needed = len(asks) if quorum is None else quorum
@@ -165,8 +165,9 @@ def _check_gathered(asks: Sequence[Ask[Any]], quorum: int | None, *, return_exce
 
 
 async def _wait(asks: Sequence[Ask[Any]], finished: asyncio.Future[None], *, for_all: bool) -> None:
-    """Wait until ``finished``; if that takes longer than a pass of the loop, deadlines count, and if it is for all of
-    them, the deadlock detector is told.
+    """Wait until ``finished``. After a pass of the loop deadlines count.
+
+    With ``for_all`` the deadlock detector is told then, too.
     """
     if for_all:
         task = asyncio.current_task()

@@ -41,10 +41,10 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 class Handler(msgspec.Struct, frozen=True):
-    """One entry of a table: how to run a handler. ``call`` takes agent, content and, if it is wanted, the context.
+    """One entry of a table: how to run a handler.
 
-    ``element_type`` is the content of one message. ``content_type`` is what the handler is given: the same, or with a
-    ``batch`` a list of it.
+    ``call`` takes the agent, the content and, if the handler wants it, the context. ``element_type`` is the content of
+    one message. ``content_type`` is what the handler is given: the same or, with a ``batch``, a list of it.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Handler(msgspec.Struct, frozen=True):
 
 
 class HandlerTable:
-    """The handlers of one class by message type, and the one that takes the rest, if any."""
+    """The handlers of one class by message type, and the handler of all other types, if there is one."""
 
     __slots__ = ("by_type", "rest")
 
@@ -115,12 +115,12 @@ def handles(fn: F, /) -> F: ...
 def handles(*args: Any, batch: BatchPolicy | None = None, rate: RateLimit | None = None) -> Any:
     """Mark a method as a handler.
 
-    Bare, it dispatches on the annotation of the method's first parameter, whatever its name; a union
-    handles several types. ``@handles(Greet)`` and ``@handles("greet")`` name the types instead.
+    Bare, it dispatches on the annotation of the method's first parameter, whatever its name; a union handles several
+    types. ``@handles(Greet)`` and ``@handles("greet")`` name the types instead.
 
-    With ``batch`` the method takes a ``list`` of messages that came one after the other and are of one type, and
-    returns a list with an answer for each, or None if none was asked. ``rate`` limits how many messages of the type
-    are handled in a time.
+    With ``batch`` the method takes a ``list`` of messages of one type that came one after the other. It returns a list
+    with an answer for each, or None if none was asked. ``rate`` limits how many messages of the type are handled in a
+    time.
     """
     if batch is not None and not isinstance(batch, BatchPolicy):
         raise TypeError(f"batch= takes a BatchPolicy, not {batch!r}")
@@ -158,7 +158,7 @@ def build_table(cls: type[Any], base: type[Any]) -> HandlerTable:
 
 
 def function_table(fn: Callable[..., Any]) -> HandlerTable:
-    """The table of a plain function used as an agent; without a payload annotation it takes every message whole."""
+    """The table of a plain function used as an agent. Without a payload annotation it takes every message whole."""
     handlers: dict[str, Handler] = {}
     if _annotation(fn, skip=0) in (AgentMessage, None):
         return HandlerTable({}, _handler(fn, "", AgentMessage, skip=0))
@@ -179,7 +179,7 @@ def reply_type(payload: type[Payload]) -> Any:
 
 
 def _resolved(reply: typing.ForwardRef, owner: type[Any]) -> Any:
-    """The type that a name in quotes means in the module of ``owner``; any, if it means none there."""
+    """The type that a name in quotes means in the module of ``owner``; `Any` if it means none there."""
     named = type("Named", (), {"__annotations__": {"reply": reply}, "__module__": owner.__module__})
     try:
         return typing.get_type_hints(named)["reply"]
@@ -195,10 +195,10 @@ def _mark(fn: Any, mark: _Mark) -> Any:
 
 
 def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of ``fn``, resolved; classes local to a function that is running are found there.
+    """The annotations of ``fn``, resolved. Classes local to a running function are found, too.
 
     Raises:
-        NameError: one is nowhere to be found.
+        NameError: a name is nowhere to be found.
     """
     try:
         return typing.get_type_hints(fn)
@@ -253,7 +253,7 @@ def _handlers_of(fn: Callable[..., Any], mark: _Mark, *, skip: int) -> Iterator[
 
 
 def _element_of(fn: Callable[..., Any], annotation: Any, *, named: bool) -> Any:
-    """The ``T`` of the ``list[T]`` that a handler of batches takes; where its types are named it may say nothing."""
+    """The ``T`` of the ``list[T]`` that a handler of batches takes. With ``named`` types it may say nothing."""
     if typing.get_origin(annotation) is list:
         return typing.get_args(annotation)[0]
     if named and annotation in (None, Any, list):
@@ -290,7 +290,7 @@ def _handler(
 
 
 def _as_method(fn: Callable[..., Any], *, wants_context: bool) -> Callable[..., Any]:
-    """A function that takes an agent first, and does without it."""
+    """A function that takes an agent first and ignores it, then calls ``fn``."""
     return (lambda agent, content, ctx: fn(content, ctx)) if wants_context else lambda agent, content: fn(content)
 
 

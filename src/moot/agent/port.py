@@ -56,7 +56,7 @@ class Turn(Protocol):
 
     @property
     def deadline(self) -> float | None:
-        """When whoever waits for this turn gives up; None if nobody does."""
+        """When the asker of this turn gives up; None if there is no asker."""
         ...
 
 
@@ -86,7 +86,7 @@ class Runtime(Protocol):
         ...
 
     def is_heard(self, reply_to: ReplyTo) -> bool:
-        """Whether somebody iterates over the progress of the ask that is answered there."""
+        """Whether the asker at ``reply_to`` iterates over progress."""
         ...
 
     async def spawn(self, turn: Turn, child: Any) -> str:
@@ -98,7 +98,7 @@ class Runtime(Protocol):
         ...
 
     async def run_sync(self, fn: Callable[[], T]) -> T:
-        """Run a blocking function elsewhere than in the event loop."""
+        """Run a blocking function outside the event loop."""
         ...
 
     def engine_for(self, turn: Turn) -> Engine:
@@ -106,7 +106,7 @@ class Runtime(Protocol):
         ...
 
     def find(self, capability: str) -> list[str]:
-        """The ids of those who can do ``capability``."""
+        """The ids of the agents that can do ``capability``."""
         ...
 
     def open_state(self) -> Any:

@@ -1,7 +1,8 @@
-"""Records: what a turn was answered, so that a run again asks nobody twice.
+"""Records: the answers that a turn got, so that its next run asks nobody twice.
 
-A turn that fails is rolled back and run anew, but the agents and engines it asked have done their work. So answers are
-recorded by their content: kind, target, a digest of the request, and its occurrence. Only successes are recorded.
+A failed turn is rolled back and run again, but the agents and engines that it asked have done
+their work. So answers are recorded by content: kind, target, a digest of the request, and its
+occurrence. Only successes are recorded.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _Key = tuple[str, str, bytes, int]
 
 
 class _Inside(NamedTuple):
-    """The effect or branch that a task is in, and of which turn. Tasks that are begun in it are in it, too."""
+    """The turn of a task, and the effect or branch in which it is. Tasks begun in it are in it, too."""
 
     turn: object
     scope: str
@@ -38,9 +39,9 @@ INSIDE: ContextVar[_Inside | None] = ContextVar("moot_inside", default=None)
 class Records(msgspec.Struct, eq=False):
     """What a turn keeps over all its runs.
 
-    ``made`` are the recorded answers, four items each: kind, target, request, answer; flat, so that the collector need
-    not look at each. ``conflicts`` counts how often the turn lost a race for shared state. ``last`` is the key of what
-    `find` looked for last, where records have one.
+    ``made`` are the recorded answers, four items each: kind, target, request, answer. The list is flat, so that the
+    garbage collector need not look at each answer. ``conflicts`` counts how often the turn lost a race for shared
+    state. ``last`` is the key of the last `find`, where records have keys.
     """
 
     made: list[Any] = []
@@ -60,13 +61,13 @@ class Records(msgspec.Struct, eq=False):
 
     @property
     def scope(self) -> str:
-        """The effect or branch of this turn that the present task is in, with a slash; nothing outside of any."""
+        """The effect or branch of this turn in which the present task is, with a slash; empty if it is in none."""
         inside = INSIDE.get()
         return inside.scope if inside is not None and inside.turn is self._token else ""
 
     @contextmanager
     def inside(self, scope: str) -> Iterator[None]:
-        """What is asked for in the block, and by tasks that are begun in it, is recorded as part of ``scope``."""
+        """Record the requests of the block, and of tasks begun in it, as part of ``scope``."""
         outer = INSIDE.set(_Inside(self._token, f"{scope}/"))
         try:
             yield
@@ -76,20 +77,29 @@ class Records(msgspec.Struct, eq=False):
 
     @contextmanager
     def branch(self, name: str) -> Iterator[None]:
-        """As `inside`, of the next occurrence of a branch in this run."""
+        """As `inside`, for the next occurrence of a branch in this run."""
         name = self.scope + name
         with self.occurrence("branch", name) as number, self.inside(f"{name}@{number}"):
             yield
 
     async def keep(self, key: bytes, kind: str, target: str, request: object, answer: Any) -> None:
-        """As `note`; returns when it outlives whatever these records outlive. ``key`` is the `last` of its `find`."""
+        """As `note`, and return when the answer is stored as safely as these records are.
+
+        ``key`` is the `last` of the `find` that found nothing.
+        """
         self.note(kind, target, request, answer)
 
     async def settled(self) -> None:
-        """Return when all that led to this turn is stored as these records are: something is to leave the process."""
+        """Return when all that led to this turn is stored as safely as these records are.
+
+        It is awaited before something leaves the process.
+        """
 
     async def once(self, kind: str, target: str, call: Callable[[], Awaitable[Any]]) -> Any:
-        """The result of ``call()``, stored when it succeeds; or of one that an earlier run has left under way."""
+        """The result of ``call()``, recorded when it succeeds.
+
+        If an earlier run has left the same call under way, the result is that of the earlier call.
+        """
         key, under_way = self.last, self._under_way
         while (earlier := under_way.get(target)) is not None:
             await asyncio.wait({earlier})
@@ -118,20 +128,20 @@ class Records(msgspec.Struct, eq=False):
         return result
 
     def pinned(self, address: str) -> str | None:
-        """Whom an earlier run asked at this occurrence of a capability address. Each call is the next occurrence."""
+        """The agent that an earlier run asked at this occurrence of an address. Each call is the next occurrence."""
         address = self.scope + address
         occurrence = self._next_occurrence(("pin", address, b""))
         chosen = self._pins.get(address, ())
         return chosen[occurrence] if occurrence < len(chosen) else None
 
     def pin(self, address: str, agent_id: str) -> None:
-        """Keep whom the present occurrence of a capability address went to."""
+        """Keep the agent to which the present occurrence of an address went."""
         address = self.scope + address
         occurrence = self._asked["pin", address, b""] - 1
         self._pins.setdefault(address, [])[occurrence : occurrence + 1] = [agent_id]
 
     def rerun(self) -> None:
-        """The turn begins again: what was recorded so far may be found."""
+        """Begin another run of the turn, in which the records made so far are found."""
         occurrences: Counter[tuple[str, str, bytes]] = Counter()
         self.is_rerun = True
         self._answers.clear()
@@ -144,13 +154,13 @@ class Records(msgspec.Struct, eq=False):
         self._users = {}
 
     def forget(self) -> None:
-        """Let the next run ask for everything anew, also for what is under way."""
+        """Let the next run ask for everything anew, also for calls that are under way."""
         self._under_way = {}
         self.made.clear()
         self.rerun()
 
     def find(self, kind: str, target: str, request: object, type: Any = Any) -> tuple[bool, Any]:
-        """Whether the answer to this occurrence of the request is known, and the answer, which is a ``type``."""
+        """Whether the answer to this occurrence of the request is recorded, and the answer, as a ``type``."""
         if not self._answers:
             return False, None
         key = (kind + self.scope, target, digest(request))
@@ -159,11 +169,11 @@ class Records(msgspec.Struct, eq=False):
 
     @contextmanager
     def occurrence(self, kind: str, name: str) -> Iterator[int]:
-        """Which occurrence of an effect or branch in this run this is, from 1; in the block it is this task's.
+        """The number of this occurrence of an effect or branch in this run, from 1. The block belongs to this task.
 
         Raises:
-            RuntimeError: it is another task's, and a run again, in which the other may come first, would give each the
-                records of the other.
+            RuntimeError: another task is in the same effect or branch. In the next run that task may come first, and
+            each would get the records of the other.
         """
         task, users = _present_task(), self._users
         if users.setdefault((kind, name), task) is not task:
@@ -190,9 +200,10 @@ def _present_task() -> asyncio.Task[Any] | None:
 
 
 def digest(request: object) -> bytes:
-    """A digest of a request by its content; requests that cannot be encoded are told apart by their ``repr``.
+    """A digest of a request by its content. Requests that cannot be encoded are told apart by their ``repr``.
 
-    A structure and the map of its fields, which it has become in another life of the process, have the same.
+    A structure has the same digest as the map of its fields, because it comes back as a map in another life of the
+    process.
     """
     import hashlib  # only a turn that is run again needs it
 

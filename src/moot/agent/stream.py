@@ -1,9 +1,9 @@
 """Streams: the pieces of an answer while it is made, and the answer.
 
-Pieces are what the handler passes to ``ctx.progress``. They are not part of the turn:
-they leave at once and stay when it is rolled back, so each says which run of the
-handler it comes from. A reader that is too slow loses the oldest pieces, not memory;
-the answer itself is never lost.
+A piece is what the handler passes to ``ctx.progress``. It is not part of the turn: it leaves at
+once, and stays when the turn is rolled back. So each piece says which run of the handler made
+it. If a reader is too slow, the oldest pieces are lost, and memory is not used up. The answer
+itself is never lost.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Stream(Generic[R]):
         return self._pieces.popleft()
 
     async def reply(self) -> R:
-        """The answer; raises what the ask raises."""
+        """The answer. Raises the error of the ask."""
         return await self._ask
 
     def _arrived(self, content: Any, attempt: int) -> None:

@@ -1,8 +1,8 @@
 """The engine as one turn sees it: recorded, with the turn's deadline and its program.
 
-A turn that is run again finds the completions it already paid for. The requests of
-all turns of one conversation carry its id as their program, so that a scheduler can
-tell whose work they are.
+A turn that is run again finds the completions that it has paid for. The requests of all turns
+of one conversation carry the conversation's id as their program. So a scheduler can tell which
+requests belong together.
 """
 
 from __future__ import annotations

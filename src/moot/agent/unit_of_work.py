@@ -1,8 +1,8 @@
 """The unit of work: the part of a context that holds back what a handler does until it returns.
 
-What is sent, published, scheduled, written or replied is collected here and takes
-effect together when the handler returns, or not at all when it raises. The methods
-return a done awaitable, so a forgotten ``await`` loses nothing.
+Sends, publications, timers, writes and the reply are held here. They take effect together when
+the handler returns; if it raises, none of them does. The methods return a done awaitable, so a
+forgotten ``await`` loses nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["UnitOfWork"]
 
 
 class UnitOfWork(msgspec.Struct, Generic[S]):
-    """What a turn is about, and what takes effect at its end. After the turn every call raises `RuntimeError`."""
+    """The subject of a turn, and the effects that wait for its end. After the turn every call raises `RuntimeError`."""
 
     runtime: Runtime
     cell: CellPort
@@ -66,11 +66,11 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         return DONE
 
     def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
-        """Send to whoever is subscribed to ``topic``. A full subscriber loses it to the dead letters."""
+        """Send to all subscribers of ``topic``. For a subscriber with a full mailbox it is a dead letter."""
         return self.send(f"topic:{topic}", content, message_type=message_type)
 
     def reply(self, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
-        """Answer the message: its ask, or its sender if it was none. The handler's return value then does not count."""
+        """Answer the ask, or the sender if the message was no ask. The handler's return value then does not count."""
         effects = self._effects()
         if self.message.reply_to is None:
             check_single(self.message, "reply to")
@@ -79,7 +79,7 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         return DONE
 
     def forward(self, to: str) -> Awaitable[None]:
-        """Pass the message on as it is; whoever handles it answers its ask."""
+        """Pass the message on as it is. The agent that handles it answers its ask."""
         effects = self._effects()
         check_single(self.message, "forward")
         message = self.message
@@ -107,8 +107,9 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         """Send after ``delay`` seconds, to this agent itself unless ``to`` says otherwise; then ``every`` so many.
 
         A timer with a ``name`` takes the place of this agent's timer of that name, and `unschedule` cancels it. On a
-        durable backend timers outlive the process: one that came due while it was down is sent ``once``, however
-        late, or, as ``missed`` says, not at all (``skip``) or, if it repeats, as often as it came due (``all``).
+        durable backend timers outlive the process. ``missed`` says what happens if a message came due while the process
+        was down. It is sent ``once``, however late; not at all (``skip``); or, if it repeats, as often as it came due
+        (``all``).
         """
         if not 0 <= delay < math.inf:
             raise ValueError(f"a message is scheduled 0 or more seconds ahead, not {delay:g}")
@@ -126,15 +127,18 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         return DONE
 
     def subscribe(self, topic: str) -> Awaitable[None]:
-        """Receive what is published to ``topic``, from the end of this turn on."""
+        """Receive the messages that are published to ``topic``, from the end of this turn on."""
         return self._subscription(topic, wanted=True)
 
     def unsubscribe(self, topic: str) -> Awaitable[None]:
-        """No longer receive what is published to ``topic``, from the end of this turn on."""
+        """No longer receive the messages that are published to ``topic``, from the end of this turn on."""
         return self._subscription(topic, wanted=False)
 
     def watch(self, agent_id: str) -> Awaitable[None]:
-        """Be sent `Terminated` when that agent stops for good, from the end of this turn on; a restart is no end."""
+        """Be sent `Terminated` when the agent ``agent_id`` stops for good, from the end of this turn on.
+
+        A restart is no end.
+        """
         self._effects().watches += ((agent_id, True),)
         return DONE
 
@@ -144,7 +148,7 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         return DONE
 
     def stop(self) -> Awaitable[None]:
-        """Stop this agent when the turn has taken effect; one that is ``permanent`` begins anew."""
+        """Stop this agent when the turn has taken effect. A ``permanent`` agent begins anew."""
         self._effects().stops = True
         return DONE
 
@@ -174,7 +178,7 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
 
     @property
     def shared_state(self) -> Access:
-        """The shared state as this turn sees it; its writes take effect with the turn, its reads are validated then."""
+        """The shared state as this turn sees it. At the turn's end, reads are validated and writes take effect."""
         effects = self._effects()
         if effects.transaction is None:
             effects.transaction = self.runtime.open_state()

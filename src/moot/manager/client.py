@@ -29,7 +29,7 @@ class Client:
 
     dead_letters: DeadLetters
     _gateway: Gateway | None = None
-    """There while messages are accepted."""
+    """The gateway, while messages are accepted."""
 
     @overload
     def ask(self, to: str, content: Request[R], *, timeout: float = 30.0, message_id: str | None = None) -> Ask[R]: ...
@@ -54,13 +54,13 @@ class Client:
     ) -> Ask[Any]:
         """Ask an agent; await the result. Nothing is sent before it is awaited.
 
-        Of the asks with one ``message_id`` to one address, only the first is handled: the others share its answer,
-        also later; when it fails, the next one goes out. On a durable backend such an ask is handled even if the
-        process dies or nobody waits any more, and its answer is there for a week.
+        Of the asks with one ``message_id`` to one address, only the first is handled. The others share its answer, also
+        later. If it fails, the next one is sent. On a durable backend such an ask is handled even if the process dies
+        or nobody waits any more, and its answer is kept for a week.
 
         Raises (when awaited):
-            AskTimeout, UnknownAgent, AgentStopped, MailboxFull, ManagerStopped: no answer can be had.
-            TurnError: the handler failed. InvalidPayload, UnknownMessageType: it cannot handle this.
+            AskTimeout, UnknownAgent, AgentStopped, MailboxFull, ManagerStopped: no answer can be had. TurnError: the
+            handler failed. InvalidPayload, UnknownMessageType: the agent cannot handle this message.
         """
         if not 0 < timeout < math.inf:
             raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
@@ -75,7 +75,7 @@ class Client:
     gather = staticmethod(gather)
 
     def stream(self, ask: Ask[R]) -> Stream[R]:
-        """Send an ask, and iterate over what its handler passes to ``ctx.progress`` from now on."""
+        """Send an ask, and iterate over the pieces that its handler passes to ``ctx.progress`` from now on."""
         return Stream(ask)
 
     async def tell(
@@ -87,10 +87,10 @@ class Client:
         timeout: float = 30.0,
         message_id: str | None = None,
     ) -> None:
-        """Send a message; waits for room in the mailbox. Of those with one ``message_id`` only the first is handled.
+        """Send a message, waiting for room in the mailbox. Of those with one ``message_id`` only the first is handled.
 
         Raises:
-            UnknownAgent, AgentStopped: nobody will handle it. MailboxFull: there was no room within ``timeout``
+            UnknownAgent, AgentStopped: no agent will handle it. MailboxFull: there was no room within ``timeout``
             seconds. ManagerStopped: the manager does not run. TypeError: plain content without ``message_type``.
         """
         gateway = self._gateway
@@ -110,21 +110,21 @@ class Client:
         gateway.tell_nowait(gateway.numbering.envelope(OUTSIDE, to, content, message_type_of(content, message_type)))
 
     async def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> int:
-        """Send to all subscribers of a topic, waiting for none; says how many got it."""
+        """Send to all subscribers of a topic without waiting. Returns how many got the message."""
         gateway = self._door("publish")
         delivered = gateway.publish(topic, content, message_type_of(content, message_type))
         await gateway.synced()
         return delivered
 
     def get_message_sender(self, name: str = OUTSIDE) -> MessageSender:
-        """Send whole envelopes, or messages under a name of one's own."""
+        """Send whole envelopes, or messages under a name of the caller's own."""
         return MessageSender(name, self._post)
 
     async def requeue(self, letter_id: int) -> str:
-        """Send a dead letter again, as a new message whose ``causation`` names the old one; returns its id.
+        """Send a dead letter again, as a new message whose ``causation`` names the old one. Returns the new id.
 
         Raises:
-            KeyError: no such dead letter is kept. As `tell`, and then the letter stays.
+            KeyError: there is no such dead letter. As `tell`, and then the letter stays.
         """
         gateway = self._door("send a message")
         letter = self.dead_letters.get(letter_id)

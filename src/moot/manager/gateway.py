@@ -1,8 +1,7 @@
 """The gateway: how messages and asks of callers that are not agents enter the system.
 
-Such callers have no outbox and no turn. A message of theirs is accepted at once or waits for
-room in person, up to a timeout of the caller's; an ask of theirs has nobody's deadline
-to inherit.
+Such a caller has no outbox and no turn. Its message is accepted at once, or the caller waits
+for room, up to a timeout of its own. Its ask has no deadline to inherit.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ __all__ = ["Gateway"]
 
 
 class Gateway:
-    """The door to a running system; the `Asker` of those who come in by it with an idempotency key, or a journal.
+    """The door to a running system. It is the `Asker` of asks with an idempotency key, and of all asks on a journal.
 
-    ``asker`` is that of all others: on a system in memory nothing stands between them and the requests.
+    ``asker`` is the `Asker` of all other asks. On a system in memory that is `Requests`, with nothing between.
     """
 
     def __init__(self, system: System, observer: MailObserver | None = None) -> None:
@@ -58,7 +57,7 @@ class Gateway:
         """Deliver a message, waiting for room up to ``timeout`` seconds. Of those with one key only the first is.
 
         Raises:
-            UnknownAgent, AgentStopped: nobody will handle it. MailboxFull: there was no room in time, or the mailbox
+            UnknownAgent, AgentStopped: no agent will handle it. MailboxFull: there was no room in time, or the mailbox
             is set to fail.
         """
         if message.idempotency_key is None:
@@ -90,7 +89,7 @@ class Gateway:
             raise
 
     async def _enter(self, key: RequestKey, lane: Lane, timeout: float) -> None:
-        """Wait for room, and let those wait along who tell the same once more."""
+        """Wait for room. Callers with the same key wait along."""
         done = self._entering[key] = asyncio.get_running_loop().create_future()
         try:
             await self.admitted(lane, timeout)
@@ -99,7 +98,7 @@ class Gateway:
             done.set_result(None)
 
     async def _room_made(self, key: RequestKey, timeout: float) -> float:
-        """Return when nobody waits with a message of this key for room any more: what is left of the time.
+        """Wait until no message of this key waits for room, and return what is left of ``timeout``.
 
         Raises:
             MailboxFull: that took longer than ``timeout`` seconds.
@@ -117,12 +116,12 @@ class Gateway:
         self._offer(message, waits=False)
 
     def publish(self, topic: str, content: Any, message_type: str) -> int:
-        """Deliver to all subscribers of a topic, waiting for none; how many got it."""
+        """Deliver to all subscribers of a topic without waiting. Returns how many got the message."""
         message = self.numbering.envelope(OUTSIDE, f"{TOPIC}{topic}", content, message_type)
         return self._system.delivery.publish(message)
 
     def accept(self, message: AgentMessage) -> Lane | None:
-        """Deliver a message; the lane that it waits in if the mailbox is full. Raises as `tell`."""
+        """Deliver a message. If the mailbox is full, the result is the lane in which it waits. Raises as `tell`."""
         if self._is_direct:
             target = self._cells.get(message.to)
             if target is not None and not target.stopping and target.mailbox.offer(message):
@@ -150,12 +149,12 @@ class Gateway:
         return lane
 
     async def synced(self) -> None:
-        """Return when what was accepted outlives whatever the backend outlives."""
+        """Return when all accepted messages are stored as safely as the backend can."""
         if self._journal is not None:
             await self._journal.store.synced()
 
     def post(self, ask: Ask[Any]) -> None:
-        """Send the request of an ask; one whose key was given before shares the answer of the first."""
+        """Send the request of an ask. An ask whose key was given before shares the answer of the first."""
         if self._system.phase.now is not Phase.RUNNING:
             raise ManagerStopped("ask an agent")
         ask.deadline, ask.table = self._system.now() + ask.timeout, self._system.asks
@@ -169,7 +168,7 @@ class Gateway:
             self._observer.requested(ask)
 
     def _send_for(self, ask: Ask[Any], journal: TurnJournal) -> None:
-        """Send the request of an ask whose answer leaves the process: only when what led to it is stored."""
+        """Send the request of ``ask``. Its answer leaves the process when all that led to it is stored."""
         request: Ask[Any] = Ask(self, ask.to, ask.content, ask.message_type, ask.timeout, started=True)
         self._requests.post(request)
         request.on_progress = ask.on_progress
@@ -179,7 +178,7 @@ class Gateway:
         ask.when_done(lambda ended: _end_with(request, ended))
 
     def _readmit(self, message: AgentMessage) -> AgentMessage:
-        """A request was stored: whoever asks again under its key shares it."""
+        """Open the ask of a stored request, so that a caller that asks again under its key shares it."""
         asks = self._system.durable_asks
         key = asks.key_of(message) if asks is not None else None
         if asks is None or key is None:
@@ -195,7 +194,7 @@ class Gateway:
         """Return when the message in ``lane`` got room.
 
         Raises:
-            MailboxFull: there was none for ``timeout`` seconds; the message was not accepted.
+            MailboxFull: there was no room for ``timeout`` seconds, and the message was not accepted.
         """
         waiting = tuple(lane.messages)
         try:
@@ -229,7 +228,7 @@ class Gateway:
 
 
 def _end_with(request: Ask[Any], ask: Ask[Any]) -> None:
-    """End a request, if it is not done, as the ask has ended that it was made for."""
+    """``ask`` has ended, so end the ``request`` that was made for it."""
     if isinstance(ask.error, AskTimeout):
         request.expire()
     else:
@@ -237,7 +236,7 @@ def _end_with(request: Ask[Any], ask: Ask[Any]) -> None:
 
 
 class _Patience:
-    """On the wheel: how long a caller waits for room."""
+    """An entry on the wheel: how long a caller waits for room."""
 
     def __init__(self, lane: Lane, error: MailboxFull) -> None:
         self._lane = lane

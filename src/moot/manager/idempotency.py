@@ -1,10 +1,10 @@
 """IdempotentAsks: an ask that a caller from outside makes again, under an id of its own choosing.
 
-A caller that lost its connection or its patience asks again with the same id. So the
-request is nobody's own: one goes out, and the callers wait for it, each as long as it
-will. When none waits any more, a request that was not taken is withdrawn; one that was
-is let end, and its answer recorded for whoever asks again. Failures are not recorded:
-the first of those who wait is told, and for the next one the request goes out anew.
+A caller that lost its connection or its patience asks again with the same id. So the request
+belongs to no caller: one request is sent, and each caller waits for it as long as it will. If
+no caller waits any more, a request that was not taken is withdrawn. If it was taken, its turn
+ends, and the answer is recorded for the next caller. Failures are not recorded: the first
+caller that waits is told, and for the next one the request is sent again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["IdempotentAsks"]
 
 
 class _Record(msgspec.Struct, eq=False):
-    """One id at one address: the request, until it is answered; those who wait for it; and its answer."""
+    """One id at one address: the request until it is answered, the asks that wait for it, and its answer."""
 
     request: Ask[Any] | None
     waiting: list[Ask[Any]] = []
@@ -35,7 +35,7 @@ class _Record(msgspec.Struct, eq=False):
 
 
 class IdempotentAsks:
-    """Remembers the answers of the last ``window`` keys; a ``journal`` has those of other lives, too."""
+    """Remembers the answers of the last ``window`` keys. A ``journal`` also has answers of other lives."""
 
     def __init__(
         self, requests: Requests, delivery: Delivery, journal: TurnJournal | None, window: int = 10_000
@@ -50,7 +50,7 @@ class IdempotentAsks:
         return len(self._records)
 
     def post(self, ask: Ask[Any], idempotency_key: str) -> None:
-        """Let an ask share what was sent under its key, or send it. Raises what sending raises."""
+        """Let an ask share the request of its key, or send the request. Raises the errors of sending."""
         key = (ask.to, idempotency_key)
         record = self._records.get(key)
         if record is None:
@@ -67,7 +67,7 @@ class IdempotentAsks:
             ask.when_done(lambda ended: self._left(record, ended))
 
     def _settle(self, callback: Callable[[BaseException | None], None]) -> None:
-        """Call back when an answer may leave the process, with an error if it may not."""
+        """Call ``callback`` when an answer may leave the process; with an error if it may not."""
         if self._journal is not None:
             self._journal.store.after_sync(callback)
         else:
@@ -83,7 +83,7 @@ class IdempotentAsks:
         return self.adopt(key, request)
 
     def adopt(self, key: RequestKey, request: Ask[Any]) -> _Record:
-        """Let those who ask under this id share a request that is under way."""
+        """Let the asks of a key share a request that is under way."""
         record = self._records[key] = _Record(request)
         request.on_progress = lambda piece, attempt: _pass_on(record, piece, attempt)
         self._forget_oldest()
@@ -91,7 +91,7 @@ class IdempotentAsks:
         return record
 
     def _left(self, record: _Record, ask: Ask[Any]) -> None:
-        """A caller has its answer, or waits no more."""
+        """``ask`` has its answer, or its caller waits no more."""
         if ask in record.waiting:
             record.waiting.remove(ask)
             if not record.waiting and record.request is not None and self._journal is None:
@@ -113,7 +113,7 @@ class IdempotentAsks:
                 ask.fail(error)
 
     def _forget_oldest(self) -> None:
-        """Keep to the window; what is still under way is not forgotten."""
+        """Forget the oldest answers past the window. A request under way is not forgotten."""
         surplus = len(self._records) - self._window
         if surplus > 0:
             answered = (key for key, record in self._records.items() if record.request is None)

@@ -46,7 +46,7 @@ R = TypeVar("R")
 class ManagerStats(msgspec.Struct, frozen=True):
     """Counts since the start: ``messages`` numbered, ``turns`` run, ``dead_letters`` made, ``deadlocks`` found.
 
-    And what is there now: ``agents``, ``open_asks``.
+    ``agents`` and ``open_asks`` count what is there now.
     """
 
     agents: int
@@ -106,7 +106,8 @@ class AgentManager(Client):
         """Start the system and the agents registered so far, in order.
 
         Raises:
-            RuntimeError: it was started before; a manager runs once. What an ``on_start`` raises, after a stop.
+            RuntimeError: the manager was started before; a manager runs once. An error of an ``on_start``, after a
+            stop.
         """
         if self._system is not None:
             raise RuntimeError("this manager was started before, and a manager runs once; make a new one")
@@ -173,7 +174,7 @@ class AgentManager(Client):
             raise self._failure
 
     def observe(self, observer: Observer) -> None:
-        """Let ``observer`` see turns begin and end; an error of its own is logged and reaches no agent."""
+        """Let ``observer`` see turns begin and end. Its own errors are logged and reach no agent."""
         self._observer = GuardedObserver(observer)
         if self._system is not None:
             self._system.dispatcher.observer = self._observer
@@ -190,11 +191,11 @@ class AgentManager(Client):
     async def register(self, agent: Any, count: int = 1, **policies: Unpack[Policies]) -> str | list[str]:
         """Register an agent, a function, or ``count`` agents of a class (``worker_1``, ``worker_2``, …).
 
-        ``policies`` (``mailbox=``, ``retry=``, …) take the place of the class's own. Returns the id or, for a class,
-        the ids; once the manager runs, when ``on_start`` has.
+        ``policies`` (``mailbox=``, ``retry=``, …) take the place of the class's own. Returns the id, or the ids for a
+        class. On a running manager it returns after ``on_start``.
 
         Raises:
-            DuplicateAgent: the id is taken. TypeError, ValueError: it is no agent. What its ``on_start`` raises.
+            DuplicateAgent: the id is taken. TypeError, ValueError: ``agent`` is no agent. What its ``on_start`` raises.
         """
         check_names(policies, Policies, "policy")
         ids = [await self._add(Cell(one, policies)) for one in agents_of(agent, count)]
@@ -218,7 +219,7 @@ class AgentManager(Client):
         return self.directory.card(agent_id)
 
     def health(self) -> Health:
-        """How the agents and the event loop get on: who has mail, since when, and what it waits for.
+        """How the agents and the event loop get on: the agents with mail, since when, and what they wait for.
 
         Raises:
             ManagerStopped: the manager does not run.
@@ -240,7 +241,7 @@ class AgentManager(Client):
         )
 
     def breakers(self) -> list[BreakerStatus]:
-        """The circuit breakers that know of a failure: whose, to whom, in what state, and when to try again."""
+        """The circuit breakers that know of a failure: caller, target, state, and when to try again."""
         return self._system.breakers.status() if self._system is not None else []
 
     # inside
@@ -254,7 +255,7 @@ class AgentManager(Client):
         return self._stopping
 
     def _give_up(self, failure: MootError) -> None:
-        """The supervisor's or the backend's call: a failure has reached the top."""
+        """A failure has reached the top; the supervisor or the backend calls this."""
         if self._failure is None and self._system is not None:
             self._failure = failure
             self._begin_to_stop(self._system, drain=False, timeout=10.0)
@@ -266,7 +267,7 @@ class AgentManager(Client):
             await self._let_go()
 
     async def _let_go(self) -> None:
-        """Close what it has opened: the engine that was named, and the backend, whatever becomes of the engine."""
+        """Close the engine that was named and the backend. The backend is closed even if the engine fails to."""
         try:
             if self._owns_engine and self._engine is not None:
                 await self._engine.close()

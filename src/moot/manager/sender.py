@@ -27,5 +27,5 @@ class MessageSender:
         return await self._post(message, timeout)
 
     async def send(self, to: str, content: Any, *, message_type: str | None = None, timeout: float = 30.0) -> str:
-        """Deliver ``content`` under this sender's name; its id. Raises as `AgentManager.tell`."""
+        """Deliver ``content`` under this sender's name. Returns its id. Raises as `AgentManager.tell`."""
         return await self._post(AgentMessage(self.name, to, content, message_type_of(content, message_type)), timeout)

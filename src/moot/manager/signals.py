@@ -20,21 +20,21 @@ class StopSignals:
         self._second = asyncio.Event()
 
     def came(self) -> None:
-        """One more."""
+        """Count one more signal."""
         (self._second if self._first.is_set() else self._first).set()
 
     def give_way(self) -> None:
-        """The stop came from elsewhere: `wait` for no signal any more."""
+        """The stop came from elsewhere, so `wait` for no signal any more."""
         self._first.set()
 
     async def wait(self) -> None:
-        """Return at the first."""
+        """Return at the first signal."""
         await self._first.wait()
 
     async def unless_repeated(
         self, stopping: Coroutine[Any, Any, None], abort: Callable[[], Awaitable[object]]
     ) -> None:
-        """Await ``stopping``; if a second signal comes meanwhile, call ``abort`` to end it sooner."""
+        """Await ``stopping``. If a second signal comes meanwhile, call ``abort`` to end it sooner."""
         ends = asyncio.ensure_future(stopping)
         again = asyncio.ensure_future(self._second.wait())
         try:
@@ -48,9 +48,9 @@ class StopSignals:
 
 @contextlib.contextmanager
 def stop_signal() -> Iterator[StopSignals]:
-    """Catch SIGINT and SIGTERM inside the block; the handlers before it are put back after it.
+    """Catch SIGINT and SIGTERM inside the block, and put the earlier handlers back after it.
 
-    Outside the main thread signals cannot be caught, and the block never sees one.
+    Outside the main thread signals cannot be caught, so the block never sees one.
     """
     loop = asyncio.get_running_loop()
     signals = StopSignals()

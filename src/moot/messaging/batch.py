@@ -1,11 +1,11 @@
 """Batches: several messages of one type are handled in one turn.
 
-A batch is an envelope around envelopes (G. Hohpe, B. Woolf, "Enterprise Integration
-Patterns", 2003: Aggregator). It is itself a message, so that a turn is still the handling
-of one message, and all that holds for a turn holds for the batch: one commit or none of
-it. What is owed to each message is owed to each member: its own answer, its own dead
-letter. A batch whose turn fails is taken apart, and its members are handled alone, so
-that one of them cannot take the others down; a batch of one is therefore no batch.
+A batch is an envelope around envelopes (G. Hohpe, B. Woolf, "Enterprise Integration Patterns",
+2003: Aggregator). The batch is itself a message. So a turn is still the handling of one
+message, and the rules of a turn hold for the batch: there is one commit or none. Each member
+keeps what is owed to a message: its own answer, its own dead letter. If the turn of a batch
+fails, the batch is taken apart and its members are handled alone, so that one of them cannot
+take the others down. For the same reason one message alone makes no batch.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["batch_of", "check_single"]
 def batch_of(messages: Sequence[AgentMessage]) -> Batch:
     """The batch of some messages of one type.
 
-    It goes by the envelope of the first, with the earliest deadline of all. Who waits for any of them waits for the
-    batch, so their chains are joined.
+    It has the envelope of the first, with the earliest deadline of all. An agent that waits for one of them waits for
+    the batch, so their chains are joined.
     """
     first = messages[0]
     deadlines = [message.deadline for message in messages if message.deadline is not None]
@@ -43,6 +43,6 @@ def batch_of(messages: Sequence[AgentMessage]) -> Batch:
 
 
 def check_single(message: AgentMessage, what: str) -> None:
-    """Raise `RuntimeError` if ``message`` is a batch, which cannot be answered or passed on as a whole."""
+    """Raise `RuntimeError` if ``message`` is a batch. A batch cannot be answered or passed on as a whole."""
     if message.__class__ is Batch:
         raise RuntimeError(f"this turn handles a batch, so there is no one message to {what}; return a list of answers")

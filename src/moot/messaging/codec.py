@@ -1,10 +1,9 @@
 """Codecs: the bytes of a message on a wire or a disk.
 
-The wire form is one flat map with the keys ``from``, ``to``, ``content``,
-``message_type``, ``id`` and, where they are not empty, the fields that say how to
-treat the message. Size and depth are bounded in both directions, because what
-comes from outside is not trusted; unknown keys are kept in ``extra`` and written
-again, so that an older node passes on what a newer one added.
+The wire form is one flat map with the keys ``from``, ``to``, ``content``, ``message_type``,
+``id`` and, where they are not empty, the fields that say how to treat the message. Size and
+depth are bounded in both directions, because bytes from outside are not trusted. Unknown keys
+are kept in ``extra`` and written again, so an older node passes on what a newer one added.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ _FIELDS = frozenset(field.encode_name for field in msgspec.structs.fields(AgentM
 class Codec(Protocol):
     """Turns messages into bytes and back.
 
-    Both verbs raise `MessageTooLarge` past their limits; ``decode`` raises `MessageError` for what is no message.
+    Both methods raise `MessageTooLarge` past their limits. ``decode`` raises `MessageError` if the bytes are no
+    message.
     """
 
     def encode(self, message: AgentMessage) -> bytes:
@@ -38,7 +38,7 @@ class Codec(Protocol):
 
 
 class _BoundedCodec(ABC):
-    """What both codecs do: the same map, limits first."""
+    """The part that both codecs share: the same map, limits first."""
 
     def __init__(self, *, max_bytes: int = 1 << 20, max_depth: int = 64) -> None:
         self.max_bytes = max_bytes
@@ -101,7 +101,7 @@ class _BoundedCodec(ABC):
 
 
 class JsonCodec(_BoundedCodec):
-    """JSON: readable, and spoken by everyone."""
+    """JSON: readable, and every language has it."""
 
     def _dump(self, wire: dict[str, Any]) -> bytes:
         return msgspec.json.encode(wire)

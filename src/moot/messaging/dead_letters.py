@@ -1,8 +1,8 @@
-"""Dead letters: where every message goes that could not be handled.
+"""Dead letters: the place of every message that could not be handled.
 
-Nothing disappears: a message that was accepted ends as handled or here, with a
-reason from a short list, the error's text and its attempts. The store is bounded;
-what it forgets is counted.
+Nothing disappears. An accepted message is handled, or it ends here with a reason from a short
+list, the error's text and its attempts. The store is bounded; letters that it forgets are
+counted.
 """
 
 from __future__ import annotations
@@ -76,11 +76,11 @@ class DeadLetters:
         self._letters: deque[DeadLetter] = deque(maxlen=capacity)
         self._total = 0
         self.listener: Callable[[DeadLetter], None] | None = None
-        """Called with each new one."""
+        """Called with each new letter."""
         self.added: Callable[[DeadLetter, str], None] | None = None
-        """The same, with whose mail it was: for a backend that keeps them."""
+        """Called with each new letter and the agent whose mail it was: for a backend that stores letters."""
         self.taken: Callable[[int], None] | None = None
-        """Called with the id of one that was taken out, or is forgotten."""
+        """Called with the id of a letter that was taken out or forgotten."""
         self.counts: Counter[Reason] = Counter()
 
     def __len__(self) -> int:
@@ -90,14 +90,14 @@ class DeadLetters:
         return iter(tuple(self._letters))
 
     def list(self, reason: Reason | None = None) -> list[DeadLetter]:
-        """Those still kept, oldest first; only those of one reason if it is given."""
+        """The letters that are here, oldest first. With ``reason`` only the letters of that reason."""
         return [letter for letter in self._letters if reason is None or letter.reason is reason]
 
     def get(self, letter_id: int) -> DeadLetter:
-        """One dead letter by its id.
+        """The dead letter of an id.
 
         Raises:
-            KeyError: it was never here, was taken, or has been forgotten.
+            KeyError: the letter was never here, was taken, or has been forgotten.
         """
         for letter in self._letters:
             if letter.id == letter_id:
@@ -114,7 +114,10 @@ class DeadLetters:
         attempts: int = 0,
         agent_id: str | None = None,
     ) -> DeadLetter:
-        """Keep ``message`` as a dead letter. ``agent_id`` is whose mail it was, if not that of whom it names."""
+        """Keep ``message`` as a dead letter.
+
+        ``agent_id`` is the agent whose mail it was, if the message names another receiver.
+        """
         self._total += 1
         self.counts[reason] += 1
         letter = DeadLetter(id=self._total, message=message, reason=reason, error=error, attempts=attempts, at=at)
@@ -133,7 +136,7 @@ class DeadLetters:
         return letter
 
     def take(self, letter_id: int) -> DeadLetter:
-        """Remove one, to send it again. Raises `KeyError` as `get` does."""
+        """Remove a letter, to send it again. Raises `KeyError` as `get` does."""
         letter = self.get(letter_id)
         self._letters.remove(letter)
         if self.taken is not None:
@@ -141,13 +144,13 @@ class DeadLetters:
         return letter
 
     def put_back(self, letter: DeadLetter) -> None:
-        """Put one in again that was taken: it could not be sent after all."""
+        """Put a letter in again that was taken and could not be sent."""
         self._keep(letter)
         if self.added is not None:
             self.added(letter, letter.message.to)
 
     def restore(self, letter: DeadLetter) -> None:
-        """Put one in that was kept elsewhere; it counts for nothing but its id."""
+        """Put a stored letter in. It is not counted as new, and its id is not given again."""
         self._letters.append(letter)
         self._total = max(self._total, letter.id)
 

@@ -1,8 +1,8 @@
-"""Deduplication of what comes from outside: an id given twice within the window is one message.
+"""Deduplication of messages from outside: an id given twice within the window is one message.
 
-Two generations of sets: new ids go into the young one; when it is full it becomes the
-old one, and the old one is forgotten. That costs a tenth of a microsecond an id and
-never grows, where a dictionary in order of arrival costs ten times as much.
+There are two generations of sets. New ids go into the young set. When it is full, it becomes
+the old set, and the old one is forgotten. That costs a tenth of a microsecond an id and never
+grows. A dictionary in order of arrival costs ten times as much.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SeenIds:
         self._young.add(key)
 
     def is_new(self, key: Hashable) -> bool:
-        """Whether an id has not been seen; it has been now."""
+        """Whether ``key`` has not been seen before. From now on it has been."""
         young = self._young
         if key in young or key in self._old:
             return False

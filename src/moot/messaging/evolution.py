@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Upgrade)
 
 
 def upgrade(*, from_version: int) -> Callable[[F], F]:
-    """Mark a static method of a class: it makes plain data of ``from_version`` into that of the next version.
+    """Mark a static method that makes plain data of ``from_version`` into plain data of the next version.
 
     Plain data are maps, lists and scalars, with a field's name as key.
     """
@@ -38,10 +38,10 @@ def upgrade(*, from_version: int) -> Callable[[F], F]:
 
 
 def read(owner: type, body: bytes, version: int, present: int, type: Any) -> Any:
-    """The value in ``body``, which is of ``version``, led to the ``present`` one by the upgrades in ``owner``.
+    """The value in ``body``, which is of ``version``, led to the ``present`` version by the upgrades in ``owner``.
 
     Raises:
-        StateUnreadable: it is newer, a step is missing, or the result is not a ``type``.
+        StateUnreadable: the value is newer, a step is missing, or the result is not a ``type``.
     """
     try:
         if version == present:
@@ -53,10 +53,10 @@ def read(owner: type, body: bytes, version: int, present: int, type: Any) -> Any
 
 
 def upgraded(owner: type, value: Any, version: int, present: int) -> Any:
-    """Plain data of ``version``, led to the ``present`` one by the upgrades in ``owner``.
+    """Plain data of ``version``, led to the ``present`` version by the upgrades in ``owner``.
 
     Raises:
-        StateUnreadable: it is newer, or a step is missing. What a step raises.
+        StateUnreadable: the data is newer, or a step is missing. What a step raises.
     """
     if version > present:
         raise StateUnreadable(owner.__name__, version, present, "it was written by newer code; deploy that, or newer")

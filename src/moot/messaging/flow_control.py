@@ -1,18 +1,16 @@
 """FlowControl: how messages wait for room, and how that never freezes the system.
 
-A commit never waits. What does not fit into the receiver's mailbox waits in a
-*lane*, the sender's outbox towards that receiver, in order. A station with lanes
-is blocked: it starts no new turn, and that is the back-pressure. Lanes that wait
-for the same receiver take turns. A mailbox that is set to lose a message instead
-(`moot.messaging.overflow`) lets nobody wait.
+A commit never waits. A message that finds no room in the receiver's mailbox waits in a *lane*:
+the sender's outbox towards that receiver, in order. A station with lanes is blocked and starts
+no new turn; that is the back-pressure. Lanes that wait for the same receiver take turns. A
+mailbox may be set to lose a message instead (`moot.messaging.overflow`); then no sender waits.
 
-A circle of blocked stations could wait for ever, so it is looked for whenever a
-station becomes blocked, and broken by growing the smallest mailbox on it
-(T. Parks, "Bounded Scheduling of Process Networks", 1995) up to twice its
-capacity; when none can grow, the message that waits longest for the smallest
-mailbox becomes a dead letter. (Reserving room at commit instead was tried: it
-froze most random systems with small mailboxes.) Whatever the reason, output that
-is not delivered within the sender's ``patience`` becomes a dead letter too.
+Blocked stations in a circle could wait for ever. So the system looks for a circle whenever a
+station becomes blocked. It breaks the circle by growing the smallest mailbox on it (T. Parks,
+"Bounded Scheduling of Process Networks", 1995) up to twice its capacity. When no mailbox can
+grow, the message that waits longest for the smallest one becomes a dead letter. (Reserving room
+at commit instead was tried: it froze most random systems with small mailboxes.) Output that is
+not delivered within the sender's ``patience`` becomes a dead letter too, whatever the reason.
 """
 
 from __future__ import annotations
@@ -40,11 +38,11 @@ _BLOCKED = "the receiver's mailbox stayed full"
 
 
 class Station:
-    """Where messages arrive and leave: a mailbox, and the lanes on both sides of it.
+    """A place where messages arrive and leave: a mailbox, and the lanes on both sides of it.
 
-    ``lanes`` are this station's undelivered output by receiver; ``queue`` are the lanes that wait for its mailbox.
-    Its output may wait ``patience`` seconds for room. ``displace`` chooses what a full mailbox loses, if it is set to
-    lose something; ``lost`` counts what it did.
+    ``lanes`` are this station's undelivered output by receiver. ``queue`` are the lanes that wait for its mailbox. Its
+    output may wait ``patience`` seconds for room. ``displace`` chooses the message that a full mailbox loses, if the
+    mailbox is set to lose one; ``lost`` counts the lost messages.
     """
 
     __slots__ = ("_mark", "displace", "fails_when_full", "id", "lanes", "lost", "mailbox", "patience", "queue")
@@ -69,8 +67,8 @@ class Station:
 class Lane:
     """Messages on their way to one full mailbox, in order.
 
-    ``source`` is the station whose outbox it is; None for a caller from outside or an ask, which wait for
-    ``accepted`` instead, if they wait at all.
+    ``source`` is the station whose outbox the lane is. It is None for a message of a caller from outside and for an
+    ask. If such a sender waits, it waits for ``accepted``.
     """
 
     __slots__ = ("accepted", "expiring", "flow", "messages", "source", "target")
@@ -84,23 +82,23 @@ class Lane:
         self.expiring: dict[Expiring, None] | None = None
 
     def expire(self) -> None:
-        """The wheel's call: the patience of a sender's outbox is over."""
+        """The patience of the sender is over; the wheel calls this."""
         self.flow.abandon(self, _BLOCKED)
 
 
 class Askers(Protocol):
-    """Those who wait for answers."""
+    """The asks that wait for answers."""
 
     def fail(self, reply_to: ReplyTo, error: BaseException) -> bool:
-        """Let whoever waits there know that no answer comes; False when nobody does any more."""
+        """Tell the asker at ``reply_to`` that no answer comes. False when the asker does not wait any more."""
         ...
 
 
 class FlowControl:
-    """Moves messages between stations; ``askers`` hear of requests that are lost.
+    """Moves messages between stations. ``askers`` are told of requests that are lost.
 
-    ``wake(station)`` is called for each message that enters a mailbox, and when the last lane of a station is gone;
-    ``blocked(station)`` when a station has got lanes that are on no circle of lanes.
+    ``wake(station)`` is called for each message that enters a mailbox, and when the last lane of a station is gone.
+    ``blocked(station)`` is called when a station gets lanes that are on no circle of lanes.
     """
 
     def __init__(
@@ -121,7 +119,7 @@ class FlowControl:
         self.blocked = blocked
 
     def put(self, source: Station, target: Station, message: AgentMessage) -> None:
-        """Deliver what a turn of ``source`` sent: at once, or through its outbox."""
+        """Deliver ``message``, which a turn of ``source`` sent: at once, or through the outbox of ``source``."""
         lane = source.lanes.get(target) if source.lanes is not None else None
         patience = SEND_TIMEOUT if source is target else source.patience  # its own timers are not lost to its own mail
         if lane is not None:
@@ -141,12 +139,12 @@ class FlowControl:
             source.lanes[target] = lane
 
     def offer(self, target: Station, message: AgentMessage, *, waits: bool = True) -> Lane | None:
-        """Deliver what comes from outside a commit (a caller, an ask): at once, or as a lane of its own.
+        """Deliver a message from outside a commit (of a caller, or an ask): at once, or as a lane of its own.
 
-        A message that the mailbox is set to lose is delivered, too: it is a dead letter by then.
+        If the mailbox is set to lose the message, it counts as delivered. By then it is a dead letter.
 
         Raises:
-            MailboxFull: there is no room and the mailbox is set to fail, or the message does not wait.
+            MailboxFull: there is no room, and the mailbox is set to fail or the message does not wait.
         """
         if self._enter(target, message) != "full":
             return None
@@ -155,7 +153,7 @@ class FlowControl:
         return self._queue(None, target, message)
 
     def publish(self, target: Station, message: AgentMessage) -> bool:
-        """Deliver to a subscriber, without waiting; say whether it got the message. If not, it is a dead letter."""
+        """Deliver to a subscriber without waiting. False when there was no room; the message is a dead letter then."""
         fate = self._enter(target, message)
         if fate == "full":
             self._bury(target, message, f"subscriber {target.id!r} is full")
@@ -174,7 +172,7 @@ class FlowControl:
                 self._finished(lane)
 
     def settle_cycles(self, source: Station) -> None:
-        """Break every circle of blocked stations that ``source`` is on. To be called when it became blocked."""
+        """Break every circle of blocked stations with ``source`` on it. Called when ``source`` becomes blocked."""
         while source.lanes and (cycle := _cycle_through(source)):
             smallest = min(cycle, key=lambda lane: (lane.target.mailbox.capacity, lane.target.id))
             growable = [lane for lane in cycle if lane.target.mailbox.grown < lane.target.mailbox.capacity]
@@ -194,21 +192,21 @@ class FlowControl:
             self.blocked(source)
 
     def abandon(self, lane: Lane, error: str) -> None:
-        """Give a lane up: its messages become dead letters and its source goes on."""
+        """Give up a lane: its messages become dead letters, and its source goes on."""
         messages = tuple(lane.messages)
         self._drop(lane)
         for message in messages:
             self._bury(lane.target, message, error)
 
     def withdraw(self, lane: Lane) -> bool:
-        """Take back a message from outside that still waits in ``lane``; say whether it did."""
+        """Take back a message from outside. False if it no longer waits in ``lane``."""
         waiting = bool(lane.messages)
         if waiting:
             self._drop(lane)
         return waiting
 
     def close(self, target: Station) -> list[AgentMessage]:
-        """Empty a station that has stopped; the messages that it will not handle, in order."""
+        """Empty a station that has stopped, and return the messages that it will not handle, in order."""
         messages = target.mailbox.drain()
         for lane in tuple(target.queue or ()):
             messages.extend(lane.messages)
@@ -218,7 +216,7 @@ class FlowControl:
         return messages
 
     def _enter(self, target: Station, message: AgentMessage) -> Literal["entered", "lost", "full"]:
-        """Put a message into a mailbox, or let the policy of a full one choose what is lost instead."""
+        """Put a message into a mailbox. If that is full, its policy may choose a message to lose."""
         if target.mailbox.offer(message):
             self._wake(target)
             return "entered"

@@ -1,9 +1,9 @@
 """Mailboxes: the bounded queue between senders and one agent.
 
-Bounded on purpose: an unbounded mailbox turns a slow agent into a memory leak, so
-each mailbox has a capacity. What happens when it is reached is decided above
-(`moot.messaging.flow_control`, `moot.messaging.overflow`); here is only the queue. It is made on first use,
-because an empty deque costs more than all the rest of an idle agent.
+A mailbox has a capacity, because an unbounded mailbox turns a slow agent into a memory leak.
+Other modules decide what happens when it is full (`moot.messaging.flow_control`,
+`moot.messaging.overflow`); here is only the queue. The queue is made on first use, because an
+empty deque costs more than all the rest of an idle agent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Mailbox", "WatchedMailbox"]
 
 
 class Mailbox:
-    """A bounded first-in, first-out queue of messages. ``items`` are those that wait; None before the first."""
+    """A bounded first-in, first-out queue. ``items`` are the messages that wait; None before the first."""
 
     __slots__ = ("capacity", "grown", "items")
 
@@ -31,7 +31,7 @@ class Mailbox:
 
     @property
     def waiting(self) -> deque[AgentMessage]:
-        """The queue itself, made now if it was not there."""
+        """The queue itself. It is made now if there was none."""
         items = self.items
         if items is None:
             items = self.items = deque()
@@ -43,7 +43,7 @@ class Mailbox:
         return self.capacity + self.grown - len(self)
 
     def offer(self, message: AgentMessage) -> bool:
-        """Put ``message`` last, if there is room; say whether there was."""
+        """Put ``message`` last, if there is room. Whether there was room."""
         items = self.items
         if items is None:
             items = self.items = deque()
@@ -57,10 +57,10 @@ class Mailbox:
         self.waiting.append(message)
 
     def take(self) -> AgentMessage:
-        """The first message. An emptied mailbox gives back what it grew.
+        """Take the first message. An emptied mailbox gives back the room that it grew by.
 
         Raises:
-            IndexError: it is empty.
+            IndexError: the mailbox is empty.
         """
         items = self.items
         if items is None:
@@ -71,7 +71,7 @@ class Mailbox:
         return message
 
     def withdraw(self, message: AgentMessage) -> bool:
-        """Remove this very message, if it still waits; say whether it did. Costs a walk of the queue."""
+        """Remove this very message. False if it no longer waits. Costs a walk of the queue."""
         items = self.items
         if items is None:
             return False
@@ -82,7 +82,7 @@ class Mailbox:
         return False
 
     def put_back(self, messages: Sequence[AgentMessage]) -> None:
-        """Put messages first that were taken and not handled, in their order; there is always room for them."""
+        """Put messages first that were taken and not handled, in their order. There is always room for them."""
         self.waiting.extendleft(reversed(messages))
 
     def drain(self) -> list[AgentMessage]:
@@ -93,7 +93,7 @@ class Mailbox:
         return messages
 
     def grow(self, by: int) -> int:
-        """Make room for up to ``by`` more messages, never past twice the capacity; say how many."""
+        """Make room for up to ``by`` more messages, never past twice the capacity. Returns for how many."""
         by = min(by, self.capacity - self.grown)
         self.grown += by
         return by

@@ -1,13 +1,11 @@
-"""Messages: the typed content that agents exchange, and the envelope it travels in.
+"""Messages: the typed content that agents exchange, and the envelope in which it travels.
 
-A `Payload` is what a handler dispatches on. A `Request` says besides which type
-it wants back, so that ``await manager.ask(…)`` has that type for a type checker.
-Both are frozen: inside a process a message is passed by reference, never copied,
-and several subscribers may hold the same one.
+A handler dispatches on a `Payload`. A `Request` also says which type it wants back, so that
+``await manager.ask(…)`` has that type for a type checker. Both are frozen: inside a process a
+message is passed by reference, never copied, and several subscribers may hold the same one.
 
-An `AgentMessage` is the envelope. It is identified by who sent it: sender,
-incarnation and sequence number, which costs a counter where a random id would
-cost more than the delivery.
+An `AgentMessage` is the envelope. Its sender, incarnation and sequence number identify it. That
+costs a counter, where a random id would cost more than the delivery.
 """
 
 from __future__ import annotations
@@ -38,11 +36,11 @@ __all__ = [
 R = TypeVar("R")
 
 MessageName = tuple[str, int]
-"""What a message is known by: the incarnation and the number that its sender's run gave it."""
+"""The name of a message in stores and tables: the incarnation and the number that its sender's run gave it."""
 VERSION = "version"
-"""The key of ``extra`` that carries the version of the content; 0, and none, is content that has none."""
+"""The key of ``extra`` with the version of the content. 0, or no such key, is content without a version."""
 NEWS = 1 << 62
-"""The priority of news of the runtime itself: no full mailbox keeps them out, and nothing displaces them."""
+"""The priority of news of the runtime itself. No full mailbox keeps them out, and no message displaces them."""
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
@@ -54,7 +52,7 @@ class Payload(msgspec.Struct, frozen=True):
 
     message_type: ClassVar[str] = "payload"
     payload_version: ClassVar[int] = 1
-    """The version of its fields; one that was stored or sent under an older one is led here by `upgrade`."""
+    """The version of the fields. `upgrade` leads content of an older version, stored or sent, to this one."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -67,15 +65,15 @@ class Request(Payload, Generic[R], frozen=True):
 
 
 RequestKey = tuple[str, str]
-"""What a request is known by in all lives of the process: the address that it was sent to, and its idempotency key."""
+"""The name of a request in all lives of the process: the address that was asked, and the idempotency key."""
 
 
 @final
 class ReplyTo(msgspec.Struct, frozen=True, gc=False):
-    """Where the answer to one ask goes; a value that may be stored and answered in a later turn.
+    """Where the answer to one ask goes: a value that may be stored and answered in a later turn.
 
-    A number as ``key`` is that of an ask in the run whose ``inbox`` it is. A text is an idempotency key, and ``inbox``
-    the address that was asked: an answer finds such an ask in another life of the process, too.
+    A number as ``key`` belongs to an ask in the run whose ``inbox`` is named. A text is an idempotency key, and
+    ``inbox`` is then the address that was asked. An answer finds such an ask in another life of the process, too.
     """
 
     inbox: str
@@ -89,9 +87,9 @@ _STORED_NAMES = {"sender": "from", "idempotency_key": "given_id"}  # the second 
 class AgentMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, rename=_STORED_NAMES):
     """The envelope: ``from`` (``sender`` in Python), ``to``, ``content``, ``message_type``, and how to treat it.
 
-    ``deadline`` is in seconds since the Unix epoch. ``priority`` never reorders; it is carried for those who
-    must choose what to drop. ``chain`` names the agents that wait for this ask, outermost first. ``extra``
-    keeps fields of the wire form that this version does not know.
+    ``deadline`` is in seconds since the Unix epoch. ``priority`` never reorders; it is for a full mailbox that must
+    choose what to drop. ``chain`` names the agents that wait for this ask, outermost first. ``extra`` keeps fields of
+    the wire form that this version does not know.
     """
 
     sender: str
@@ -113,17 +111,17 @@ class AgentMessage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, re
 
     @property
     def name(self) -> MessageName:
-        """What stores and tables know it by; shorter than its `id`."""
+        """The name of the message in stores and tables; shorter than its `id`."""
         return self.incarnation, self.sequence
 
     @property
     def id(self) -> str:
-        """Unique to this message: the id given from outside, or sender's run and number."""
+        """The unique id of this message: the id given from outside, or the sender's run and number."""
         return self.idempotency_key or f"{self.incarnation}-{self.sequence}"
 
     @property
     def conversation_id(self) -> str:
-        """The conversation that this message belongs to; the id of the message that began it, unless given."""
+        """The conversation of this message: the id of the message that began it, unless one is given."""
         conversation = self.conversation
         if isinstance(conversation, str):
             return conversation
@@ -233,7 +231,7 @@ class Numbering:
 
 
 def with_version(message: AgentMessage) -> AgentMessage:
-    """A message as it is written: with the version of its content in ``extra``, unless that is the first."""
+    """The message as it is written: the version of its content is in ``extra``, unless that is the first."""
     version = getattr(message.content.__class__, "payload_version", 1)
     if version == 1:
         return message
@@ -241,15 +239,15 @@ def with_version(message: AgentMessage) -> AgentMessage:
 
 
 def members_of(message: AgentMessage) -> tuple[AgentMessage, ...]:
-    """The messages of a batch; of any other message, itself."""
+    """The messages of a batch. For any other message, the message itself."""
     return message.members if isinstance(message, Batch) else (message,)
 
 
 def message_type_of(content: object, message_type: str | None = None) -> str:
-    """The message type of ``content``: its own if it is a `Payload`, else the one given.
+    """The message type of ``content``: its own if it is a `Payload`, else ``message_type``.
 
     Raises:
-        TypeError: neither says what it is, or an envelope is passed for its content.
+        TypeError: there is no message type, or an envelope is passed for its content.
     """
     if message_type is not None:
         return message_type

@@ -1,15 +1,14 @@
 """Overflow: which message a full mailbox loses.
 
-Four policies of `moot.policies.MailboxPolicy` lose a message rather than let the sender
-wait. Each is a function that looks at a full mailbox and the message that comes, and
-that is only called then: a mailbox with room costs the same under every policy.
+Four policies of `moot.policies.MailboxPolicy` lose a message rather than let the sender wait.
+Each is a function of a full mailbox and the new message. It is called only when the mailbox is
+full, so a mailbox with room costs the same under every policy.
 
-All of them keep the order of a pair of agents. For three that is plain, because what
-stays in the queue stays in its place. A message that replaces another (``coalesce``) may
-take its place only if nothing that its own sender sent waits behind it; else it would
-overtake that, and so it goes to the end. (Always to the end would be simpler, but then a
-key that is sent faster than the mailbox empties would be put back again and again, and
-never be handled.)
+All of them keep the order of a pair of agents. For three that is plain, because a message that
+stays in the queue stays in its place. Under ``coalesce`` the new message replaces another. It
+may take that place only if no other message of its sender waits behind it; else it would
+overtake that one, so it goes to the end. (Always to the end would be simpler. But a key that is
+sent faster than the mailbox empties would be put back again and again, and never be handled.)
 """
 
 from __future__ import annotations
@@ -26,8 +25,10 @@ from moot.policies import MailboxPolicy
 __all__ = ["Displace", "displacement"]
 
 Displace = Callable[[Mailbox, AgentMessage], AgentMessage | None]
-"""Decides what a full mailbox does with one message more: which one is lost, the new or a waiting one that it then
-stands for; None if none is, so that the new one has to wait."""
+"""Decides what a full mailbox does with one more message. Returned is the message that is lost.
+
+If that is a waiting one, the new message stands in its place. None lets the new message wait.
+"""
 
 _log = logging.getLogger("moot.messaging.overflow")
 
@@ -35,7 +36,7 @@ _priority = attrgetter("priority")
 
 
 def displacement(policy: MailboxPolicy) -> Displace | None:
-    """The function of an overflow policy; None for those that lose nothing (``block``) or refuse (``fail``)."""
+    """The function of an overflow policy. None for a policy that loses nothing (``block``) or refuses (``fail``)."""
     match policy.overflow:
         case "drop_newest":
             return _drop_newest
@@ -78,7 +79,7 @@ def _drop_lowest(mailbox: Mailbox, message: AgentMessage) -> AgentMessage:
 
 
 class _Coalesce:
-    """Replaces the newest waiting message that is alike. A walk of the queue: no index is kept while there is room."""
+    """Replaces the newest waiting message of the same key. A walk of the queue: a mailbox with room needs no index."""
 
     __slots__ = ("_key", "_warned")
 
@@ -103,7 +104,7 @@ class _Coalesce:
         return None
 
     def _key_of(self, message: AgentMessage) -> Hashable:
-        """The key of a message; one whose key cannot be had is like no other, because no delivery may fail for it."""
+        """The key of a message. If computing it fails, the message is like no other, as no delivery may fail for it."""
         try:
             return self._key(message.content)
         except Exception:

@@ -33,24 +33,25 @@ class Restarts:
         self._times: deque[float] = deque()
 
     def count(self, now: float, within: float) -> int:
-        """How many there were in the last ``within`` seconds."""
+        """How many restarts there were in the last ``within`` seconds."""
         while self._times and self._times[0] <= now - within:
             self._times.popleft()
         return len(self._times)
 
     def add(self, now: float) -> None:
-        """One more."""
+        """Count a restart at ``now``."""
         self._times.append(now)
 
 
 class Cell(Station):
-    """One agent and what the runtime knows of it.
+    """One agent, and what the runtime knows of it.
 
-    ``queued``: it stands in the ready queue. ``running``: turns under way. ``stopping``: it takes no more messages.
-    ``starting``: its ``on_start`` has yet to run; ``started`` is resolved when it has. ``renewed`` is there while it is
-    being restarted and runs no turn; ``held`` of its turns wait for that, rolled back. ``seen``: what it was
-    given, where a message may come twice. ``is_timed``: its turns have a run timeout. ``limits``: what limits how it
-    takes its mail, if anything does. ``restarts``: those of its children, if there were any.
+    ``queued``: the cell stands in the ready queue. ``running``: how many of its turns are under way. ``stopping``: it
+    takes no more messages. ``starting``: its ``on_start`` has not run; ``started`` is resolved when it has.
+    ``renewed``: set during a restart, in which no turn runs; ``held`` turns were rolled back and run again after the
+    restart. ``seen``: the messages that the agent was given, where a message may come twice. ``is_timed``: its turns
+    have a run timeout. ``limits``: the rate limits and batches of its mail; None if it has none. ``restarts``: the
+    restarts of its children.
     """
 
     __slots__ = (
@@ -116,13 +117,13 @@ class Cell(Station):
         self.started: asyncio.Future[None] | None = None
 
     def is_repeat(self, message: AgentMessage) -> bool:
-        """Whether the agent has been given this message before; if not, it has been now."""
+        """Whether ``message`` was given to the agent before. From now on it counts as given."""
         if self.seen is None:
             self.seen = SeenIds()
         return not self.seen.is_new(message.name)
 
     def take_back(self, messages: Iterable[AgentMessage]) -> None:
-        """The agent was not given these after all: they wait again."""
+        """``messages`` were not given to the agent after all, and wait again."""
         if self.seen is not None:
             for message in messages:
                 self.seen.discard(message.name)
@@ -143,7 +144,7 @@ class Cell(Station):
         self.starting = type(agent).on_start is not Agent.on_start
 
     def release(self) -> None:
-        """Let turns run again: those that were held first."""
+        """Let turns run again, first those that were held."""
         self.concurrency = self.agent.concurrency
         renewed, self.renewed = self.renewed, None
         if renewed is not None and not renewed.done():
@@ -151,7 +152,7 @@ class Cell(Station):
 
 
 def _checked_id(agent: Agent[Any]) -> str:
-    """The agent's id, if it is one and no other kind of address."""
+    """The id of ``agent``. Raises `ValueError` if it is empty, or looks like another kind of address."""
     agent_id = getattr(agent, "id", None)
     if isinstance(agent_id, str) and agent_id not in ("", OUTSIDE) and not agent_id.startswith((CAPABILITY, TOPIC)):
         return agent_id

@@ -1,9 +1,9 @@
 """Limits: what an agent with a rate limit or a batch may take out of its mailbox now.
 
-The limits hold where a turn begins, not where a message arrives. So no way in can pass by
-them, a backlog is handled no faster than the limit says, and order is kept: a message that
-has to wait waits in front, and what is behind it waits too. An agent without rate limits and
-batches has none.
+The limits hold where a turn begins, not where a message arrives. So no way of sending can pass
+them by, and a backlog is handled no faster than the limit says. Order is kept: a message that
+has to wait stays in front, and the messages behind it wait too. An agent without rate limits
+and batches has no `Limits`.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ class Limits:
         self._by_type = {message_type: (*self._all, TokenBucket(rate)) for message_type, rate in limits.items()}
         self._batches = batches
         self.bucket = None if limits or batches or not self._all else self._all[0]
-        """The one bucket of an agent that has nothing else to look at."""
+        """The one bucket of an agent that has one rate limit and nothing else."""
         self._alone: list[AgentMessage] = []
         self.since: float | None = None
         """When the first message began to wait for others of its batch."""
         self.missing = 0
-        """How many messages more would complete the batch that is waited for."""
+        """How many more messages would complete the batch that is waited for."""
         self.timer: asyncio.TimerHandle | None = None
 
     @property
@@ -64,10 +64,10 @@ class Limits:
         return self.timer is not None
 
     def spend(self, message_type: str, now: float) -> float:
-        """Take a token from each bucket of a message and return 0.0; or take none, and return how long to wait.
+        """Take a token from each bucket of a message type and return 0.0; or take none, and return how long to wait.
 
         Raises:
-            RateLimited: a bucket that has none refuses what is too much.
+            RateLimited: a bucket without tokens is set to refuse.
         """
         buckets = self._by_type.get(message_type, self._all)
         wait = 0.0
@@ -82,17 +82,17 @@ class Limits:
         return wait
 
     def put_back(self, mailbox: Mailbox, messages: Sequence[AgentMessage], *, alone: bool) -> None:
-        """Put the messages of a batch that failed first again; ``alone``: each is handled in a turn of its own."""
+        """Put the messages of a failed batch in front again. With ``alone`` each is handled in a turn of its own."""
         mailbox.put_back(messages)
         if alone:
             self._alone[:0] = messages
 
     def keep_alone(self, message: AgentMessage) -> None:
-        """Let a message that has just been put last into the mailbox be handled in a turn of its own."""
+        """Let ``message``, which was just put last into the mailbox, be handled in a turn of its own."""
         self._alone.append(message)
 
     def take_alone(self, mailbox: Mailbox) -> AgentMessage | None:
-        """The first message, if it belongs to a batch that failed. It was let pass already."""
+        """The first message, if it belongs to a batch that failed. It took its tokens before."""
         if not self._alone:
             return None
         first = mailbox.waiting[0]
@@ -109,7 +109,7 @@ class Limits:
         return 1 if batch is None else batch.max_size
 
     def batch_wait(self, mailbox: Mailbox, now: float) -> float:
-        """How long the first message may still wait for others of its batch; 0.0 when the batch is ended or full."""
+        """How long the first message may still wait for others of its batch; 0.0 when the batch is full or late."""
         waiting = mailbox.waiting
         batch = self._batches.get(waiting[0].message_type)
         if batch is None or batch.max_wait == 0 or mailbox.room <= 0:
@@ -123,6 +123,6 @@ class Limits:
         return max(0.0, self.since + batch.max_wait - now)
 
     def completes(self, mailbox: Mailbox, message: AgentMessage) -> bool:
-        """Whether a message that has just arrived ends the waiting: it is the last of the batch, or none of it."""
+        """Whether ``message``, which has just arrived, ends the waiting for a batch."""
         self.missing -= 1
         return self.missing <= 0 or mailbox.room <= 0 or message.message_type != mailbox.waiting[0].message_type

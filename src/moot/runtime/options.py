@@ -24,14 +24,15 @@ __all__ = ["Options", "Stores"]
 class Options(TypedDict, total=False):
     """What a system can be told besides, each with a default that is right for most.
 
-    ``supervision``: what is done about failures of the agents that have no parent. ``selector``: which of the agents
-    behind ``capability:NAME`` gets a message. ``deadlocks``: what happens to asks that wait in a circle: ``break``
-    fails one of them with `DeadlockError`, ``report`` logs and counts, ``off`` does not look. ``watchdog``: after how
-    many seconds a blocked event loop is reported; None is never.
+    ``supervision``: what is done about failures of the agents that have no parent. ``selector``: chooses which of the
+    agents behind ``capability:NAME`` gets a message. ``deadlocks``: what happens to asks that wait in a circle:
+    ``break`` fails one of them with `DeadlockError`, ``report`` logs and counts, ``off`` does not look. ``watchdog``:
+    after how many seconds a blocked event loop is reported; None is never.
 
-    For what surrounds a system. ``interceptor``: wraps each run of a handler. ``transport``: called with the system's
-    delivery, makes what carries messages between agents. ``mail_observer``: sees what comes from outside. ``ready``:
-    the queue of agents that can run; a simulator chooses with it which is next.
+    The rest is for what surrounds a system. ``interceptor``: wraps each run of a handler. ``transport``: a function
+    that is called with the system's delivery, and makes what carries messages between agents. ``mail_observer``: sees
+    what comes from outside. ``ready``: the queue of agents that can run; a simulator chooses with it which agent is
+    next.
     """
 
     supervision: Supervision
@@ -45,7 +46,7 @@ class Options(TypedDict, total=False):
 
 
 class Stores(NamedTuple):
-    """What a backend brings; ``durable`` is the journal of a durable one and what it has stored."""
+    """What a backend brings. ``durable`` is the journal of a durable backend, and what it has stored."""
 
     dead_letters: DeadLetters
     shared_state: SharedState

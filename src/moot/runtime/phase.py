@@ -1,6 +1,6 @@
 """The phase of a system: how far its stop has come.
 
-The system moves it on, and the parts read it: none of them keeps a flag of its own.
+The system moves the phase on, and the parts read it. So no part keeps a flag of its own.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ class Phase(IntEnum):
 
     RUNNING = 0
     DRAINING = 1
-    """Callers from outside are refused; what was accepted is handled."""
+    """Callers from outside are refused. Messages that were accepted before are handled."""
     CLOSING = 2
-    """No agent is made or restarted any more; a durable backend keeps what is left for the next run."""
+    """No agent is made or restarted any more. A durable backend keeps the rest of the mail for the next run."""
     CLOSED = 3
     """No turn runs any more."""
 
 
 class SystemPhase:
-    """The phase of one system; it only moves on."""
+    """The phase of one system. It only moves on."""
 
     __slots__ = ("now",)
 
@@ -31,5 +31,5 @@ class SystemPhase:
         self.now = Phase.RUNNING
 
     def move_on(self, to: Phase) -> None:
-        """Be in that phase, or in a later one."""
+        """Move to the phase ``to``, unless the system is in a later one."""
         self.now = max(self.now, to)

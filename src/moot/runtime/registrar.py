@@ -1,8 +1,8 @@
 """The registrar: brings agents into a running system, and takes them out.
 
-Registering starts an agent and waits for its ``on_start``; taking one out stops its
-children first, lets its present turn end, and makes dead letters of its mail. What a
-durable backend has stored of an agent comes back when the agent is registered.
+Registering starts an agent and waits for its ``on_start``. Taking an agent out stops its
+children first, lets its present turn end, and makes dead letters of its mail. If a durable
+backend has stored anything of an agent, it comes back when the agent is registered.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _log = logging.getLogger("moot.runtime.registrar")
 class Registrar:
     """Brings agents in and takes them out.
 
-    The supervisor sets ``await_release(cell)``, which waits for what holds an agent that is taken out. The gateway sets
-    ``readmit(message)``: it opens the ask of a caller from outside whose request was stored, and returns the request.
+    The supervisor sets ``await_release(cell)``: it waits until nothing holds a cell that is taken out. The gateway sets
+    ``readmit(message)``: it opens the ask of a stored request from outside, and returns the request.
     """
 
     await_release: Callable[[Cell], Awaitable[None]]
@@ -66,7 +66,7 @@ class Registrar:
         router.activate = self._activate
 
     async def start(self) -> None:
-        """Start the agents registered so far, in order. Raises what an ``on_start`` raises."""
+        """Start the agents registered so far, in order. Raises the error of an ``on_start``."""
         cells = tuple(self._directory.cells.values())
         if self._journal is not None:
             for cell in cells:
@@ -78,7 +78,7 @@ class Registrar:
                 self._router.resolve(agent_id, None)
 
     async def add(self, cell: Cell) -> None:
-        """Register and start an agent. Raises `DuplicateAgent`, and what its ``on_start`` raises."""
+        """Register and start an agent. Raises `DuplicateAgent`, and the error of its ``on_start``."""
         self._enter(cell)
         if cell.parent is not None:
             if cell.parent.children is None:
@@ -101,7 +101,7 @@ class Registrar:
         return cell
 
     def _activate(self, agent: Agent[Any]) -> Cell:
-        """Register a hosted agent that was just addressed; it starts with its first turn."""
+        """Register a hosted agent that was just addressed. It starts with its first turn."""
         if self._phase.now >= Phase.CLOSING:
             raise ManagerStopped("make an agent")
         cell = Cell(agent)
@@ -140,10 +140,10 @@ class Registrar:
             cell.limits.keep_alone(message)  # it may have been another of its batch that killed the process twice
 
     async def remove(self, cell: Cell, error: BaseException | None = None) -> None:
-        """Stop an agent for good, its children first; ``error`` is what it failed of, if it did.
+        """Stop an agent for good, its children first. ``error`` is why it failed; None if it did not.
 
         Raises:
-            RuntimeError: called from a turn of this very agent or of a child, which would wait for itself.
+            RuntimeError: the call comes from a turn of this agent or of a child, and would wait for itself.
         """
         above = self._dispatcher.pool.running(asyncio.current_task())
         while above is not None:
@@ -168,7 +168,7 @@ class Registrar:
             self._dispatcher.departure.run(cell, error)
 
     async def remove_quietly(self, cell: Cell, error: BaseException | None) -> None:
-        """Stop an agent for good; what its ``on_stop`` raises is logged."""
+        """Stop an agent for good. An error of its ``on_stop`` is logged."""
         try:
             await self.remove(cell, error)
         except Exception:

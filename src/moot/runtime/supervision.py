@@ -1,9 +1,9 @@
 """Supervision: what becomes of an agent that has failed, after Erlang/OTP.
 
-A failed turn is not yet a failed agent: most often it just goes on (``resume``). A
-parent's policy says for which errors it is made anew, stopped, or is its parent's own
-failure. Restarting keeps the mailbox and the committed state, and runs the turns that
-it interrupted again. Who fails too often is not restarted for ever: the failure goes
+A failed turn is not yet a failed agent: most often the agent just goes on (``resume``). The
+policy of its parent says for which errors the agent is made anew or stopped, and for which the
+parent fails, too. A restart keeps the mailbox and the committed state, and runs again the turns
+that it interrupted. An agent that fails too often is not restarted for ever: the failure goes
 up, and at the top the manager stops.
 
 Source: "OTP Design Principles", chapter "Supervisor Behaviour".
@@ -78,18 +78,18 @@ class Supervisor:
             await asyncio.wait(self.tasks)
 
     def cancel(self) -> None:
-        """End what is under way; the system closes, so nothing is supervised any more."""
+        """End the restarts and stops under way, because the system closes."""
         for task in self.tasks:
             task.cancel()
 
     async def close(self, grace: float) -> None:
-        """End what is under way; a hook that swallows its cancellation for ``grace`` seconds is left behind."""
+        """End the restarts and stops under way. A hook that does not end in ``grace`` seconds is left behind."""
         self.cancel()
         if self.tasks:
             await asyncio.wait(self.tasks, timeout=grace)
 
     async def _await_release(self, cell: Cell) -> None:
-        """``cell`` is taken out: let a hook of its restart end. An ``on_start`` is cancelled, an ``on_stop`` is not."""
+        """Let the hook of a restart of ``cell`` end. An ``on_start`` is cancelled, an ``on_stop`` is not."""
         task = self._hooks.get(cell)
         if task is None:
             return
@@ -98,12 +98,12 @@ class Supervisor:
         await asyncio.wait({task}, timeout=_PATIENCE)
 
     def failed(self, cell: Cell, error: BaseException, default: Directive) -> None:
-        """An agent has failed: do what its parent's policy says, and ``default`` where that says nothing."""
+        """The agent of ``cell`` has failed. The policy of its parent decides; ``default`` if that says nothing."""
         if not (self._phase.now >= Phase.CLOSING or cell.stopping or cell.renewed is not None):
             self._decide(cell, error, default, again=())
 
     def stopped_itself(self, cell: Cell) -> None:
-        """An agent said that it stops: a permanent one begins anew, any other is gone."""
+        """The agent of ``cell`` said that it stops. A permanent agent begins anew, any other is taken out."""
         if self._phase.now >= Phase.CLOSING or cell.stopping or cell.renewed is not None:
             return
         if cell.restart == "permanent":
@@ -112,7 +112,7 @@ class Supervisor:
             self._stop(cell, None)
 
     def _restarts_below(self, parent: Cell | None) -> Restarts:
-        """The restarts of a parent's children; the manager is the parent of those that have no other."""
+        """The restarts of a parent's children. The manager is the parent of agents that have no other."""
         if parent is None:
             return self._own_restarts
         if parent.restarts is None:
@@ -139,7 +139,10 @@ class Supervisor:
             cell.release()
 
     def _restart_group(self, cell: Cell, error: BaseException | None, again: Collection[Cell]) -> None:
-        """Begin to restart ``cell`` and whom its parent's strategy adds. ``again``: whose restart is to be repeated."""
+        """Begin to restart ``cell``, and the agents that the strategy of its parent adds.
+
+        ``again`` are agents whose restart is to be repeated.
+        """
         policy = self._policy_for(cell)
         now = self._clock.now()
         restarts = self._restarts_below(cell.parent)
@@ -158,7 +161,7 @@ class Supervisor:
         self._own(self._restart(group, delay))
 
     def _group(self, cell: Cell, policy: Supervision, again: Collection[Cell]) -> list[Cell]:
-        """Who is restarted with ``cell``, in the order of their start."""
+        """The agents that are restarted with ``cell``, in the order of their start."""
         if policy.strategy == "one_for_one":
             return [cell]
         siblings = self._directory.cells.values() if cell.parent is None else (cell.parent.children or {})
@@ -170,7 +173,7 @@ class Supervisor:
         return group if policy.strategy == "one_for_all" else group[group.index(cell) :]
 
     async def _restart(self, group: list[Cell], delay: float) -> None:
-        """Stop in reverse, wait, start in order."""
+        """Stop the agents of a group in reverse, wait, and start them in order."""
         for cell in reversed(group):
             await self._halt(cell)
         await asyncio.sleep(delay)
@@ -191,7 +194,7 @@ class Supervisor:
             _log.error("agent %s failed in on_stop, before its restart", cell.id, exc_info=error)
 
     async def _renew(self, cell: Cell) -> BaseException | None:
-        """Construct and start one agent anew; what it failed of, if it did."""
+        """Construct and start one agent anew; the error if that failed, else None."""
         cell.restarts = None  # as a parent it begins anew, too
         try:
             cell.renew()
@@ -211,7 +214,7 @@ class Supervisor:
         return None
 
     async def _hook(self, cell: Cell, work: Coroutine[Any, Any, None]) -> BaseException | None:
-        """Run a hook in a task that `await_release` knows; what it failed of, if it did."""
+        """Run a hook in a task that `await_release` knows; the error if that failed, else None."""
         task = self._hooks[cell] = asyncio.get_running_loop().create_task(work)
         try:
             await asyncio.wait({task})
@@ -224,7 +227,7 @@ class Supervisor:
         return asyncio.CancelledError() if task.cancelled() else task.exception()
 
     def _escalate(self, cell: Cell, error: BaseException) -> None:
-        """The failure becomes the parent's own; the agent itself is stopped."""
+        """Let the failure be the parent's own. The agent itself is stopped."""
         if cell.parent is None:
             cell.stopping = True
             self._given_up(SupervisionFailed(cell.id, error, self.restarts))

@@ -1,8 +1,9 @@
 """The system: the parts of the runtime, wired, and what a turn may ask of them.
 
-Made when a manager starts and closed when it stops. The parts are made from the bottom up, each with those that it
-needs. Where two need each other, the upper one sets itself in the lower, which has no default for it: a wire that was
-forgotten is an error at its first use. The system implements the `Runtime` that contexts reach up through.
+It is made when a manager starts and closed when it stops. The parts are made from the bottom
+up, and each is given the parts that it needs. Where two parts need each other, the upper one
+sets itself in the lower. The lower has no default for it, so a forgotten wire is an error at
+its first use. The system implements the `Runtime` through which contexts reach up.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class System:
         )
 
     def _make_routing(self, stores: Stores, options: Options) -> None:
-        """Whatever takes a message to its mailbox."""
+        """Make the parts that take a message to its mailbox."""
         clock, wake = self.clock, self.pool.wake
         self.flow = FlowControl(
             self.wheel, clock, stores.dead_letters, self.asks, wake=wake, blocked=self.deadlocks.blocked
@@ -146,7 +147,7 @@ class System:
         self.death_watch = DeathWatch(self.directory, self.numbering, self.delivery.control)
 
     def _make_dispatch(self, options: Options) -> None:
-        """Whatever runs turns."""
+        """Make the parts that run turns."""
         loop, clock, phase, delivery = self._loop, self.clock, self.phase, self.delivery
         self.timers = Timers(loop, clock, delivery, self.numbering, options.get("mail_observer"))
         commit = Commit(self.directory, delivery, self.death_watch, self.timers)
@@ -168,7 +169,7 @@ class System:
 
     @property
     def is_open(self) -> bool:
-        """Whether agents are made and messages handled; those of callers from outside perhaps no more."""
+        """Whether agents are made and messages handled. Callers from outside may be refused already."""
         return self.phase.now < Phase.CLOSING
 
     def progress(self, turn: Turn, to: str | ReplyTo, content: Any, message_type: str) -> None:
@@ -244,7 +245,7 @@ class System:
         await self.dispatcher.close(grace)
 
     async def _removed(self, cell: Cell, grace: float) -> bool:
-        """Take an agent out; False if that takes too long. A hook that swallows its cancellation is left behind."""
+        """Whether an agent could be taken out in time. A hook that swallows its cancellation is left behind."""
         removing = self._loop.create_task(self.registrar.remove_quietly(cell, None))
         done, _ = await asyncio.wait({removing}, timeout=grace)
         if not done:
@@ -253,7 +254,7 @@ class System:
         return bool(done)
 
     async def stop_draining(self) -> None:
-        """A stop is under way, and shall wait for no turn and no restart any more."""
+        """Let the stop under way wait for no turn and no restart any more."""
         self.phase.move_on(Phase.CLOSING)
         self.supervisor.cancel()
         await self._end_turns(0.0)
@@ -269,7 +270,7 @@ class System:
 def _durable(
     stores: Stores, incarnation: str, wheel: DeadlineWheel, clock: Clock, phase: SystemPhase
 ) -> tuple[DurableAskTable, TurnJournal]:
-    """What goes on from a durable backend, and tells it what happens."""
+    """The parts that tell a durable backend what happens. They go on from what it has stored."""
     from moot.runtime.durability.asks import DurableAskTable  # these load much that a system in memory does not need
     from moot.runtime.durability.replies import ReplyCache
     from moot.runtime.durability.turn_journal import TurnJournal
@@ -282,5 +283,5 @@ def _durable(
 
 
 def _cell_of(turn: Turn) -> Cell:
-    """The cell of a turn of this system; it need not be in the directory any more."""
+    """The cell of a turn of this system. The directory may not have it any more."""
     return cast(Cell, turn.cell)

@@ -1,8 +1,8 @@
-"""The commit: how the effects of a turn come true, together, and its answer leaves.
+"""The commit: how the effects of a turn take effect together, and how its answer leaves.
 
-Nothing here waits but for the shared state, and nothing fails once the effects begin: what
-does not fit into a mailbox waits in the sender's outbox, and a message that cannot be
-delivered becomes a dead letter.
+A commit waits for the shared state and for nothing else, and nothing fails once the effects
+begin. A message that finds no room in a mailbox waits in the sender's outbox. A message that
+cannot be delivered becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -28,15 +28,18 @@ __all__ = ["Commit", "StopsItself"]
 
 
 class StopsItself(Protocol):
-    """Who sees to it that an agent stops."""
+    """The supervisor, as the commit sees it."""
 
     def stopped_itself(self, cell: Cell) -> None:
-        """An agent said that it stops."""
+        """The agent of ``cell`` said in a turn that it stops."""
         ...
 
 
 class Commit:
-    """Makes turns come true. ``supervisor`` hears of agents that stop themselves; it sets itself."""
+    """Makes the effects of turns true.
+
+    ``supervisor`` is told of agents that stop themselves. The supervisor sets this attribute.
+    """
 
     supervisor: StopsItself
 
@@ -50,15 +53,15 @@ class Commit:
         self._timers = timers
 
     def run(self, cell: Cell, ctx: AgentContext[Any], answer: Any = NOTHING) -> Awaitable[None] | None:
-        """Make a turn whose handler has returned ``answer`` come true: its effects, then its answer.
+        """Make the effects of a turn true, then send its ``answer``, which its handler returned.
 
-        Asks that nobody awaited are withdrawn first. All that a durable backend is to hold is encoded before any of it
-        takes effect, and the journal is told in the same step as the effects. Only shared state makes a commit wait;
-        what is returned then is to be awaited.
+        Asks that nobody awaited are withdrawn first. Everything that a durable backend stores is encoded before the
+        first effect, and the journal is told in the same step as the effects. If the commit has to
+        wait for shared state, await the result; else it is None.
 
-        Raises (or, awaited):
-            StateConflict: the turn lost a race for shared state. InvalidPayload, MessageTooLarge: a part of it cannot
-            be stored. In both cases nothing has happened.
+        Raises (at once, or when awaited):
+            StateConflict: the turn lost a race for shared state. InvalidPayload, MessageTooLarge: a part of the turn
+            cannot be stored. After each of these errors nothing has happened.
         """
         effects = ctx.effects
         if effects is not None:
@@ -118,7 +121,7 @@ class Commit:
 
 
 def _end_asks(ctx: AgentContext[Any], effects: Effects) -> None:
-    """Withdraw what the turn asked and did not wait for; an ask that was never awaited is most likely a mistake."""
+    """Withdraw the asks that the turn never awaited. Such an ask is most likely a mistake, so a warning is logged."""
     never_sent = [ask for ask in effects.asks if not ask.started]
     for ask in tuple(effects.asks):
         ask.cancel()

@@ -1,7 +1,7 @@
-"""Departure: what follows when an agent is out for good.
+"""Departure: what follows when an agent has stopped for good.
 
-Its mail becomes dead letters, whoever watches it is told, what it had scheduled is not sent, and its circuit breakers
-are forgotten.
+Its mail becomes dead letters, and the agents that watch it are told. Its timers are not sent,
+and its circuit breakers are forgotten.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Departure:
         self._phase = phase
 
     def run(self, cell: Cell, error: BaseException | None) -> None:
-        """``cell`` is out for good; ``error`` is what it failed of, if it did."""
+        """The agent of ``cell`` has stopped for good. ``error`` is why it failed; None if it was stopped."""
         self._throttle.release(cell)
         self._delivery.bury_mail(cell)
         self._death_watch.ended(cell, error)

@@ -38,7 +38,7 @@ _log = logging.getLogger("moot.runtime.dispatch.dispatcher")
 
 
 class TurnSupervisor(Supervises, StopsItself, Protocol):
-    """Who hears of agents whose turns fail, and of those that stop themselves."""
+    """The supervisor, as the dispatcher sees it: told of failed turns, and of agents that stop themselves."""
 
 
 class Dispatcher:
@@ -80,21 +80,21 @@ class Dispatcher:
         pool.begin(self._run_turns)
 
     def supervised_by(self, supervisor: TurnSupervisor) -> None:
-        """From now on ``supervisor`` decides about agents whose turns have failed, and stops those that say so."""
+        """Let ``supervisor`` decide about agents whose turns fail, and about those that stop themselves."""
         self._rollback.supervisor = self._commit.supervisor = supervisor
 
     async def close(self, grace: float) -> None:
-        """Cancel running turns; handlers that would not end in ``grace`` seconds are abandoned."""
+        """Cancel running turns. A handler that does not end within ``grace`` seconds is abandoned."""
         for cell in self._directory.cells.values():
             cell.stopping = True  # so that a handler that swallows its cancellation is not given another message
         for runner in await self.pool.close(grace):
             self._abandon(runner, AgentStopped(runner.cell.id if runner.cell is not None else "?"))
 
     async def _run_turns(self, cell: Cell, runner: Runner) -> int:  # noqa: C901, PLR0912, PLR0915 - see below
-        """Run some turns of one cell; how many.
+        """Run some turns of ``cell``, and return how many.
 
-        The whole of a turn stands here, unlike the rest of this code: each turn would pay for calls, and two that
-        read better (take a message, run a turn) made a tell 8 % slower and an ask 3 %.
+        The whole of a turn stands in one function, unlike the rest of this code, because each turn would pay for the
+        calls. Two functions that read better (take a message, run a turn) made a tell 8 % slower and an ask 3 %.
         """
         cell.queued = False
         cell.running += 1
@@ -187,7 +187,7 @@ class Dispatcher:
         return turns
 
     def _left(self, cell: Cell) -> None:
-        """A visit has ended: somebody may wait for that, or there is more to do."""
+        """A runner has ended its visit to ``cell``: tell whoever waits for that, and queue the cell if it has mail."""
         self.lifecycle.note_change(cell)
         if cell.mailbox.items:
             self.pool.wake(cell)
@@ -195,7 +195,7 @@ class Dispatcher:
     async def _again(
         self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner
     ) -> AgentContext[Any] | None:
-        """A run has failed: the context of the next one, if the rollback says that there is one."""
+        """The context of the next run after a run failed with ``error``; None if there is no next run."""
         if runner.abandoned:
             return None
         verdict, again = await self._rollback.failed(cell, ctx, error, runner)
@@ -208,7 +208,7 @@ class Dispatcher:
         return again
 
     def _abandon(self, runner: Runner, reason: BaseException) -> None:
-        """Go on without a handler that does not end."""
+        """Go on without the handler that ``runner`` runs, because it does not end."""
         cell, ctx = runner.cell, runner.ctx
         if cell is None or runner.abandoned:
             return
@@ -221,7 +221,7 @@ class Dispatcher:
         self._left(cell)
 
     async def _start_hook(self, cell: Cell) -> None:
-        """Run ``on_start``; an agent that cannot start is taken out again, and whoever waits is told why."""
+        """Run ``on_start``. If it fails, the agent is taken out, and the caller that registered it gets the error."""
         cell.starting = False
         try:
             await self.lifecycle.on_start(cell)

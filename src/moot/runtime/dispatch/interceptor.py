@@ -1,4 +1,7 @@
-"""The interceptor: what wraps each run of a handler. A tracer begins a span there, a simulator lets handlers crash."""
+"""The interceptor: wraps each run of a handler.
+
+A tracer begins a span there, and a simulator lets handlers crash.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class Interceptor(Protocol):
     """Runs handlers."""
 
     async def intercept(self, ctx: AgentContext[Any], proceed: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Run the handler by awaiting ``proceed()``, once, and return its answer. What it raises fails the turn."""
+        """Run the handler by awaiting ``proceed()`` once, and return its answer. An exception fails the turn."""
         ...
 
 

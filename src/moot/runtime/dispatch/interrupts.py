@@ -1,12 +1,12 @@
 """Interrupts: how a turn under way is ended from outside, and what happens when it does not end.
 
-A turn is interrupted when its asker no longer waits (if its agent says so), when it
-runs longer than its agent allows, or when its agent is restarted. Interrupting means
-cancelling the runner's task for a reason that the rollback finds there. A handler may
+A turn is interrupted for one of three reasons: its asker no longer waits, and its agent is set
+to care; it runs longer than its agent allows; or its agent is restarted. To interrupt a turn is
+to cancel the task of its runner. The reason stays on the runner for the rollback. A handler may
 swallow its cancellation; after ``patience`` seconds it is abandoned with its runner.
 
-Most turns end at once, so none pays for being watched: run timeouts are found by a
-look at the runners every eighth of the timeout, as long as there is one to look at.
+Most turns end at once, so no turn pays for being watched. The runners are looked at every
+eighth of a run timeout, as long as a turn with a run timeout is under way.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ class AskerGone(AgentStopped):
 
 
 class Restarting(AgentStopped):
-    """The agent is about to be restarted; its turn will be run again by the new one."""
+    """The agent is about to be restarted. The agent made anew runs this turn again."""
 
 
 class Interrupts:
-    """Interrupts turns. ``abandon(runner, reason)`` is called for one that swallowed its cancellation; the dispatcher
-    sets it.
+    """Interrupts turns.
+
+    ``abandon(runner, reason)`` is called for a runner whose handler swallowed its cancellation. The dispatcher sets it.
     """
 
     abandon: Callable[[Runner, BaseException], None]
@@ -53,11 +54,11 @@ class Interrupts:
         self._patience = patience
         self._overtime = _Overtime(self)
         self.is_looking = False
-        """Whether run timeouts are watched; if not, a turn that has one is to call `look`."""
+        """Whether run timeouts are watched. If not, the next turn that has one calls `look`."""
         self._seen: dict[Runner, tuple[AgentContext[Any], float]] = {}
 
     def interrupt(self, runner: Runner, reason: BaseException) -> None:
-        """End the turn that ``runner`` runs, for ``reason``; the first reason counts."""
+        """End the turn that ``runner`` runs. If there is a second interruption, the ``reason`` of the first counts."""
         if runner.interruption is not None or runner.task is None or runner.ctx is None:
             return
         runner.interruption = reason
@@ -65,13 +66,13 @@ class Interrupts:
         self._wheel.entries(self._clock.now() + self._patience)[_Patience(self, runner, reason)] = None
 
     def asker_gone(self, cell: Cell, message: AgentMessage) -> None:
-        """Nobody waits any more for the answer to ``message``: end its turn, if one is under way."""
+        """The asker of ``message`` no longer waits. End the turn of that message, if one is under way."""
         for runner in self._pool.busy():
             if runner.ctx is not None and runner.ctx.message is message and runner.cell is cell:
                 self.interrupt(runner, AskerGone(cell.id))
 
     def look(self) -> None:
-        """Interrupt turns that run for too long: up to an eighth of their timeout late, never early."""
+        """Interrupt turns that have run for too long. It is up to an eighth of their timeout late, and never early."""
         now = self._clock.now()
         seen: dict[Runner, tuple[AgentContext[Any], float]] = {}
         shortest = None
@@ -95,7 +96,7 @@ class Interrupts:
 
 
 class _Overtime:
-    """On the wheel: when to look again."""
+    """An entry on the wheel: the time of the next look."""
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
@@ -105,7 +106,7 @@ class _Overtime:
 
 
 class _Patience:
-    """On the wheel: how long an interrupted turn may take to end."""
+    """An entry on the wheel: how long an interrupted turn may take to end."""
 
     def __init__(self, interrupts: Interrupts, runner: Runner, reason: BaseException) -> None:
         self._interrupts = interrupts

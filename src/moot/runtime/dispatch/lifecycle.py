@@ -1,9 +1,9 @@
-"""The lifecycle of an agent as the dispatcher sees it: it starts, halts for a restart, begins again, and stops.
+"""The lifecycle of an agent as the dispatcher sees it: start, halt for a restart, start again, stop.
 
-Each of these waits for the turns that are under way: a stop until they have ended, a
-restart until they were rolled back and are held. The hooks ``on_start`` and ``on_stop``
-are turns of their own: what a hook does takes effect when it returns, or not at all when
-it raises.
+Each of these waits for the turns that are under way. A stop waits until they have ended; a
+restart waits until they were rolled back and are held. The hooks ``on_start`` and ``on_stop``
+are turns of their own. The effects of a hook take effect when the hook returns; if it raises,
+none of them does.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["Lifecycle"]
 
 
 class Lifecycle:
-    """Starts and stops agents. ``changes`` are those of whose turns somebody waits to hear; see `note_change`."""
+    """Starts and stops agents. ``changes`` has a future for each cell whose turns are waited for; see `note_change`."""
 
     def __init__(
         self, runtime: Runtime, pool: RunnerPool, interrupts: Interrupts, commit: Commit, phase: SystemPhase
@@ -46,7 +46,7 @@ class Lifecycle:
         self.changes: dict[Cell, asyncio.Future[None]] = {}
 
     async def start(self, cell: Cell) -> None:
-        """Let a registered agent begin; returns when its ``on_start`` has run. Raises what that raises."""
+        """Let a registered agent begin, and return when its ``on_start`` has run. Raises the error of ``on_start``."""
         if cell.stopping:
             raise AgentStopped(cell.id)
         started = cell.started = self._loop.create_future() if cell.starting else None
@@ -55,7 +55,7 @@ class Lifecycle:
             await started
 
     async def stop(self, cell: Cell) -> None:
-        """Let an agent finish its turn, then run its ``on_stop``; one that has not begun to start never does."""
+        """Let an agent finish its turn, then run its ``on_stop``. An agent that has not begun to start never starts."""
         cell.stopping = True
         cell.release()
         if cell.starting and cell.started is not None and not cell.started.done():
@@ -66,7 +66,7 @@ class Lifecycle:
         cell.starting = False
 
     async def halt(self, cell: Cell) -> None:
-        """Let no turn of a paused agent run on: what is under way is rolled back, to be run again after the restart."""
+        """Let no turn of a paused agent go on. Turns under way are rolled back, and run again after the restart."""
         for runner in self._pool.of(cell):
             self._interrupts.interrupt(runner, Restarting(cell.id))
         await self._until(cell, lambda: cell.running == cell.held)
@@ -75,7 +75,7 @@ class Lifecycle:
             await self._on_stop(cell)
 
     async def hold(self, cell: Cell) -> None:
-        """Wait, with a turn that was rolled back, until a restart is over."""
+        """Wait until the restart of the agent is over. The caller is a turn that was rolled back."""
         cell.held += 1
         self.note_change(cell)
         try:
@@ -85,7 +85,7 @@ class Lifecycle:
             cell.held -= 1
 
     async def begin_again(self, cell: Cell) -> None:
-        """Run the ``on_start`` of an agent that was made anew. Raises what that raises."""
+        """Run the ``on_start`` of an agent that was made anew. Raises the error of ``on_start``."""
         if cell.starting:
             await self.on_start(cell)
             cell.starting = False
@@ -96,13 +96,13 @@ class Lifecycle:
             self.changes.pop(cell).set_result(None)
 
     async def _until(self, cell: Cell, is_met: Callable[[], bool]) -> None:
-        """Return when a condition on the turns of ``cell`` is met, or no turn runs any more."""
+        """Return when ``is_met()``, which asks about the turns of ``cell``, is true, or when no turn runs any more."""
         while not is_met() and self._phase.now < Phase.CLOSED:
             change = self.changes.setdefault(cell, self._loop.create_future())
             await asyncio.shield(change)
 
     async def on_start(self, cell: Cell) -> None:
-        """Run ``on_start``; the agent handles as many messages at once as its class says from then on."""
+        """Run ``on_start``. After it the agent handles as many messages at once as its class says."""
         await self._run_hook(cell, "start")
         if cell.renewed is None:  # else it takes no mail yet, and has its slots when its restart is over
             cell.concurrency = cell.agent.concurrency

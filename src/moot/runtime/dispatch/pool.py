@@ -1,18 +1,18 @@
 """RunnerPool: a few tasks that run all turns.
 
-A task for each agent costs memory, a task for each message costs more than the
-message. So a small pool of parked tasks serves one ready queue. One runner at a
-time, the *owner*, takes from the queue; handlers run inside its task, so that
-everything that needs a task (timeouts, task groups, cancellation) works in them.
-When a handler suspends, its runner is no longer the owner, and another is woken if
-there is more to do: a waiting handler holds up nobody. An ask says so itself; any
-other suspension is noticed on the next pass of the loop.
+A task for each agent costs memory, and a task for each message costs more than the message. So
+a small pool of parked tasks serves one ready queue. One runner at a time, the *owner*, takes
+cells from the queue. Handlers run inside its task, so everything that needs a task (timeouts,
+task groups, cancellation) works in them. When a handler suspends, its runner is no longer the
+owner. If there is more to do, another runner is woken, so a waiting handler holds up nobody. An
+ask tells the pool that it suspends; any other suspension is noticed on the next pass of the
+loop.
 
-A runner that has emptied the queue lingers for one pass before it parks: whoever was
-answered resumes in that pass, and most often has the next thing to do.
+A runner that has emptied the queue waits for one pass before it parks. An asker resumes in that
+pass, and most often it has the next thing to do.
 
-A runner whose handlers changed its context variables or cancelled its task is retired,
-because the next agent must not see that.
+A runner whose handlers changed its context variables or cancelled its task is retired, because
+the next agent must not see that.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _MOST_PARKED = 64
 
 
 class ReadyQueue(Protocol):
-    """Cells that have something to do. Which one is next is the queue's choice: a seam for a simulator.
+    """The cells that have something to do. The queue chooses the next one: a seam for a simulator.
 
-    A queue may say besides how many turns a cell runs in one visit, as ``turns_per_visit``.
+    A queue may also have ``turns_per_visit``: how many turns a cell runs in one visit.
     """
 
     def __len__(self) -> int: ...
 
     def append(self, cell: Cell, /) -> None:
-        """A cell became ready."""
+        """``cell`` became ready."""
         ...
 
     def popleft(self) -> Cell:
@@ -60,9 +60,10 @@ def _next_pass() -> Generator[None, None, None]:
 
 
 class Runner:
-    """One task of the pool. ``cell`` is the one whose turns it runs; ``gate`` is what it waits for when parked.
+    """One task of the pool.
 
-    ``ctx`` is that of the turn under way. ``interruption`` is why it is being cancelled, until it has ended.
+    ``cell`` is the cell whose turns the runner runs, and ``ctx`` the context of the turn under way. A parked runner
+    waits for ``gate``. ``interruption`` is why the turn is being cancelled; it is set until the turn has ended.
     """
 
     __slots__ = ("abandoned", "cell", "ctx", "gate", "interruption", "task")
@@ -76,7 +77,7 @@ class Runner:
         self.task: asyncio.Task[None] | None = None
 
     def settle(self) -> BaseException | None:
-        """The interrupted turn has ended: why it was interrupted, if it was. The task goes on uncancelled."""
+        """Why the turn was interrupted, now that it has ended; None if it was not. The task goes on uncancelled."""
         reason, self.interruption = self.interruption, None
         if reason is not None and self.task is not None:
             self.task.uncancel()
@@ -84,7 +85,7 @@ class Runner:
 
 
 class RunnerPool:
-    """The pool. Whoever runs turns tells it with `begin`."""
+    """The pool. `begin` tells it how turns are run."""
 
     _run: Callable[[Cell, Runner], Coroutine[Any, Any, int]]
 
@@ -97,7 +98,7 @@ class RunnerPool:
         self._parked: list[Runner] = []
         self._held: dict[Cell, None] = {}
         self.runners: dict[asyncio.Task[Any], Runner] = {}
-        """All of them, by their tasks."""
+        """All runners, by their tasks."""
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._clean = copy_context()  # what every turn begins with: the context in which the system was started
         self._looking = False
@@ -109,11 +110,11 @@ class RunnerPool:
         return not self._ready and not self._held and len(self._parked) == len(self.runners)
 
     def begin(self, run: Callable[[Cell, Runner], Coroutine[Any, Any, int]]) -> None:
-        """From now on ``run(cell, runner)`` runs some turns of a cell that is ready, and returns how many."""
+        """Let ``run(cell, runner)`` run some turns of a cell that is ready, and return how many."""
         self._run = run
 
     def wake(self, cell: Cell) -> None:
-        """Something has changed for ``cell``: let it run if it can and has something to do."""
+        """``cell`` has changed: queue it, if it may run and has something to do."""
         if (
             cell.queued
             or cell.running >= cell.concurrency
@@ -132,31 +133,31 @@ class RunnerPool:
             self._loop.call_soon(self._look)
 
     def hold(self, cell: Cell) -> None:
-        """A cell has mail that it must not take yet; it counts as queued until `release`."""
+        """``cell`` has mail that it must not take yet. It counts as queued until `release`."""
         cell.queued = True
         self._held[cell] = None
 
     def release(self, cell: Cell) -> None:
-        """A cell need no longer wait; whoever calls this says whether it is ready."""
+        """``cell`` need no longer wait. The caller says whether it is ready."""
         if cell in self._held:
             del self._held[cell]
             cell.queued = False
             self._loop.call_soon(self._note_idle)
 
     def suspending(self) -> None:
-        """A turn is about to wait. Saying so early saves the pass of the loop that finds it out."""
+        """The present turn is about to wait. Without this call the pool finds that out a pass of the loop later."""
         if self._owner is not None and self._owner.cell is not None:
             self._owner = None
             if self._ready:
                 self._wake()
 
     def running(self, task: asyncio.Task[Any] | None) -> Cell | None:
-        """The cell whose turn runs in ``task``, if one does."""
+        """The cell whose turn runs in ``task``; None if no turn does."""
         runner = self.runners.get(task) if task is not None else None
         return runner.cell if runner is not None else None
 
     def agent_now(self) -> str | None:
-        """The id of the agent in whose turn the loop is at this moment; may be asked from another thread."""
+        """The id of the agent whose turn the loop runs at this moment. Another thread may call this."""
         cell = self.running(asyncio.current_task(self._loop))
         return cell.id if cell is not None else None
 
@@ -169,7 +170,7 @@ class RunnerPool:
         return [runner for runner in self.runners.values() if runner.cell is cell]
 
     def abandon(self, runner: Runner) -> None:
-        """Go on without a runner whose handler does not end; it retires when that does."""
+        """Go on without ``runner``, whose handler does not end. The runner retires when the handler ends."""
         runner.abandoned = True
         if runner.task is not None:
             self.runners.pop(runner.task, None)
@@ -185,7 +186,7 @@ class RunnerPool:
             await waiter
 
     async def close(self, grace: float = 5.0) -> list[Runner]:
-        """Cancel what runs and end all runners. Those whose handlers do not end in ``grace`` seconds are returned."""
+        """Cancel all turns and end all runners. Return those whose handlers did not end in ``grace`` seconds."""
         runners = dict(self.runners)
         for task in runners:
             task.cancel()
@@ -216,7 +217,7 @@ class RunnerPool:
         self._owner = runner
 
     async def _serve(self, runner: Runner) -> None:
-        """The life of a runner: run ready cells while it owns the queue, then park, until it must be retired."""
+        """The life of ``runner``: run ready cells while it owns the queue, park, begin again, until it is retired."""
         ready = self._ready
         task = runner.task or asyncio.current_task()
         turns = 0
@@ -263,7 +264,7 @@ class RunnerPool:
         await runner.gate
 
     def _look(self) -> None:
-        """Called between the steps of tasks: an owner in the middle of a visit is one that has suspended."""
+        """Find out, between the steps of tasks, whether the owner has suspended in the middle of a visit."""
         self._looking = False
         self.suspending()
 

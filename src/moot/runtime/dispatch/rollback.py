@@ -1,11 +1,9 @@
 """Rollback: what follows when a turn fails.
 
-Roll back, then decide: run it again in place if the error is one that may pass, or
-make a dead letter of the message and tell its asker. Retrying in place keeps the
-order of a pair of agents; the agent handles nothing else meanwhile. A turn that
-lost a race for shared state is run again without that counting as an attempt, and so
-is one that was interrupted because its agent is restarted.
-
+The turn is rolled back. If its error may pass, it is run again in place. If not, its message
+becomes a dead letter, and its asker is told. A retry in place keeps the order of a pair of
+agents; the agent handles nothing else meanwhile. Two kinds of runs do not count as attempts:
+after a lost race for shared state, and after an interruption by the agent's own restart.
 """
 
 from __future__ import annotations
@@ -49,17 +47,17 @@ _log = logging.getLogger("moot.runtime.dispatch.rollback")
 
 
 class Supervises(Protocol):
-    """Who decides what becomes of an agent that has failed."""
+    """The supervisor, as the rollback sees it."""
 
     def failed(self, cell: Cell, error: BaseException, default: Directive) -> None:
-        """A turn of an agent has failed for good; ``default`` is what to do where no policy says anything."""
+        """A turn of ``cell`` has failed for good. ``default`` is what to do where no policy says anything."""
         ...
 
 
 class Rollback:
     """Decides what becomes of failed turns. ``hold(cell)`` waits for a restart under way.
 
-    ``supervisor`` hears of each turn that has failed for good; it sets itself.
+    ``supervisor`` is told of each turn that has failed for good. The supervisor sets this attribute.
     """
 
     supervisor: Supervises
@@ -75,9 +73,9 @@ class Rollback:
     async def failed(
         self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner
     ) -> tuple[Verdict, AgentContext[Any] | None]:
-        """Roll the turn back and decide; with the context of its next run, if there is one.
+        """Roll the turn back; the verdict, and the context of the next run or None.
 
-        A cancellation is a verdict, too; whether the runner has to end with it, `check_runner` says.
+        A cancellation gives a verdict, too. `check_runner` says whether the runner has to end with it.
         """
         error = decisive(runner.settle() or error, (Retry, StateConflict, *cell.retry.retry_on))
         if isinstance(ctx.message, Batch):
@@ -112,7 +110,7 @@ class Rollback:
         return "failed", None
 
     def abandoned(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> None:
-        """A turn whose handler does not end is given up as it stands; its agent is to be restarted."""
+        """Give up a turn whose handler does not end. Its agent is to be restarted."""
         _close(ctx)
         _log.error("agent %s swallowed its cancellation and was abandoned in the middle of a turn", cell.id)
         if cell.stopping:
@@ -122,10 +120,10 @@ class Rollback:
         self.supervisor.failed(cell, error, "restart")
 
     def check_runner(self, error: BaseException) -> None:
-        """Called when a failed turn is over.
+        """Decide, when a failed turn is over, whether its runner may go on.
 
         Raises:
-            BaseException: the runner must not go on: its task is being cancelled, or the whole program ends.
+            BaseException: it may not, because its task is being cancelled, or the whole program ends.
         """
         if not isinstance(error, (Exception, asyncio.CancelledError)):
             raise error
@@ -134,7 +132,10 @@ class Rollback:
             raise asyncio.CancelledError from None
 
     async def _take_apart(self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner) -> None:
-        """Put the messages of a batch back, to be handled alone; or as before, if it was only interrupted."""
+        """Put the messages of a batch back, so that each is handled alone.
+
+        After an interruption they are put back as they were.
+        """
         try:
             await roll_back(ctx)
         except asyncio.CancelledError:
@@ -176,7 +177,7 @@ class Rollback:
 
 
 async def roll_back(ctx: AgentContext[Any]) -> None:
-    """Undo a turn: nothing it collected takes effect, its asks are withdrawn, its children stopped."""
+    """Undo a turn: its effects are dropped, its asks are withdrawn, and its children are stopped."""
     _close(ctx)
     if ctx.effects is not None:
         for child in ctx.effects.children:
@@ -184,7 +185,7 @@ async def roll_back(ctx: AgentContext[Any]) -> None:
 
 
 def _close(ctx: AgentContext[Any]) -> None:
-    """Let a turn do nothing any more, and wait for nobody."""
+    """End the context of a turn, so that it can do nothing more, without waiting for anybody."""
     ctx.closed = True
     if ctx.effects is not None:
         for ask in tuple(ctx.effects.asks):
@@ -196,8 +197,9 @@ def _turn_error(cell: Cell, ctx: AgentContext[Any], error: BaseException) -> Tur
 
 
 def _text(error: BaseException) -> str:
-    """The text of an error, the first 10,000 characters; half a surrogate pair, as of a file's name, is written out:
-    no backend could keep it.
+    """The text of an error: its first 10,000 characters.
+
+    Half a surrogate pair, as in the name of a file, is written out, because no backend could store it.
     """
     try:
         text = str(error)

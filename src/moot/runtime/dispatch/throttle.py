@@ -1,7 +1,7 @@
-"""Throttle: takes the mail of agents that have limits, and lets them wait when they must not take it yet.
+"""Throttle: takes the mail of agents that have limits, and lets them wait when they may not take it yet.
 
-An agent waits without a runner, by one timer of its own, and counts as queued meanwhile,
-so that no message that arrives has to ask whether it may run.
+A waiting agent needs no runner: it has one timer, and counts as queued meanwhile. So no message
+that arrives has to ask whether the agent may run.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["Throttle"]
 
 _TICK = 2e-6
-"""Seconds by which a timer is set later than it need be, so that no rounding of the clock lets it fire too early."""
+"""Seconds by which a timer is set later than needed, so that no rounding of the clock lets it fire too early."""
 
 
 class Throttle:
-    """What cells with limits take next."""
+    """Takes messages for cells with limits."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, delivery: Delivery, pool: RunnerPool) -> None:
         self._loop = loop
@@ -42,9 +42,10 @@ class Throttle:
         self._pool = pool
 
     def take(self, cell: Cell, limits: Limits) -> AgentMessage | None:
-        """The next message, or the next batch; None when there is none or it must wait. What is refused is taken out.
+        """The next message, or the next batch; None when there is none, or when it has to wait.
 
-        A batch has as many members as there are tokens for. One that is too late takes none.
+        A refused message is taken out. A batch has as many members as there are tokens for. A message that is too late
+        takes no token.
         """
         mailbox = cell.mailbox
         now = self._clock.now()
@@ -71,9 +72,10 @@ class Throttle:
         return None
 
     def _plain(self, cell: Cell, bucket: TokenBucket, now: float) -> AgentMessage | None:
-        """The next message of an agent with nothing but one rate limit, in the ordinary case: there is a token for it.
+        """The next message of an agent with one rate limit and nothing else, if there is a token for it.
 
-        What is not ordinary is left to the rest: news of the runtime, a message that may be late or a repeat, a wait.
+        None in all other cases, which `take` then decides: news of the runtime, a message that may be late or may be a
+        repeat, and a wait.
         """
         first = cell.mailbox.waiting[0]
         is_plain = first.reply_to is not None or first.deadline is None
@@ -87,7 +89,7 @@ class Throttle:
         return cell.mailbox.take()
 
     def release(self, cell: Cell) -> None:
-        """Let a cell no longer wait: its time has come, or it has stopped."""
+        """Let ``cell`` no longer wait, because its time has come or it has stopped."""
         limits = cell.limits
         if limits is None or limits.timer is None:
             return
@@ -101,7 +103,7 @@ class Throttle:
         self._pool.wake(cell)
 
     def _members(self, cell: Cell, limits: Limits, now: float) -> tuple[float, list[AgentMessage]]:
-        """Take what makes the next batch; and, if that is nothing, how long the first has to wait for a token."""
+        """How long the first message waits for a token; and, if that is 0, the members of the next batch, taken out."""
         mailbox = cell.mailbox
         kind = mailbox.waiting[0].message_type
         most = limits.batch_size(kind)

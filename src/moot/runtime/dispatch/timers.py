@@ -1,8 +1,8 @@
 """Timers: messages that are sent later, once or again and again.
 
-A timer is its agent's: it fires as a message of the agent's own, and ends with it. On a
-durable backend it outlives the process; what came due meanwhile is sent once, however
-late, unless the timer says otherwise. One that repeats keeps to its own beat.
+A timer belongs to an agent. It fires as a message of that agent, and ends with the agent. On a
+durable backend it outlives the process. If it came due while the process was down, it is sent
+once, however late, unless the timer says otherwise. A repeating timer keeps its beat.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Set(msgspec.Struct, eq=False):
 
 
 class Timers:
-    """The timers of all agents. ``numbering`` numbers what a repeating timer sends."""
+    """The timers of all agents. ``numbering`` numbers the messages of repeating timers."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class Timers:
         return sum(map(len, self._timers.values()))
 
     def put(self, cell: Cell, timer: Timer | str, body: bytes | None) -> None:
-        """Set a timer of an agent, in place of one that has its name; or cancel the one of that name.
+        """Set a timer of an agent, in place of the one that has its name; or, with a name, cancel that one.
 
-        ``body`` is the timer, if it was encoded before.
+        ``body`` is the encoded timer, if there is one.
         """
         name = timer if isinstance(timer, str) else timer.name
         if name is not None:
@@ -73,7 +73,7 @@ class Timers:
             self._set(_Set(cell, timer, self._clock.now() + timer.delay), body)
 
     def restore(self, cell: Cell, timer: Timer, due: float) -> None:
-        """Set a timer again that was stored, as it says about what came due while nobody was there."""
+        """Set a stored timer again. The timer says what becomes of it if it came due while the process was down."""
         now = self._clock.now()
         if due <= now and timer.every:
             beats = 1 + math.floor((now - due) / timer.every)
@@ -85,13 +85,13 @@ class Timers:
         self._set(_Set(cell, timer, due))
 
     def ended(self, cell: Cell) -> None:
-        """An agent is out for good, and what it had scheduled is not sent."""
+        """The agent of ``cell`` has stopped for good: its timers are not sent."""
         for found in self._of(cell):
             self._drop(found)
             self._delivery.bury(found.timer.message, Reason.STOPPED, f"agent {cell.id!r}, which scheduled it, stopped")
 
     def close(self) -> None:
-        """The system stops, and what was scheduled for later is not sent."""
+        """The system stops: no timer fires any more."""
         for found in [one for cell in self._timers for one in self._of(cell)]:
             if found.handle is not None:
                 found.handle.cancel()

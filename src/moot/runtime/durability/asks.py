@@ -1,7 +1,7 @@
 """Durable asks: the table of a durable system, whose asks can be answered in another life of the process.
 
-An ask that has a request key is found by it: an answer that was deferred finds the ask of the turn that was run again.
-Every answer passes here, so here it is stored.
+An ask may have a request key, by which its answer finds it. So a deferred answer finds the ask
+of a turn that was run again. Every answer passes this table, and is stored here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["DurableAskTable"]
 
 
 class DurableAskTable(AskTable):
-    """An `AskTable` that knows asks by request key besides, and stores answers in ``replies``."""
+    """An `AskTable` that also knows asks by request key, and stores answers in ``replies``."""
 
     __slots__ = ("_keys", "replies")
 
@@ -63,7 +63,7 @@ class DurableAskTable(AskTable):
         return True
 
     def name(self, ask: Ask[Any]) -> None:
-        """Give a key to an ask that a turn makes, if a crash may let the turn make it again."""
+        """Give a key to ``ask``, if a turn makes it that is run again after a crash."""
         records = ask.records
         if isinstance(records, DurableRecords):
             records.unmark()  # the turn waits for others; if the process dies meanwhile, that is theirs
@@ -75,7 +75,9 @@ class DurableAskTable(AskTable):
         return self.replies.handling(key) is Handling.DEFERRED
 
     def settle_known(self, ask: Ask[Any]) -> bool:
-        """Whether the request of an open ask was handled in another life, which answers it later or has done so.
+        """Whether the request of an open ask was handled in another life.
+
+        If its answer is stored, the ask is resolved with it. If not, a later turn will answer.
 
         Raises:
             InvalidPayload: the stored answer is not of the type that the request declares.
@@ -89,6 +91,6 @@ class DurableAskTable(AskTable):
         return True
 
     def key_of(self, message: AgentMessage) -> RequestKey | None:
-        """The key that a caller from outside gave to a request; None if it gave none."""
+        """The key that a caller from outside gave to a request; None if there is none."""
         key = request_key(message.reply_to) if message.reply_to is not None else None
         return key if key is not None and key[0] else None

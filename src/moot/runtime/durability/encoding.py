@@ -1,7 +1,7 @@
 """Encoding: the bytes of what a durable backend stores.
 
-MessagePack of the envelope as it is, content and all; what comes back is an envelope with
-plain content, which its handler converts. The version of the content's class goes with it.
+MessagePack of the envelope, with its content and the version of the content's class. A decoded
+envelope has plain content, which its handler converts.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _MOST_BYTES = 1 << 24
 
 
 def turn_name(message: AgentMessage, agent_id: str) -> str:
-    """What a turn is known by in all lives of the process: its message's `AgentMessage.id`, and whose turn it is."""
+    """The name of a turn in all lives of the process: the `AgentMessage.id` of its message, and its agent."""
     if message.idempotency_key is not None:
         return f"{message.idempotency_key}@{agent_id}"
     return f"{message.incarnation}-{message.sequence}@{agent_id}"
 
 
 def encode(thing: Any, what: str = "") -> bytes:
-    """The bytes of a message, a timer, a state or an answer; ``what`` is what an error calls it.
+    """The bytes of a message, a timer, a state or an answer. ``what`` is what an error calls it.
 
     Raises:
-        InvalidPayload, MessageTooLarge: it cannot be stored.
+        InvalidPayload, MessageTooLarge: ``thing`` cannot be stored.
     """
     try:
         body = msgspec.msgpack.encode(_versioned(thing))
@@ -58,7 +58,7 @@ def decode_timer(body: bytes) -> Timer:
 
 
 def _versioned(thing: Any) -> Any:
-    """A message, or a timer with its message, as it is written: with the version of its content, 0 if it has none."""
+    """``thing`` as it is written: a message, or a timer with its message, carries its content's version or 0."""
     if isinstance(thing, AgentMessage):
         content = thing.content
         version = content.__class__.payload_version if isinstance(content, Payload) else 0
@@ -71,7 +71,7 @@ def _versioned(thing: Any) -> Any:
 
 
 def _of_first(message: AgentMessage) -> AgentMessage:
-    """A message that was stored: what was written with no version is of the first."""
+    """A stored message as it is read: content that was written without a version is of the first."""
     if message.extra is not None and VERSION in message.extra:
         return message
     return msgspec.structs.replace(message, extra={**(message.extra or {}), VERSION: 1})

@@ -1,8 +1,8 @@
-"""Durable records: what a turn was answered, stored so that it is asked only once even if the process dies.
+"""Durable records: the answers that a turn got, stored so that it asks only once even if the process dies.
 
-The turn has a name that outlives the process: that of its message. Each thing that it
-asks for has a key, a digest of the turn, the kind, the target, the request and its
-occurrence, so a turn that is run again finds what it asked for before, in whatever order.
+The name of a turn, which is that of its message, outlives the process. Each answer has a key: a
+digest of the turn, the kind, the target, the request and its occurrence. So a turn that is run
+again finds its earlier answers, in whatever order it asks.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ __all__ = ["DurableRecords", "SyncedRecords", "decode_answer"]
 
 
 class SyncedRecords(Records, kw_only=True):
-    """The `Records` of a turn that no crash lets run again: an ask from outside, or a hook. They are not stored; only
-    its effects on the outside wait until what led to them is.
+    """The `Records` of a turn that is not run again after a crash: an ask from outside, or a hook.
+
+    They are not stored. Effects on the outside wait until everything that led to them is stored.
     """
 
     journal: Journal
@@ -36,10 +37,11 @@ class SyncedRecords(Records, kw_only=True):
 
 
 class DurableRecords(Records, kw_only=True):
-    """The `Records` of ``turn``, which is run again after a crash. ``stored`` are those of the runs before, by key.
+    """The `Records` of ``turn``, which is run again after a crash.
 
-    ``agent_id`` and ``name`` say whose and which message the turn is about. While the handler runs, that is marked: so
-    a message that kills the process again and again can be told from one that was only there.
+    ``stored`` are the records of earlier runs, by key. ``agent_id`` and ``name`` are the agent and the message of the
+    turn. While the handler runs, the turn is marked. So a message that kills the process again and again can be told
+    from one that was only there.
     """
 
     journal: Journal
@@ -52,13 +54,13 @@ class DurableRecords(Records, kw_only=True):
     chosen: dict[bytes, bytes] = {}
 
     def mark(self) -> None:
-        """The handler runs; if the process dies, it may be the handler's doing."""
+        """The handler runs. If the process dies now, the handler may have killed it."""
         if self.attempt < 0:
             attempt = self.journal.begin_attempt(self.agent_id, self.name)
             self.attempt = -1 if attempt is None else attempt
 
     def unmark(self) -> None:
-        """The handler waits, has got on, or has ended; it does not kill the process."""
+        """The handler waits, has got on, or has ended. If the process dies now, the handler did not kill it."""
         if self.attempt >= 0:
             self.journal.end_attempt(self.attempt)
             self.attempt = -1
@@ -102,7 +104,10 @@ class DurableRecords(Records, kw_only=True):
         return msgspec.msgpack.decode(chosen, type=str)
 
     def pin(self, address: str, agent_id: str) -> None:
-        """As in a process, and in the next: whoever was asked has records of its own, which nobody else finds."""
+        """Keep the agent that this occurrence of an address went to, for the next run in this life and in another.
+
+        The agent that was asked has the record of its answer, and no other agent would find that.
+        """
         address = self.scope + address
         key = self._pin(address, self._asked["pin", address, b""] - 1)
         chosen = self.chosen[key] = msgspec.msgpack.encode(agent_id)
@@ -121,10 +126,10 @@ class DurableRecords(Records, kw_only=True):
 
 
 def decode_answer(body: bytes, request: object = None, type: Any = Any) -> Any:
-    """A stored answer: of the type that ``request`` declares, or of ``type``.
+    """The stored answer in ``body``, of the type that ``request`` declares, or of ``type``.
 
     Raises:
-        InvalidPayload: it is not of that type.
+        InvalidPayload: the answer is not of that type.
     """
     if request is not None:
         declared = reply_type(cast("type[Payload]", request.__class__))

@@ -1,8 +1,9 @@
 """The reply cache: which requests were handled, by idempotency key, and what was answered.
 
-A request is not stored where its asker's turn is: the turn runs again and asks again. So that nobody does the same
-work twice for that, the ask has a key that a turn which is run again gives it anew, and the answer is stored under
-the asking turn, together with the effects of the turn that answered. Callers from outside choose keys of their own.
+The request of a turn's ask is not stored. If the process dies, the turn runs again and asks
+again. The ask then has the same key as before, so no agent does the same work twice. The answer
+is stored under the asking turn, together with the effects of the turn that answered. Callers
+from outside choose keys of their own.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["REMEMBERED_FOR", "Handling", "ReplyCache", "request_key"]
 
 REMEMBERED_FOR = 7 * 24 * 3600.0
-"""For so many seconds a key that a caller from outside chose is remembered."""
+"""For so many seconds a key from outside is remembered."""
 _FORGETS_EVERY = 3600.0
 _DEFERRED = b""
 """Stored in the place of an answer that a later turn will give. (No answer is so short.)"""
@@ -35,12 +36,12 @@ class Handling(Enum):
     UNKNOWN = "unknown"
     ACCEPTED = "accepted"
     DEFERRED = "deferred"
-    """It was handled, and a later turn will answer."""
+    """The request was handled, and a later turn will answer it."""
     ANSWERED = "answered"
 
 
 class ReplyCache:
-    """Remembers requests by key, in memory and in ``journal``; it begins with what was ``stored``."""
+    """Remembers requests by key, in memory and in ``journal``. It begins with what was ``stored``."""
 
     def __init__(self, journal: Journal, stored: Stored, clock: Clock, phase: SystemPhase) -> None:
         self._journal = journal
@@ -63,10 +64,10 @@ class ReplyCache:
         return key in self._known
 
     def recall(self, key: RequestKey, request: object) -> tuple[bool, Any]:
-        """Whether the ``request`` of that key was answered, and the answer, of the type that the request declares.
+        """Whether the ``request`` of that key was answered, and the answer.
 
         Raises:
-            InvalidPayload: the stored answer is not of that type.
+            InvalidPayload: the stored answer is not of the type that the request declares.
         """
         body = self.answer(key)
         return (False, None) if body is None else (True, decode_answer(body, request))
@@ -77,7 +78,7 @@ class ReplyCache:
         return (known[1] or None) if known is not None else None
 
     def accept(self, key: RequestKey, body: bytes | None = None) -> None:
-        """A request of that key was accepted; or, with ``body``, it was answered."""
+        """A request of that key was accepted. With ``body``, which is the answer, it was answered."""
         now = self._clock.now()
         if now >= self._forgetting:
             self._forget_old_keys()
@@ -85,12 +86,12 @@ class ReplyCache:
         self._journal.put_given(*key, now, body)
 
     def forget(self, key: RequestKey) -> None:
-        """The request of that key was not accepted after all, or needs no memory any more."""
+        """The request of that key was not accepted after all, or need not be remembered any more."""
         if self._known.pop(key, None) is not None:
             self._journal.end_given(*key)
 
     def answered(self, reply_to: ReplyTo, answer: Any, body: bytes | None, ask: Ask[Any] | None) -> None:
-        """An answer is on its way to ``ask``: store it for as long as its request may come again."""
+        """An answer is on its way to ``ask``. Store it for as long as its request may come again."""
         key = request_key(reply_to)
         if key is None:
             return
@@ -104,13 +105,13 @@ class ReplyCache:
             self.accept(key, encode(answer, "an answer") if body is None else body)
 
     def deferred(self, reply_to: ReplyTo) -> None:
-        """A turn has handled a request, and a later one will answer it."""
+        """A turn has handled a request, and a later turn will answer it."""
         key = request_key(reply_to)
         if key is not None and self.answer(key) is None:
             self.accept(key, _DEFERRED)
 
     def failed(self, reply_to: ReplyTo) -> None:
-        """A request has failed, which is not stored: whoever asks again has it handled again."""
+        """A request has failed. The failure is not stored, so a request made again is handled again."""
         key = request_key(reply_to)
         if key is not None and self._phase.now < Phase.CLOSING and self.answer(key) is None:
             self.forget(key)
@@ -124,10 +125,10 @@ class ReplyCache:
 
 
 def request_key(reply_to: ReplyTo) -> RequestKey | None:
-    """The key of the request that is answered there; None if only this run knows it.
+    """The key of the request that is answered at ``reply_to``; None if only this run knows the request.
 
-    Files that are older than keys of text have the length of the address, a colon, the address and the key as
-    ``inbox``, and 0 as ``key``.
+    Older files have no keys of text. In them ``inbox`` is the length of the address, a colon, the address and the key;
+    ``key`` is 0.
     """
     if isinstance(reply_to.key, str):
         return reply_to.inbox, reply_to.key

@@ -10,7 +10,7 @@ __all__ = ["UNSEALED", "Sealed"]
 
 
 class Sealed(NamedTuple):
-    """Bytes in the order of a turn's effects; None for what is not stored."""
+    """Bytes in the order of a turn's effects. None stands for an effect that is not stored."""
 
     outputs: Iterable[bytes | None]
     timers: Iterable[bytes | None]

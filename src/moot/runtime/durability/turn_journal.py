@@ -1,9 +1,9 @@
 """The turn journal: what a durable backend is told of each turn, and how a system goes on from what was stored.
 
-The backend's journal knows bytes and names; here they are made of messages, states and
-answers. A turn is told whole, in the step of the event loop that makes its effects come
-true: that its message has ended, what it sent, its state, its answer. All of that is
-encoded before any of it takes effect, so a turn that cannot be stored fails as a whole.
+The backend's journal knows bytes and names. Here they are made of messages, states and answers.
+A turn is told whole, in the step of the event loop in which its effects take effect: the end of
+its message, what it sent, its state, its answer. All of that is encoded before the first
+effect, so a turn that cannot be stored fails as a whole.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Restored(NamedTuple):
 
 
 class TurnJournal:
-    """Tells ``store`` what happens, and brings back what was ``stored``."""
+    """Tells ``store``, the journal of the backend, what happens, and brings back what was ``stored``."""
 
     def __init__(self, store: Journal, stored: Stored, replies: ReplyCache, letters: DeadLetters) -> None:
         self.store = store
@@ -59,19 +59,19 @@ class TurnJournal:
 
     # messages
     def accepted(self, agent_id: str, message: AgentMessage, body: bytes | None = None) -> None:
-        """A message is an agent's from now on; ``body`` is the message, if it was encoded before.
+        """A message belongs to an agent from now on. ``body`` is the encoded message, if there is one.
 
         Raises:
-            InvalidPayload, MessageTooLarge: it cannot be stored, and nothing has happened.
+            InvalidPayload, MessageTooLarge: the message cannot be stored, and nothing has happened.
         """
         self.store.put_mail(agent_id, message.name, encode(message) if body is None else body)
 
     def withdrawn(self, agent_id: str, message: AgentMessage) -> None:
-        """An accepted message has been taken back by its sender, so it is no dead letter."""
+        """The sender has taken back an accepted message. It is no dead letter."""
         self.store.end_mail(agent_id, message.name)
 
     def parked(self, message: AgentMessage, body: bytes | None) -> None:
-        """A message for an agent that is not registered waits for it."""
+        """A message waits for an agent that is not registered."""
         body = encode(message) if body is None else body
         self.store.put_mail(message.to, message.name, body)
         mail = self._stored.mail.setdefault(message.to, [])
@@ -97,7 +97,7 @@ class TurnJournal:
 
     # turns
     def begun(self, cell: Cell, ctx: AgentContext[Any]) -> None:
-        """A turn begins. If a crash would let it run again, it has what it recorded before, and its run is noted."""
+        """A turn begins. If a crash would let it run again, it gets the records of earlier runs, and is marked."""
         message, agent_id = ctx.message, cell.id
         name = message.name
         attempt = self.store.begin_attempt(agent_id, name)
@@ -115,17 +115,17 @@ class TurnJournal:
         )
 
     def over(self, ctx: AgentContext[Any]) -> None:
-        """A turn has ended, in whatever way, and has not killed the process. May be called twice."""
+        """A turn has ended without killing the process. A second call does nothing."""
         records = ctx.records
         if isinstance(records, DurableRecords) and records.attempt >= 0:
             self.store.end_attempt(records.attempt)
             records.attempt = -1
 
     def seal(self, effects: Effects | None, reply_to: ReplyTo | None, answer: Any) -> Sealed:
-        """Encode what a turn is about to do; ``answer`` is its answer to ``reply_to``.
+        """Encode what a turn is about to do. ``answer`` is its answer to ``reply_to``.
 
         Raises:
-            InvalidPayload, MessageTooLarge: a part of it cannot be stored; nothing has happened.
+            InvalidPayload, MessageTooLarge: a part of the turn cannot be stored, and nothing has happened.
         """
         outputs: Iterable[bytes | None] = ()
         timers: Iterable[bytes | None] = ()
@@ -146,7 +146,7 @@ class TurnJournal:
         return Sealed(outputs, timers, answers, state, given)
 
     def committed(self, cell: Cell, ctx: AgentContext[Any], sealed: Sealed) -> None:
-        """A turn is taking effect: its messages have ended, and its records are needed no more."""
+        """A turn takes effect: its messages have ended, and its records are not needed any more."""
         records, store = ctx.records, self.store
         if isinstance(records, DurableRecords):
             store.end_mail(cell.id, records.name)
@@ -160,20 +160,21 @@ class TurnJournal:
             self.replies.deferred(reply_to)
 
     def put_timer(self, cell: Cell, timer: Timer, due: float, body: bytes | None) -> None:
-        """A message is to be sent by an agent at ``due``; ``body`` is the timer, if it was encoded before."""
+        """An agent will send a message at ``due``. ``body`` is the encoded timer, if there is one."""
         body = encode(timer) if body is None else body
         self.store.put_timer(StoredTimer(timer.message.name, cell.id, due, body))
 
     def end_timer(self, message: AgentMessage) -> None:
-        """A timer has sent its message, or will not send it."""
+        """The timer of ``message`` has sent it, or will not send it."""
         self.store.end_timer(message.name)
 
     # agents
     def restore(self, cell: Cell) -> Restored:
-        """Give an agent that is being registered its state; what else it had.
+        """Give an agent that is being registered its stored state. Returned are its stored mail and timers.
 
         Raises:
-            StateUnreadable: the state cannot be read; it stays in the store. ValueError: its id cannot be stored.
+            StateUnreadable: the state cannot be read; it stays in the store. ValueError: the agent's id cannot be
+            stored.
         """
         if not is_text(cell.id):
             raise ValueError(f"{cell.id!r} cannot be kept; use Unicode text as an id on a durable backend")
@@ -186,5 +187,5 @@ class TurnJournal:
         return Restored(mail, timers)
 
     def departed(self, cell: Cell) -> None:
-        """An agent was taken out for good, with its state."""
+        """An agent was taken out for good, and its state is deleted."""
         self.store.put_state(cell.id, 0, None)

@@ -1,16 +1,16 @@
 """Deadlocks: agents that wait for each other in a circle are found when the circle closes, not when a timeout ends.
 
-A wait-for graph has two kinds of nodes. A *turn* that awaits asks in its own task
-cannot go on as long as one of them cannot be answered. A *cell* cannot take its next
-message as long as its outbox cannot be delivered, or all of its slots run turns that
-cannot go on. An ask leads to the turn that handles it or, untaken, to the cell that
-would. Whatever else a turn may wait for (a timer, an engine, a child task, a quorum)
-is unknown, counts as "may go on", and is never part of a reported circle.
+A wait-for graph has two kinds of nodes. A *turn* that awaits asks in its own task cannot go on
+as long as one of them cannot be answered. A *cell* cannot take its next message as long as its
+outbox cannot be delivered, or all of its slots run turns that cannot go on. An ask leads to the
+turn that handles it or, if it was not taken, to the cell that would take it. A turn may also
+wait for a timer, an engine, a child task or a quorum. Such a wait is unknown, counts as "may go
+on", and is never part of a reported circle.
 
-A node cannot go on if the greatest fixpoint of these rules, over what can be reached
-from it, contains it (E. Knapp, "Deadlock Detection in Distributed Databases", 1987:
-the AND-OR model). It is computed only when an edge is added that may close a circle;
-an ask that is answered within a pass of the loop never gets here.
+A node cannot go on if the greatest fixpoint of these rules contains it, over the nodes that it
+reaches (E. Knapp, "Deadlock Detection in Distributed Databases", 1987: the AND-OR model). The
+fixpoint is computed only when an edge is added that may close a circle. An ask that is answered
+within a pass of the loop adds no edge.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _log = logging.getLogger("moot.runtime.liveness.deadlock")
 
 
 class Turns(Protocol):
-    """Who runs turns; `moot.runtime.dispatch.pool.RunnerPool` is it."""
+    """The turns under way; `moot.runtime.dispatch.pool.RunnerPool` has them."""
 
     runners: dict[asyncio.Task[Any], Runner]
 
@@ -62,25 +62,25 @@ class Wait:
 
     @property
     def is_over(self) -> bool:
-        """Whether it is about to go on: all is answered, or something has failed."""
+        """Whether the turn is about to go on: all asks are answered, or one has failed."""
         return all(ask.done for ask in self.asks) or any(ask.error is not None for ask in self.asks)
 
 
 class _Edge(NamedTuple):
-    """To a node that is waited for; by an ask, if it is one."""
+    """An edge to a node that is waited for. ``ask`` is the ask that waits, if it is one."""
 
     ask: Ask[Any] | None
     node: Wait | Station
 
 
 _Graph = dict["Wait | Station", list[list[_Edge]]]
-"""For each node its groups of edges: it is stuck if all nodes of one group are."""
+"""For each node its groups of edges. A node is stuck if all nodes of one group are."""
 
 
 class Deadlocks:
-    """Finds circles, and breaks them by failing the ask that was made last: with it the least work is lost.
+    """Finds circles, and breaks each by failing the ask that was made last: that loses the least work.
 
-    ``found`` counts them. In ``report`` mode they are only logged, and the asks end with their deadlines.
+    ``found`` counts the circles. In ``report`` mode they are only logged, and the asks end with their deadlines.
     """
 
     def __init__(self, asks: AskTable, turns: Turns, now: Callable[[], float], mode: DeadlockMode = "break") -> None:
@@ -98,7 +98,7 @@ class Deadlocks:
 
     # what happens
     def begin(self, asks: Sequence[Ask[Any]]) -> Wait | None:
-        """The present task begins to wait for ``asks``, all of them; None if it is not a turn's own task."""
+        """The present task begins to wait for all of ``asks``. None if the task is not the own task of a turn."""
         turn: Any = asks[0].asker
         task = asyncio.current_task()
         runner = self._turns.runners.get(task) if task is not None else None
@@ -118,7 +118,7 @@ class Deadlocks:
         return wait
 
     def end(self, wait: Wait) -> None:
-        """What `begin` returned waits no more."""
+        """``wait``, which `begin` returned, is over."""
         waits = self._waits[wait.cell]
         waits.remove(wait)
         if not waits:
@@ -129,7 +129,7 @@ class Deadlocks:
 
     def blocked(self, cell: Station) -> None:
         """The outbox of ``cell`` waits for room."""
-        if cell.mailbox.items or cell.queue:
+        if self._looks and (cell.mailbox.items or cell.queue):
             self._look(cell)
 
     def asks_of(self, cell: Station, turn: Turn | None) -> list[Ask[Any]]:
@@ -141,13 +141,14 @@ class Deadlocks:
         return [ask for wait in waits if turn is None or wait.turn is turn for ask in wait.asks if not ask.done]
 
     def check_chain(self, turn: Turn, target: Cell) -> None:
-        """A turn is about to ask an agent that is busy. If that is itself, its asker or further up, it fails.
+        """Fail an ask that could never be answered, before it is sent.
 
-        The turns up there go on only when this one is over, so the ask could never be answered. (Should one of them
-        not depend on its ask alone, nothing is said here.)
+        ``turn`` is about to ask the busy agent ``target``. If that is its own agent, its asker, or one further up the
+        chain, the turns up there go on only when ``turn`` is over. (If one of them does not depend on its ask alone,
+        the ask passes.)
 
         Raises:
-            DeadlockError: so it is.
+            DeadlockError: the ask could never be answered.
         """
         if (target is not turn.cell and target.id not in turn.message.chain) or not self.breaks:
             return  # (what is only reported will be, once all of them wait)
@@ -170,7 +171,7 @@ class Deadlocks:
 
     # the graph
     def _asker_of(self, turn: Turn) -> Ask[Any] | None:
-        """The ask that ``turn`` answers, if another turn awaits it, and nothing else."""
+        """The ask that ``turn`` answers, if another turn awaits it and nothing else."""
         reply_to = turn.message.reply_to
         ask = self._asks.get(reply_to) if reply_to is not None and not _is_deferred(turn) else None
         cell = getattr(ask.asker, "cell", None) if ask is not None else None
@@ -178,7 +179,7 @@ class Deadlocks:
         return ask if ask is not None and any(ask.task is runner.task for runner in runners) else None
 
     def _awaited(self, ask: Ask[Any]) -> Wait | Station | None:
-        """What ``ask`` waits for: a turn that waits itself, a cell that is blocked, or nothing that is known."""
+        """The node that ``ask`` waits for: a turn that waits itself, or a blocked cell; None if it is unknown."""
         target: Cell | None = ask.target  # type: ignore[assignment]  # stations with mail are cells
         message = ask.message
         if ask.done or target is None or message is None or ask.deadline <= self._now():
@@ -211,7 +212,7 @@ class Deadlocks:
         return [[_Edge(None, target)] for target in node.lanes or ()] + ([slots] if slots else [])
 
     def _stuck(self, start: Wait | Station) -> _Graph:
-        """Of all that can be reached from ``start``, what cannot go on."""
+        """The nodes that ``start`` reaches and that cannot go on, with their edges."""
         graph: _Graph = {}
         dependents: defaultdict[Wait | Station, list[Wait | Station]] = defaultdict(list)
         todo = [start]
@@ -233,7 +234,7 @@ class Deadlocks:
         return graph
 
     def _circle(self, start: Wait | Station) -> list[tuple[Wait | Station, Ask[Any] | None]] | None:
-        """A circle that ``start`` waits for: the nodes in order, each with the ask by which it waits for the next."""
+        """A circle that ``start`` waits for: its nodes in order, each with the ask by which it waits for the next."""
         graph = self._stuck(start)
         if start not in graph:
             return None
@@ -269,7 +270,7 @@ class Deadlocks:
 
 
 def _open_group(node: Wait | Station, graph: _Graph) -> list[_Edge] | None:
-    """A group of the node's edges that leads only to nodes in the graph."""
+    """A group of the edges of ``node`` that leads only to nodes in the graph; None if there is none."""
     return next((group for group in graph[node] if all(edge.node in graph for edge in group)), None)
 
 
@@ -278,7 +279,7 @@ def _is_deferred(turn: Turn) -> bool:
 
 
 def _ids(nodes: Sequence[Any]) -> list[str]:
-    """The agents of a circle in order; a turn and its cell next to each other are one."""
+    """The agents of a circle in order. A turn and its cell next to each other count as one."""
     ids = [node.cell.id if isinstance(node, Wait) else node.id for node in nodes]
     ids = [name for name, before in zip(ids, [None, *ids], strict=False) if name != before]
     return ids[:-1] if len(ids) > 1 and ids[0] == ids[-1] else ids

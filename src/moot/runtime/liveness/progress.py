@@ -1,13 +1,13 @@
 """Progress: an agent is alive as long as it gets on with its mail, whatever its task or its pulse may say.
 
-Nothing is counted or stamped per message. A slow tick looks at all agents and compares
-what it sees with what it saw before: an agent whose turns are the same ones, while
-mail waits, has made no progress in between. So all times here are rounded down by up
-to a tick: a second, with many agents more.
+Nothing is counted or stamped per message. A slow tick looks at all agents and compares what it
+sees with what it saw before. If the turns of an agent are the same ones while mail waits, the
+agent has made no progress in between. So all times here are rounded down by up to a tick: a
+second, or more for many agents.
 
-The tick runs only while there is something to watch, so that an idle system sleeps. On
-a virtual clock it also lets go of whom it has watched in vain for long enough: ticking
-for ever would hide that nothing can happen any more.
+The tick runs only while there is something to watch, so an idle system sleeps. On a virtual
+clock the tick ends its watch of an agent after a long time without news, because ticking for
+ever would hide that nothing can happen any more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["AgentHealth", "Health", "Liveness"]
 
 _TICK = 1.0
 _LONGEST_RESTART = 600.0
-"""On a virtual clock a restart is watched for so many seconds: then the loop may say that nothing happens any more."""
+"""On a virtual clock a restart is watched for so many seconds. Then the loop may say that nothing happens any more."""
 _LONG_ENOUGH = 10  # idle timeouts; see above
 _AGENTS_PER_TICK = 20_000  # a look at so many agents takes about a millisecond
 
@@ -43,7 +43,7 @@ class AgentHealth(msgspec.Struct, frozen=True):
     """How one agent gets on. Durations are in seconds, seen by the tick: up to a tick too short.
 
     ``mail`` messages wait, the first for ``oldest``. ``running`` turns are under way, the longest for ``running_for``.
-    Mail has waited without a turn having ended for ``no_progress``. ``doing`` says what it does, or waits for.
+    For ``no_progress`` mail has waited while no turn has ended. ``doing`` says what the agent does, or waits for.
     """
 
     mail: int
@@ -57,10 +57,10 @@ class AgentHealth(msgspec.Struct, frozen=True):
 class Health(msgspec.Struct, frozen=True):
     """How a system gets on, at the time ``at``.
 
-    ``agents`` has those that have mail, turns under way or undelivered output; ``stuck`` are those among them that have
-    mail and have ended no turn for their ``idle_timeout``, and ``reported`` counts how often that happened.
-    ``loop_lag`` is how long the event loop last took to get to a callback, ``blocks`` how often it was blocked: None
-    and 0 without a watchdog.
+    ``agents`` has the agents with mail, turns under way or undelivered output. ``stuck`` are those of them that have
+    mail and have ended no turn for their ``idle_timeout``; ``reported`` counts how often that happened. ``loop_lag`` is
+    how long the event loop last took to get to a callback, and ``blocks`` how often it was blocked. Without a watchdog
+    they are None and 0.
     """
 
     at: float
@@ -73,12 +73,12 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Pool(Protocol):
-    """Who runs turns; `moot.runtime.dispatch.pool.RunnerPool` is it."""
+    """The pool that runs turns; `moot.runtime.dispatch.pool.RunnerPool` is it."""
 
     woken: Callable[[], None] | None
 
     def agent_now(self) -> str | None:
-        """The id of the agent in whose turn the loop is."""
+        """The id of the agent whose turn the loop runs."""
         ...
 
     def busy(self) -> list[Runner]:
@@ -87,7 +87,7 @@ class Pool(Protocol):
 
 
 class _Sample:
-    """What a tick saw of one agent, and since when it has been so."""
+    """What a tick saw of one agent, and since when that has been so."""
 
     __slots__ = ("head", "head_since", "is_reported", "mail_since", "since", "turns")
 
@@ -100,7 +100,7 @@ class _Sample:
         self.is_reported = False
 
     def update(self, cell: Cell, runners: list[Runner], now: float) -> None:
-        """See it again."""
+        """Look at the agent again."""
         names = [runner.ctx.message.name if runner.ctx is not None else None for runner in runners]
         turns = [(name, self._since(name, now)) for name in names]
         head = cell.mailbox.items[0].name if cell.mailbox.items else None
@@ -118,15 +118,16 @@ class _Sample:
         return next((since for known, since in self.turns if known == name), now)
 
     def no_progress(self, now: float) -> float:
-        """For how long mail has waited without a turn having ended."""
+        """For how long mail has waited while no turn has ended."""
         return now - max(self.since, self.mail_since) if self.head is not None else 0.0
 
 
 class Liveness:
-    """Watches the agents of one system, and the loop. ``cells`` are all of them, by id; ``waits`` knows the asks
-    that they wait for.
+    """Watches the agents of one system, and the loop. ``cells`` are all agents, by id; ``waits`` knows the asks that
+    they wait for.
 
-    ``threshold`` is after how many seconds a blocked loop is reported: by a thread, and never on a virtual clock.
+    ``threshold`` is after how many seconds a blocked loop is reported. A thread does that, and never on a virtual
+    clock.
     """
 
     def __init__(
@@ -152,7 +153,7 @@ class Liveness:
         pool.woken = self._arm
 
     def wake(self) -> None:
-        """Agents are being made anew, which no runner does: tick."""
+        """Begin to tick, because agents are being made anew, which no runner does."""
         self._woken_at = self._clock.now()
         if self._pool.woken is not None:
             self._pool.woken()
@@ -177,7 +178,7 @@ class Liveness:
         return Health(now, agents, stuck, self.reported, open_asks, lag, blocks)
 
     def _arm(self) -> None:
-        """Something begins to run: tick."""
+        """Begin to tick, because something begins to run."""
         self._pool.woken = None
         self._timer = self._loop.call_later(max(_TICK, _TICK * len(self._cells) / _AGENTS_PER_TICK), self._tick)
 
@@ -202,11 +203,11 @@ class Liveness:
             self._pool.woken = self._arm
 
     def _is_restarting(self) -> bool:
-        """Whether agents are being made anew: their mail wakes nobody, so it is looked at."""
+        """Whether agents are being made anew. Their mail wakes nobody, so it is looked at."""
         return any(cell.renewed is not None for cell in self._cells.values())
 
     def _sample(self, now: float) -> dict[Cell, list[Runner]]:
-        """Look at all agents; who runs turns of whom."""
+        """Look at all agents, and return the runners of each."""
         busy: dict[Cell, list[Runner]] = {}
         for runner in self._pool.busy():
             if runner.cell is not None:

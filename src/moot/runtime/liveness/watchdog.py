@@ -1,9 +1,9 @@
-"""The watchdog: a thread that notices when the event loop does not turn, and names who blocks it.
+"""The watchdog: a thread that notices when the event loop does not turn, and names the agent that blocks it.
 
-A handler that computes or waits without awaiting stops every agent, and nothing inside
-the loop can say so. The thread asks the loop for a sign of life, and when none comes it
-reads the stack of the loop's thread. It belongs to real loops only: on a virtual clock
-no time passes while a handler runs.
+A handler that computes or waits without awaiting stops every agent, and nothing inside the loop
+can say so. The thread asks the loop for a sign of life. When none comes, it reads the stack of
+the loop's thread. It belongs to real loops only: on a virtual clock no time passes while a
+handler runs.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _log = logging.getLogger("moot.runtime.liveness.watchdog")
 
 
 class Watchdog:
-    """Watches one loop, from the thread that the loop runs in until `close`.
+    """Watches the loop of the present thread, until `close`.
 
-    A loop that has not turned for ``threshold`` seconds is reported once, and again when it turns.
-    ``agent()`` is the id of the agent whose turn the loop is in; it is called in the watchdog's thread. ``lag`` is how
-    long the last sign of life took, in seconds; ``blocks`` counts the reports.
+    A loop that has not turned for ``threshold`` seconds is reported once, and again when it turns. ``agent()`` is the
+    id of the agent whose turn the loop runs; it is called in the watchdog's thread. ``lag`` is how long the last sign
+    of life took, in seconds. ``blocks`` counts the reports.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, threshold: float, agent: Callable[[], str | None]) -> None:

@@ -24,8 +24,8 @@ _FAILURES = (AskTimeout, MailboxFull, TurnError, AgentStopped, UnknownAgent)
 class Breakers:
     """The breakers of all agents that have a policy, by caller and by the address that it asks.
 
-    There is one only for a pair of which a failure is known; any other is closed, and costs its asks next to nothing.
-    ``most`` of them are kept; then the one whose last failure is longest ago is forgotten.
+    A breaker is made when a call of its pair has failed. All other pairs are closed, and their asks cost next to
+    nothing. At most ``most`` breakers are kept; then the one with the oldest last failure is forgotten.
     """
 
     def __init__(self, clock: Clock, *, most: int = 10_000) -> None:
@@ -40,10 +40,10 @@ class Breakers:
         return len(self._failing)
 
     def guard(self, caller: str, ask: Ask[Any]) -> None:
-        """Let an ask pass, and hear from it how it ends.
+        """Let ``ask`` pass, and have it report how it ends.
 
         Raises:
-            BreakerOpen: it may not pass now.
+            BreakerOpen: the ask may not pass now.
         """
         ask.guard = self
         if self._failing and (breaker := self._failing.get((caller, ask.to))) is not None:
@@ -52,7 +52,7 @@ class Breakers:
             ask.guard = _Call(self, breaker, breaker.admit())
 
     def settled(self, ask: Ask[Any], error: BaseException | None) -> None:
-        """An ask has ended that began when no failure of its target was known; it has failed, or a failure is known."""
+        """An ask without a breaker has ended, with a failure or while a failure is known."""
         asker: Any = ask.asker
         caller: str = asker.cell.id
         if ask.key < self._closed.get((caller, ask.to), 0):
@@ -63,7 +63,7 @@ class Breakers:
         self.ended((caller, ask.to), breaker, 0, error)
 
     def ended(self, key: _Key, breaker: Breaker, in_round: int, error: BaseException | None) -> None:
-        """A call has ended so: tell its breaker, and remember or forget that."""
+        """A call that ``breaker`` let pass has ended. Tell the breaker, and remember or forget it."""
         if error is None or isinstance(error, MessageError):  # one that refuses a message is there and well
             breaker.succeeded(in_round)
         elif isinstance(error, _FAILURES):
@@ -80,21 +80,21 @@ class Breakers:
         self.alert = bool(self._failing)
 
     def closed(self, key: _Key, probe: Ask[Any]) -> None:
-        """``probe`` has closed a breaker: asks that began before it are history."""
+        """``probe`` has closed a breaker. Asks of that pair that began before it say nothing any more."""
         self._closed[key] = probe.key
         self._closed.move_to_end(key)
         if len(self._closed) > self._most:
             self._closed.popitem(last=False)
 
     def forget(self, caller: str) -> None:
-        """An agent is gone: forget its breakers."""
+        """Forget the breakers of an agent that has stopped."""
         for table in (self._failing, self._closed):
             for key in [key for key in table if key[0] == caller]:
                 table.pop(key, None)
         self.alert = bool(self._failing)
 
     def status(self) -> list[BreakerStatus]:
-        """Those that know of a failure; that of the latest comes last."""
+        """The breakers that know of a failure, the one with the latest failure last."""
         now = self._clock.now()
         return [
             BreakerStatus(caller, target, breaker.state, breaker.failures, breaker.retry_after(now))
@@ -103,7 +103,7 @@ class Breakers:
 
 
 class _Call:
-    """One ask that a breaker let pass that knows of failures; the ask tells it how it ended."""
+    """One ask that a breaker with a known failure let pass. The ask tells this object how it ended."""
 
     alert = True
 

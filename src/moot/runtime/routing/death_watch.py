@@ -1,7 +1,7 @@
 """Death-watch: an agent learns that another has stopped for good.
 
-A restart is no end: whoever watches keeps watching the agent, not its instance. The
-news is a message like any other, except that no full mailbox keeps it out.
+A restart is no end, so a watch is on an agent and not on its instance. The news is a message
+like any other, except that no full mailbox keeps it out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["Terminated", "DeathWatch"]
 class Terminated(Payload):
     """The watched agent ``agent_id`` has stopped for good: it was ``stopped``, has ``failed``, or is ``unknown``.
 
-    ``error`` is the class and text of what it failed of.
+    ``error`` is the class and text of the error that it failed with.
     """
 
     agent_id: str
@@ -28,7 +28,7 @@ class Terminated(Payload):
 
 
 class DeathWatch:
-    """Who watches whom. ``deliver(watcher, message)`` is called for each that is to be told."""
+    """Who watches whom. ``deliver(watcher, message)`` is called for each watcher that is to be told."""
 
     def __init__(
         self, directory: Directory, numbering: Numbering, deliver: Callable[[Cell, AgentMessage], None]
@@ -43,7 +43,7 @@ class DeathWatch:
         return sum(map(len, self._watched.values()))
 
     def add(self, watcher: Cell, agent_id: str) -> None:
-        """Let ``watcher`` be told when ``agent_id`` stops; at once if nobody of that id is there."""
+        """Let ``watcher`` be told when ``agent_id`` stops, or at once if there is no agent of that id."""
         cell = self._directory.cells.get(agent_id)
         if cell is None or cell.stopping:
             self._tell(watcher, Terminated(agent_id=agent_id, reason="unknown"))
@@ -52,7 +52,7 @@ class DeathWatch:
         self._watched.setdefault(watcher, {})[agent_id] = None
 
     def discard(self, watcher: Cell, agent_id: str) -> None:
-        """Let ``watcher`` not be told."""
+        """Let ``watcher`` no longer be told when ``agent_id`` stops."""
         watchers = self._watchers.get(agent_id, {})
         watchers.pop(watcher, None)
         if not watchers:
@@ -63,7 +63,7 @@ class DeathWatch:
             self._watched.pop(watcher, None)
 
     def ended(self, cell: Cell, error: BaseException | None) -> None:
-        """``cell`` has stopped for good: tell those who watch it, and forget whom it watched."""
+        """The agent of ``cell`` has stopped for good. Tell its watchers, and forget what it watched."""
         for agent_id in tuple(self._watched.get(cell, ())):
             self.discard(cell, agent_id)
         news = Terminated(

@@ -1,8 +1,8 @@
-"""Delivery: the way of a message from whoever sends it to the mailbox it is for.
+"""Delivery: the way of a message from its sender to a mailbox.
 
-Resolves the address, gives the message to the transport, and makes a dead letter of what
-cannot arrive. Enqueueing is synchronous: what is delivered first is first in the
-mailbox, which is all that keeps the order of a pair of agents.
+The delivery resolves the address and gives the message to the transport. A message that cannot
+arrive becomes a dead letter. Enqueueing is synchronous: the message that is delivered first is
+first in the mailbox. Nothing else keeps the order of a pair of agents.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ __all__ = ["Delivery"]
 class Delivery:
     """Takes messages to their mailboxes.
 
-    ``connect(delivery)`` makes the transport, if there is to be another than the local one. ``wake(cell)`` is called
-    for each message that enters a mailbox here, ``asker_gone(cell, message)`` when nobody waits any more for the
-    answer to a request that ``cell`` has taken.
+    ``connect(delivery)`` makes the transport; None stands for the local one. ``wake(cell)`` is called for each message
+    that enters a mailbox here. ``asker_gone(cell, message)`` is called when the asker of a request no longer waits and
+    ``cell`` has taken the request.
     """
 
     def __init__(  # noqa: PLR0913 - it is where most parts meet
@@ -64,15 +64,18 @@ class Delivery:
         self._wake = wake
         self._asker_gone = asker_gone
         self.may_repeat = connect is not None
-        """Whether a message may come twice: inside one process nothing delivers it again, a transport may."""
+        """Whether a message may come twice. Inside one process it does not; a transport may deliver it again."""
         self.is_direct = connect is None and journal is None
-        """Whether nothing stands between a turn and a mailbox: no transport, and no backend that is to be told."""
+        """Whether nothing stands between a turn and a mailbox: neither a transport nor a durable backend."""
         self.transport: Transport = LocalTransport(flow, asks)
         if connect is not None:
             self.transport = asks.transport = connect(self)
 
     def send(self, source: Cell, message: AgentMessage, body: bytes | None = None) -> None:
-        """Deliver what a turn of ``source`` sent; what does not fit waits in its outbox. ``body`` is it, encoded."""
+        """Deliver ``message``, which a turn of ``source`` sent. Without room it waits in the outbox of ``source``.
+
+        ``body`` is the encoded message, if there is one.
+        """
         target = self.cells.get(message.to)
         if (
             self.is_direct
@@ -107,7 +110,7 @@ class Delivery:
             self.transport.carry(source, target, message)
 
     def send_now(self, source: Cell, message: AgentMessage) -> None:
-        """Deliver outside a commit: progress, and timers that are due."""
+        """Deliver ``message`` outside a commit, as progress and due timers are."""
         self.send(source, message)
         if source.lanes:
             self.flow.settle_cycles(source)
@@ -119,7 +122,7 @@ class Delivery:
             self._wake(target)
 
     def publish(self, message: AgentMessage, body: bytes | None = None) -> int:
-        """Deliver to all subscribers of a topic, waiting for none; say how many got it."""
+        """Deliver to all subscribers of a topic without waiting. Returns how many got the message."""
         delivered = 0
         for target in self._router.subscribers(message.to.removeprefix(TOPIC)):
             if target.stopping:
@@ -144,7 +147,7 @@ class Delivery:
             raise
 
     def withdraw(self, ask: Ask[Any], *, expired: bool) -> None:
-        """Nobody waits for this ask any more; see `moot.agent.ask.Asker.withdraw`."""
+        """The asker of ``ask`` no longer waits; see `moot.agent.ask.Asker.withdraw`."""
         self.asks.close(ask)
         target, message = ask.target, ask.message
         if target is None or message is None:
@@ -163,7 +166,7 @@ class Delivery:
             self.journal.withdrawn(target.id, message)
 
     def drop(self, ask: Ask[Any]) -> None:
-        """Nobody waits for this request at present: withdraw it, unless it was taken and its turn is to go on."""
+        """Nobody waits for the request of ``ask``. Withdraw it, unless it was taken and its turn is to go on."""
         target, message = ask.target, ask.message
         if target is None or message is None:
             return
@@ -176,19 +179,19 @@ class Delivery:
             ask.cancel()
 
     def progress(self, turn: Turn, to: ReplyTo, content: Any) -> None:
-        """Hand a piece of an answer to whoever streams it; nobody streaming is no error."""
+        """Hand a piece of an answer to the asker, if it streams the answer."""
         ask = self.asks.get(to)
         if ask is not None and ask.on_progress is not None:
             ask.on_progress(content, turn.attempt)
 
     def is_unwanted(self, cell: Cell, message: AgentMessage) -> bool:
-        """Whether a message is not to be handled: it came before, or nobody wants it any more."""
+        """Whether ``message`` is not to be handled: it came before, its asker is gone, or it is too late."""
         if self.may_repeat and (cell.is_repeat(message) or self.asks.is_withdrawn(message)):
             return True
         return self.is_late(cell, message)
 
     def is_late(self, cell: Cell, message: AgentMessage) -> bool:
-        """Whether the deadline of a message of this agent's passed in the mailbox; it is a dead letter then."""
+        """Whether the deadline of ``message`` passed while it was in the mailbox. If so, it becomes a dead letter."""
         if message.deadline is None or message.reply_to is not None:
             return False  # (the deadline of an ask is its asker's business, who withdraws it)
         late = message.deadline < self._clock.now()
@@ -197,7 +200,7 @@ class Delivery:
         return late
 
     def bury_mail(self, cell: Cell) -> None:
-        """Make dead letters of what a stopped agent will not handle; their askers are told."""
+        """Make dead letters of the mail of a stopped agent, and tell the askers."""
         for message in self.flow.close(cell):
             if self.may_repeat and cell.is_repeat(message):
                 continue  # it has ended before
@@ -220,7 +223,7 @@ class Delivery:
         attempts: int = 0,
         receiver: Station | None = None,
     ) -> None:
-        """Make a dead letter of ``message``; one that was published names the ``receiver`` that lost it."""
+        """Make a dead letter of ``message``. A published message names the ``receiver`` that lost it."""
         ends_with_the_system = reason is Reason.STOPPED or reason is Reason.CANCELLED
         if ends_with_the_system and self.journal is not None and self._phase.now >= Phase.CLOSING:
             return  # it is stored for the next run, or will be asked again
@@ -233,5 +236,5 @@ class Delivery:
 
 
 def _may_come(message: AgentMessage) -> bool:
-    """Whether the agent that a message is for may yet be registered: it is addressed by its id, and nobody waits."""
+    """Whether the agent of ``message`` may yet be registered: it is addressed by its id, and no asker waits."""
     return message.reply_to is None and not message.to.startswith(CAPABILITY)

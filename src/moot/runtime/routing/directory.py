@@ -1,7 +1,7 @@
-"""The directory: who is there, what they can do, and what they listen to.
+"""The directory: which agents are there, what they can do, and what they listen to.
 
-FIPA's yellow pages: agents are found by id, by capability or by topic. Each has a
-card that says what it handles, with JSON schemas, so that a stranger can talk to it.
+FIPA's yellow pages: agents are found by id, by capability or by topic. Each agent has a card
+that says what it handles, with JSON schemas, so that a stranger can talk to it.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Directory:
         """Enter an agent.
 
         Raises:
-            DuplicateAgent: its id is taken.
+            DuplicateAgent: the id of the agent is taken.
         """
         if cell.id in self.cells:
             raise DuplicateAgent(cell.id)
@@ -78,11 +78,11 @@ class Directory:
         self._subscribed.remove_everywhere(cell)
 
     def able(self, capability: str) -> tuple[Cell, ...]:
-        """Who can do ``capability``, in order of registration."""
+        """The agents that can do ``capability``, in order of registration."""
         return self._capable.members(capability)
 
     def subscribers(self, topic: str) -> tuple[Cell, ...]:
-        """Who listens to ``topic``, in order of subscription."""
+        """The agents that listen to ``topic``, in order of subscription."""
         return self._subscribed.members(topic)
 
     def subscribe(self, cell: Cell, topic: str) -> None:
@@ -113,11 +113,11 @@ class Directory:
         return agent
 
     def unknown(self, address: str) -> UnknownAgent:
-        """The error for an address where nobody is, with those that it may have meant."""
+        """The error for an address without an agent. It names similar addresses."""
         return UnknownAgent(address, tuple(self.cells) if len(self.cells) <= _MOST_SUGGESTED else ())
 
     def find(self, capability: str) -> list[str]:
-        """The ids of those who can do ``capability``."""
+        """The ids of the agents that can do ``capability``."""
         return [cell.id for cell in self.able(capability)]
 
     def card(self, agent_id: str) -> AgentCard:

@@ -1,8 +1,8 @@
 """Requests: how the request of an ask enters the system, from a turn or from outside.
 
-Both ways are one from the address on: the ask enters the table that its answer finds it
-by, and its request the mailbox. A turn's ask has besides the deadline and the chain of
-the message that the turn handles, and a circuit breaker, if the agent has one.
+From the address on both ways are one: the ask enters the table in which its answer finds it,
+and the request enters a mailbox. The ask of a turn also has the deadline and the chain of the
+message that the turn handles, and a circuit breaker, if the agent has one.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Requests:
         """Send the request of a caller from outside.
 
         Raises:
-            ManagerStopped: nothing more is accepted. UnknownAgent, AgentStopped, MailboxFull: nobody will handle it.
+            ManagerStopped: nothing is accepted any more. UnknownAgent, AgentStopped, MailboxFull: no agent will handle
+            it.
         """
         if self._phase.now is not Phase.RUNNING:
             raise ManagerStopped("ask an agent")
@@ -93,10 +94,10 @@ class Requests:
         self._send(ask, cell.id, target, turn.message, turn.trace)
 
     def post_durable(self, ask: Ask[Any], key: str) -> None:
-        """Send a request from outside that outlives its asker. One that is refused has left nothing behind.
+        """Send a request from outside that outlives its asker. A refused request leaves nothing behind.
 
         Raises:
-            As `post`. InvalidPayload, MessageTooLarge: it cannot be stored.
+            As `post`. InvalidPayload, MessageTooLarge: the request cannot be stored.
         """
         asks = self._durable_asks
         ask.request_key = (ask.to, key)

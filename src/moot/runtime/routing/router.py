@@ -1,9 +1,8 @@
-"""The router: who receives a message.
+"""The router: which agent receives a message.
 
-An address is an agent's id, or ``capability:NAME``, or ``topic:NAME``. A capability
-goes to one of those who have it, whom a selector chooses. Each choice of a turn is
-pinned, so that a turn that is run again talks to the same agents. A hosted agent is
-made when it is first addressed.
+An address is an agent's id, or ``capability:NAME``, or ``topic:NAME``. For a capability a
+selector chooses one of the agents that have it. Each choice of a turn is pinned, so a turn that
+is run again talks to the same agents. A hosted agent is made when it is first addressed.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _log = logging.getLogger("moot.runtime.routing.router")
 
 
 class MessageRouter:
-    """Resolves addresses to cells. ``activate``, which the registrar sets, registers a hosted agent."""
+    """Resolves addresses to cells. ``activate`` registers a hosted agent; the registrar sets it."""
 
     activate: Callable[[Agent[Any]], Cell]
 
@@ -43,7 +42,8 @@ class MessageRouter:
         """The one agent at ``address`` that gets a message with that ``content``.
 
         Raises:
-            UnknownAgent: nobody is there. AgentNotMade, which is one: it is in a hosted domain, and making it failed.
+            UnknownAgent: there is no agent at that address. AgentNotMade, a kind of it: the address is in a hosted
+            domain, and making the agent failed.
         """
         cell = self.cells.get(address)
         if cell is not None:
@@ -53,7 +53,7 @@ class MessageRouter:
         return self._hosted(address)
 
     def reach(self, address: str, content: Any, records: Records | None = None) -> Cell:
-        """As `resolve`, for a sender that waits. Raises besides: AgentStopped, it takes no more messages."""
+        """As `resolve`, for a sender that waits. Also raises AgentStopped: the agent takes no more messages."""
         try:
             target = self.resolve(address, content, records)
         except AgentNotMade:
@@ -65,7 +65,7 @@ class MessageRouter:
         return target
 
     def subscribers(self, topic: str) -> tuple[Cell, ...]:
-        """All who listen to ``topic``."""
+        """All agents that listen to ``topic``."""
         return self._directory.subscribers(topic)
 
     def _capable(self, address: str, content: Any, records: Records | None) -> Cell:
@@ -85,7 +85,7 @@ class MessageRouter:
         return self.cells[chosen]
 
     def _selected(self, capability: str, candidates: list[Candidate], content: Any) -> Candidate:
-        """What the selector chooses. A commit must not fail for it: in its place the least busy gets the message."""
+        """The candidate that the selector chooses; the least busy if that fails, because a commit must not fail."""
         try:
             chosen = self._selector.select(capability, candidates, content)
             if chosen in candidates:

@@ -1,8 +1,8 @@
 """Selectors: which of the agents that can do something gets a message for ``capability:NAME``.
 
-By default it is the one with the least to do, which needs no knowledge of the work (join-the-shortest-queue; see
-W. Winston, "Optimality of the Shortest Line Discipline", 1977). A user, a trust score or a cache of prompts may know
-better; a `Selector` says so.
+By default it is the agent with the least to do, which needs no knowledge of the work
+(join-the-shortest-queue; see W. Winston, "Optimality of the Shortest Line Discipline", 1977). A
+user, a trust score or a cache of prompts may know better. A `Selector` says so.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Candidate(NamedTuple):
 
 
 class Selector(Protocol):
-    """Chooses who gets a message. It is called in the event loop while the message is sent, and must be quick."""
+    """Chooses the agent that gets a message. It is called in the event loop at each send, and must be quick."""
 
     def select(self, capability: str, candidates: Sequence[Candidate], content: Any) -> Candidate:
-        """One of ``candidates``, of which there is at least one, for a message with that ``content``.
+        """One of ``candidates`` for a message with that ``content``. There is at least one candidate.
 
         The candidates take turns in being first, so a selector that takes the first of equals spreads the work.
         """
@@ -33,8 +33,8 @@ class Selector(Protocol):
 
 
 class LeastBusy:
-    """The default `Selector`: the fewest messages waiting and turns under way; equals take turns."""
+    """The default `Selector`: the agent with the fewest waiting messages and running turns. Equals take turns."""
 
     def select(self, capability: str, candidates: Sequence[Candidate], content: Any) -> Candidate:
-        """The one with the least to do."""
+        """The candidate with the least to do."""
         return min(candidates, key=lambda candidate: candidate.waiting + candidate.running)

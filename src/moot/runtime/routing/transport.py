@@ -1,8 +1,9 @@
 """The transport: what lies between a commit and the mailboxes that it sends to.
 
-In one process nothing does, and delivery is immediate. A cluster puts a transport there that reaches other nodes, and a
-simulator one that delays, repeats or loses what agents send each other. A transport decides nothing else: how a
-message enters a mailbox, waits for room or becomes a dead letter stays with the flow control.
+In one process nothing does, and delivery is immediate. The transport of a cluster reaches other
+nodes. The transport of a simulator delays, repeats or loses messages between agents. A
+transport decides nothing else: entering a mailbox, waiting for room and becoming a dead letter
+stay with the flow control.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ class Transport(Protocol):
         """Take the request of an ask that is in the table to the mailbox of ``target``.
 
         Raises:
-            MailboxFull: the mailbox is set to fail.
+            MailboxFull: the mailbox is full and set to fail.
         """
         ...
 
     def publish(self, target: Cell, message: AgentMessage) -> bool:
-        """Take a published message to one subscriber; False when its mailbox is known to be full."""
+        """Take a published message to one subscriber. False when its mailbox is known to be full."""
         ...
 
     def answer(self, reply_to: ReplyTo, answer: Any, error: BaseException | None) -> bool:
-        """Take an answer, or an error, to whoever waits; False when nobody does."""
+        """Take an answer, or an error, to its asker. False when the asker does not wait any more."""
         ...
 
 
