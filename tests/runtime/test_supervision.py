@@ -330,6 +330,21 @@ async def test_an_agent_that_cannot_start_again_is_tried_again_and_then_escalate
     assert Fragile.starts == 4
 
 
+@pytest.mark.parametrize("strategy", ["one_for_all", "rest_for_one"])
+async def test_one_that_cannot_start_again_and_is_stopped_leaves_its_siblings_at_work(strategy: Any) -> None:
+    Fragile.starts, Fragile.good = 0, frozenset({1})
+    policy = Supervision(
+        directives=((ValueError, "restart"), (OSError, "stop")), strategy=strategy, backoff=AT_ONCE, max_restarts=3
+    )
+    async with AgentManager(supervision=policy) as manager:
+        await manager.register(Fragile("fragile"))
+        await manager.register(Worker("sibling"))
+        await _result(manager.ask("fragile", Work(fail=True)))
+
+        assert await manager.ask("sibling", Work(), timeout=5) == "1 of 1"
+        assert "fragile" not in manager.directory
+
+
 class Stubborn(Worker):
     """Swallows its cancellation."""
 

@@ -19,7 +19,7 @@ from moot.manager.idempotency import IdempotentAsks
 from moot.messaging.dedup import SeenIds
 from moot.messaging.flow_control import Lane
 from moot.messaging.message import AgentMessage, RequestKey
-from moot.runtime.phase import Phase
+from moot.runtime.phase import RUNNING, STOPPING
 from moot.runtime.system import System
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Gateway:
         """Deliver a message. If the mailbox is full, the result is the lane in which it waits. Raises as `tell`."""
         if self._is_direct:
             target = self._cells.get(message.to)
-            if target is not None and not target.stopping and target.mailbox.offer(message):
+            if target is not None and target.phase is not STOPPING and target.mailbox.offer(message):
                 if not target.queued:
                     self._wake(target)
                 return None
@@ -132,7 +132,7 @@ class Gateway:
 
     def _offer(self, message: AgentMessage, *, waits: bool = True) -> Lane | None:
         target = self._cells.get(message.to)
-        if target is None or target.stopping:
+        if target is None or target.phase is STOPPING:
             target = self._system.router.reach(message.to, message.content)
         if self._observer is not None:
             self._observer.sending(message)
@@ -155,7 +155,7 @@ class Gateway:
 
     def post(self, ask: Ask[Any]) -> None:
         """Send the request of an ask. An ask whose key was given before shares the answer of the first."""
-        if self._system.phase.now is not Phase.RUNNING:
+        if self._system.phase.now is not RUNNING:
             raise ManagerStopped("ask an agent")
         ask.deadline, ask.table = self._system.now() + ask.timeout, self._system.asks
         if ask.idempotency_key is not None:

@@ -29,7 +29,7 @@ from moot.resilience.breaker import BreakerStatus
 from moot.runtime.cell import Cell
 from moot.runtime.liveness.progress import Health
 from moot.runtime.options import Options, Stores
-from moot.runtime.phase import Phase
+from moot.runtime.phase import DRAINING
 from moot.runtime.routing.directory import AgentCard, Directory
 from moot.runtime.system import System
 from moot.telemetry.observer import GuardedObserver, Observer
@@ -246,7 +246,7 @@ class AgentManager(Client):
 
     # inside
     def _begin_to_stop(self, system: System, *, drain: bool, timeout: float) -> asyncio.Task[None]:
-        system.phase.move_on(Phase.DRAINING)
+        system.phase.move_on(DRAINING)
         self._gateway = None
         if self._signals is not None:
             self._signals.give_way()

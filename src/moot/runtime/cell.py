@@ -20,6 +20,7 @@ from moot.messaging.mailbox import WatchedMailbox
 from moot.messaging.message import AgentMessage
 from moot.policies import Policies
 from moot.runtime.limits import limits_of
+from moot.runtime.phase import ACTIVE, RESTARTING
 
 __all__ = ["Cell", "Restarts"]
 
@@ -46,12 +47,12 @@ class Restarts:
 class Cell(Station):
     """One agent, and what the runtime knows of it.
 
-    ``queued``: the cell stands in the ready queue. ``running``: how many of its turns are under way. ``stopping``: it
-    takes no more messages. ``starting``: its ``on_start`` has not run; ``started`` is resolved when it has.
-    ``renewed``: set during a restart, in which no turn runs; ``held`` turns were rolled back and run again after the
-    restart. ``seen``: the messages that the agent was given, where a message may come twice. ``is_timed``: its turns
-    have a run timeout. ``limits``: the rate limits and batches of its mail; None if it has none. ``restarts``: the
-    restarts of its children.
+    ``phase``: whether it takes messages and runs turns. ``queued``: the cell stands in the ready queue. ``running``:
+    how many of its turns are under way. ``starting``: its ``on_start`` has not run; ``started`` is resolved when it
+    has. ``renewed``: resolved at the end of a restart; ``held`` turns were rolled back and run again then. ``seen``:
+    the messages that the agent was given, where a message may come twice. ``is_timed``: its turns have a run timeout.
+    ``limits``: the rate limits and batches of its mail; None if it has none. ``restarts``: the restarts of its
+    children.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Cell(Station):
         "is_timed",
         "limits",
         "parent",
+        "phase",
         "queued",
         "rate_limit",
         "renewed",
@@ -75,7 +77,6 @@ class Cell(Station):
         "started",
         "starting",
         "state",
-        "stopping",
         "supervision",
         "table",
         "timeouts",
@@ -108,7 +109,7 @@ class Cell(Station):
         self.parent: Cell | None = None
         self.children: dict[Cell, None] | None = None
         self.queued = False
-        self.stopping = False
+        self.phase = ACTIVE
         self.running = 0
         self.seen: SeenIds | None = None
         self.held = 0
@@ -130,8 +131,8 @@ class Cell(Station):
 
     def pause(self) -> None:
         """Begin no turn before `release`: the agent is to be restarted."""
-        self.concurrency = 0
-        if self.renewed is None:
+        if self.phase is ACTIVE:
+            self.phase = RESTARTING
             self.renewed = asyncio.get_running_loop().create_future()
 
     def renew(self) -> None:
@@ -145,6 +146,8 @@ class Cell(Station):
 
     def release(self) -> None:
         """Let turns run again, first those that were held."""
+        if self.phase is RESTARTING:
+            self.phase = ACTIVE
         self.concurrency = self.agent.concurrency
         renewed, self.renewed = self.renewed, None
         if renewed is not None and not renewed.done():

@@ -1,35 +1,62 @@
-"""The phase of a system: how far its stop has come.
+"""Phases: how far the stop of a system has come, and whether an agent runs turns.
 
-The system moves the phase on, and the parts read it. So no part keeps a flag of its own.
+The system moves its phase on, and the parts read it: none of them keeps a flag of its own. The members are constants of
+this module, too, because the runtime asks for them with each message, and Python 3.11 looks up a member by a call.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["Phase", "SystemPhase"]
+__all__ = [
+    "ACTIVE",
+    "CLOSED",
+    "CLOSING",
+    "DRAINING",
+    "RESTARTING",
+    "RUNNING",
+    "STOPPING",
+    "CellPhase",
+    "Phase",
+    "SystemPhase",
+]
 
 
 class Phase(IntEnum):
-    """Each phase allows less than the one before."""
+    """The phase of a system; each allows less than the one before."""
 
     RUNNING = 0
     DRAINING = 1
-    """Callers from outside are refused. Messages that were accepted before are handled."""
+    """Callers from outside are refused; what was accepted is handled."""
     CLOSING = 2
-    """No agent is made or restarted any more. A durable backend keeps the rest of the mail for the next run."""
+    """No agent is made or restarted any more; a durable backend keeps what is left for the next run."""
     CLOSED = 3
     """No turn runs any more."""
 
 
+class CellPhase(IntEnum):
+    """The phase of an agent; each allows less than the one before."""
+
+    ACTIVE = 0
+    """It takes messages and runs turns, beginning with its ``on_start``."""
+    RESTARTING = 1
+    """It takes messages, and runs no turn before it has been made anew."""
+    STOPPING = 2
+    """It takes no more messages."""
+
+
+RUNNING, DRAINING, CLOSING, CLOSED = Phase
+ACTIVE, RESTARTING, STOPPING = CellPhase
+
+
 class SystemPhase:
-    """The phase of one system. It only moves on."""
+    """The phase of one system; it only moves on."""
 
     __slots__ = ("now",)
 
     def __init__(self) -> None:
-        self.now = Phase.RUNNING
+        self.now = RUNNING
 
     def move_on(self, to: Phase) -> None:
-        """Move to the phase ``to``, unless the system is in a later one."""
+        """Be in that phase, or in a later one."""
         self.now = max(self.now, to)

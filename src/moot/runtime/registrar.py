@@ -22,7 +22,7 @@ from moot.messaging.message import AgentMessage
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.dispatcher import Dispatcher
 from moot.runtime.dispatch.timers import Timers
-from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.phase import CLOSING, STOPPING, SystemPhase
 from moot.runtime.routing.delivery import Delivery
 from moot.runtime.routing.directory import Directory
 from moot.runtime.routing.router import MessageRouter
@@ -102,7 +102,7 @@ class Registrar:
 
     def _activate(self, agent: Agent[Any]) -> Cell:
         """Register a hosted agent that was just addressed. It starts with its first turn."""
-        if self._phase.now >= Phase.CLOSING:
+        if self._phase.now >= CLOSING:
             raise ManagerStopped("make an agent")
         cell = Cell(agent)
         self._enter(cell)
@@ -152,7 +152,7 @@ class Registrar:
             above = above.parent
         if self._directory.cells.get(cell.id) is not cell:
             return  # somebody else is taking it out
-        cell.stopping = True
+        cell.phase = STOPPING
         children, cell.children = cell.children, None
         if cell.parent is not None and cell.parent.children is not None:
             cell.parent.children.pop(cell, None)
@@ -163,7 +163,7 @@ class Registrar:
             await self.await_release(cell)
             await self._lifecycle.stop(cell)
         finally:
-            if self._journal is not None and self._phase.now < Phase.CLOSING:
+            if self._journal is not None and self._phase.now < CLOSING:
                 self._journal.departed(cell)
             self._dispatcher.departure.run(cell, error)
 

@@ -21,7 +21,7 @@ from moot.policies import Directive, Supervision
 from moot.resilience.retry import decisive
 from moot.runtime.cell import Cell, Restarts
 from moot.runtime.dispatch.dispatcher import Dispatcher
-from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.phase import ACTIVE, CLOSING, RESTARTING, STOPPING, SystemPhase
 
 if TYPE_CHECKING:
     from moot.agent.port import Runtime
@@ -99,12 +99,12 @@ class Supervisor:
 
     def failed(self, cell: Cell, error: BaseException, default: Directive) -> None:
         """The agent of ``cell`` has failed. The policy of its parent decides; ``default`` if that says nothing."""
-        if not (self._phase.now >= Phase.CLOSING or cell.stopping or cell.renewed is not None):
+        if not (self._phase.now >= CLOSING or cell.phase is not ACTIVE):
             self._decide(cell, error, default, again=())
 
     def stopped_itself(self, cell: Cell) -> None:
         """The agent of ``cell`` said that it stops. A permanent agent begins anew, any other is taken out."""
-        if self._phase.now >= Phase.CLOSING or cell.stopping or cell.renewed is not None:
+        if self._phase.now >= CLOSING or cell.phase is not ACTIVE:
             return
         if cell.restart == "permanent":
             self._restart_group(cell, None, again=())
@@ -135,7 +135,7 @@ class Supervisor:
             self._stop(cell, error)
         elif directive == "escalate":
             self._escalate(cell, error)
-        elif cell.renewed is not None:
+        elif cell.phase is RESTARTING:
             cell.release()
 
     def _restart_group(self, cell: Cell, error: BaseException | None, again: Collection[Cell]) -> None:
@@ -168,7 +168,8 @@ class Supervisor:
         group = [
             one
             for one in siblings
-            if one.parent is cell.parent and not one.stopping and (one.renewed is None or one is cell or one in again)
+            if one.parent is cell.parent
+            and (one.phase is ACTIVE or (one.phase is RESTARTING and (one is cell or one in again)))
         ]
         return group if policy.strategy == "one_for_all" else group[group.index(cell) :]
 
@@ -180,10 +181,10 @@ class Supervisor:
         for index, cell in enumerate(group):
             if cell.restart == "temporary":
                 await self._remove(cell, None)
-            elif not cell.stopping and (error := await self._renew(cell)) is not None:
+            elif cell.phase is not STOPPING and (error := await self._renew(cell)) is not None:
                 rest = group[index + 1 :]
                 self._decide(cell, error, "restart", again=rest)
-                if self._policy_for(cell).strategy != "one_for_one" and cell.renewed is not None:
+                if self._policy_for(cell).strategy != "one_for_one" and cell.phase is RESTARTING:
                     return  # the others are part of the next try
 
     async def _halt(self, cell: Cell) -> None:
@@ -204,7 +205,7 @@ class Supervisor:
         self._starting.add(cell)
         error = await self._hook(cell, self._dispatcher.lifecycle.begin_again(cell))
         self._starting.discard(cell)
-        if cell.stopping:
+        if cell.phase is STOPPING:
             return None
         if error is not None:
             cell.starting = True
@@ -229,14 +230,14 @@ class Supervisor:
     def _escalate(self, cell: Cell, error: BaseException) -> None:
         """Let the failure be the parent's own. The agent itself is stopped."""
         if cell.parent is None:
-            cell.stopping = True
+            cell.phase = STOPPING
             self._given_up(SupervisionFailed(cell.id, error, self.restarts))
         else:
             self._stop(cell, error)
             self.failed(cell.parent, error, "restart")
 
     def _stop(self, cell: Cell, error: BaseException | None) -> None:
-        cell.stopping = True  # from now on it is given nothing more
+        cell.phase = STOPPING  # from now on it is given nothing more
         self._own(self._remove(cell, error))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:

@@ -34,7 +34,7 @@ from moot.runtime.dispatch.timers import Timers
 from moot.runtime.liveness.deadlock import Deadlocks
 from moot.runtime.liveness.progress import Liveness
 from moot.runtime.options import Options, Stores
-from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.phase import CLOSED, CLOSING, DRAINING, STOPPING, SystemPhase
 from moot.runtime.registrar import Registrar
 from moot.runtime.routing.breakers import Breakers
 from moot.runtime.routing.death_watch import DeathWatch
@@ -170,7 +170,7 @@ class System:
     @property
     def is_open(self) -> bool:
         """Whether agents are made and messages handled. Callers from outside may be refused already."""
-        return self.phase.now < Phase.CLOSING
+        return self.phase.now < CLOSING
 
     def progress(self, turn: Turn, to: str | ReplyTo, content: Any, message_type: str) -> None:
         if isinstance(to, ReplyTo):
@@ -185,7 +185,7 @@ class System:
 
     async def spawn(self, turn: Turn, child: Any) -> str:
         parent = _cell_of(turn)
-        if parent.stopping:
+        if parent.phase is STOPPING:
             raise AgentStopped(parent.id)
         cell = Cell(child)
         cell.parent = parent
@@ -222,10 +222,10 @@ class System:
 
     async def close(self, *, drain: bool, timeout: float) -> None:
         """Stop all agents and end every ask; see `AgentManager.stop`."""
-        self.phase.move_on(Phase.DRAINING)
+        self.phase.move_on(DRAINING)
         grace = min(timeout, 5.0)
         drained = drain and await self._drained(timeout)
-        self.phase.move_on(Phase.CLOSING)
+        self.phase.move_on(CLOSING)
         await self.supervisor.close(grace)
         if not drained:
             await self._end_turns(grace)
@@ -240,7 +240,7 @@ class System:
 
     async def _end_turns(self, grace: float) -> None:
         """Let no turn run any more, and no timer fire."""
-        self.phase.move_on(Phase.CLOSED)
+        self.phase.move_on(CLOSED)
         self.timers.close()
         await self.dispatcher.close(grace)
 
@@ -255,7 +255,7 @@ class System:
 
     async def stop_draining(self) -> None:
         """Let the stop under way wait for no turn and no restart any more."""
-        self.phase.move_on(Phase.CLOSING)
+        self.phase.move_on(CLOSING)
         self.supervisor.cancel()
         await self._end_turns(0.0)
 

@@ -16,6 +16,7 @@ from moot.agent.records import NOTHING
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.timers import Timers
 from moot.runtime.durability.sealed import UNSEALED, Sealed
+from moot.runtime.phase import STOPPING
 from moot.runtime.routing.death_watch import DeathWatch
 from moot.runtime.routing.delivery import Delivery
 
@@ -102,13 +103,13 @@ class Commit:
                     self._flow.settle_cycles(cell)
             if effects.answers or effects.watches:
                 self._answer_and_watch(cell, effects, sealed)
-            if effects.stops and not cell.stopping:
+            if effects.stops and cell.phase is not STOPPING:
                 self.supervisor.stopped_itself(cell)
         if reply_to is not None and answer is not NOTHING:
             self._asks.resolve(reply_to, answer, sealed.answer)
 
     def _subscribe_and_schedule(self, cell: Cell, effects: Effects, sealed: Sealed) -> None:
-        for topic, wanted in () if cell.stopping else effects.topics:
+        for topic, wanted in () if cell.phase is STOPPING else effects.topics:
             (self._directory.subscribe if wanted else self._directory.unsubscribe)(cell, topic)
         for timer, body in zip(effects.timers, sealed.timers):  # noqa: B905
             self._timers.put(cell, timer, body)
@@ -116,7 +117,7 @@ class Commit:
     def _answer_and_watch(self, cell: Cell, effects: Effects, sealed: Sealed) -> None:
         for (reply_to, answer), body in zip(effects.answers, sealed.answers):  # noqa: B905
             self._asks.resolve(reply_to, answer, body)
-        for agent_id, wanted in () if cell.stopping else effects.watches:
+        for agent_id, wanted in () if cell.phase is STOPPING else effects.watches:
             (self._death_watch.add if wanted else self._death_watch.discard)(cell, agent_id)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.throttle import Throttle
 from moot.runtime.dispatch.timers import Timers
-from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.phase import CLOSING, SystemPhase
 from moot.runtime.routing.breakers import Breakers
 from moot.runtime.routing.death_watch import DeathWatch
 from moot.runtime.routing.delivery import Delivery
@@ -41,7 +41,7 @@ class Departure:
         self._throttle.release(cell)
         self._delivery.bury_mail(cell)
         self._death_watch.ended(cell, error)
-        if self._phase.now < Phase.CLOSING:  # else all timers end, or are stored for the next run
+        if self._phase.now < CLOSING:  # else all timers end, or are stored for the next run
             self._timers.ended(cell)
         if cell.breaker is not None:
             self._breakers.forget(cell.id)

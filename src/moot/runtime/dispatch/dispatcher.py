@@ -25,6 +25,7 @@ from moot.runtime.dispatch.lifecycle import Lifecycle
 from moot.runtime.dispatch.pool import Runner, RunnerPool
 from moot.runtime.dispatch.rollback import Rollback, Supervises
 from moot.runtime.dispatch.throttle import Throttle
+from moot.runtime.phase import ACTIVE, STOPPING
 from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Dispatcher:
     async def close(self, grace: float) -> None:
         """Cancel running turns. A handler that does not end within ``grace`` seconds is abandoned."""
         for cell in self._directory.cells.values():
-            cell.stopping = True  # so that a handler that swallows its cancellation is not given another message
+            cell.phase = STOPPING  # so that a handler that swallows its cancellation is not given another message
         for runner in await self.pool.close(grace):
             self._abandon(runner, AgentStopped(runner.cell.id if runner.cell is not None else "?"))
 
@@ -103,7 +104,7 @@ class Dispatcher:
         may_repeat, most = self._delivery.may_repeat, self.pool.turns_per_visit
         turns = 0
         try:
-            if cell.starting and cell.renewed is None:
+            if cell.starting and cell.phase is ACTIVE:
                 await self._start_hook(cell)
             if cell.is_timed and not self._interrupts.is_looking:
                 self._interrupts.look()
@@ -113,8 +114,7 @@ class Dispatcher:
                 mailbox.items
                 and turns < most
                 and cell.lanes is None
-                and not cell.stopping
-                and cell.renewed is None  # it is to be restarted before the next
+                and cell.phase is ACTIVE  # else it is to be restarted before the next, or takes no more
                 and not runner.abandoned  # another runner has gone on with it
             ):
                 if cell.limits is None:  # as `Mailbox.take`
@@ -226,7 +226,7 @@ class Dispatcher:
         try:
             await self.lifecycle.on_start(cell)
         except BaseException as error:
-            cell.stopping = True
+            cell.phase = STOPPING
             self._directory.remove(cell)
             self.departure.run(cell, error)
             if cell.started is None or cell.started.done():

@@ -21,7 +21,7 @@ from moot.runtime.dispatch.commit import Commit
 from moot.runtime.dispatch.interrupts import Interrupts, Restarting
 from moot.runtime.dispatch.pool import RunnerPool
 from moot.runtime.dispatch.rollback import roll_back
-from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.phase import CLOSED, STOPPING, SystemPhase
 
 if TYPE_CHECKING:
     from moot.agent.port import Runtime
@@ -47,7 +47,7 @@ class Lifecycle:
 
     async def start(self, cell: Cell) -> None:
         """Let a registered agent begin, and return when its ``on_start`` has run. Raises the error of ``on_start``."""
-        if cell.stopping:
+        if cell.phase is STOPPING:
             raise AgentStopped(cell.id)
         started = cell.started = self._loop.create_future() if cell.starting else None
         self._pool.wake(cell)
@@ -56,7 +56,7 @@ class Lifecycle:
 
     async def stop(self, cell: Cell) -> None:
         """Let an agent finish its turn, then run its ``on_stop``. An agent that has not begun to start never starts."""
-        cell.stopping = True
+        cell.phase = STOPPING
         cell.release()
         if cell.starting and cell.started is not None and not cell.started.done():
             cell.started.set_exception(AgentStopped(cell.id))
@@ -70,7 +70,7 @@ class Lifecycle:
         for runner in self._pool.of(cell):
             self._interrupts.interrupt(runner, Restarting(cell.id))
         await self._until(cell, lambda: cell.running == cell.held)
-        if not cell.starting and not cell.stopping:
+        if not cell.starting and cell.phase is not STOPPING:
             cell.starting = True  # from here on it is not the one that has started
             await self._on_stop(cell)
 
@@ -97,15 +97,14 @@ class Lifecycle:
 
     async def _until(self, cell: Cell, is_met: Callable[[], bool]) -> None:
         """Return when ``is_met()``, which asks about the turns of ``cell``, is true, or when no turn runs any more."""
-        while not is_met() and self._phase.now < Phase.CLOSED:
+        while not is_met() and self._phase.now < CLOSED:
             change = self.changes.setdefault(cell, self._loop.create_future())
             await asyncio.shield(change)
 
     async def on_start(self, cell: Cell) -> None:
         """Run ``on_start``. After it the agent handles as many messages at once as its class says."""
         await self._run_hook(cell, "start")
-        if cell.renewed is None:  # else it takes no mail yet, and has its slots when its restart is over
-            cell.concurrency = cell.agent.concurrency
+        cell.concurrency = cell.agent.concurrency
 
     async def _on_stop(self, cell: Cell) -> None:
         if type(cell.agent).on_stop is not Agent.on_stop:

@@ -24,7 +24,7 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, Protocol
 
 from moot.runtime.cell import Cell
-from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.phase import ACTIVE, CLOSED, SystemPhase
 
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
@@ -119,7 +119,7 @@ class RunnerPool:
             cell.queued
             or cell.running >= cell.concurrency
             or cell.lanes is not None
-            or cell.stopping
+            or cell.phase is not ACTIVE
             or not (cell.mailbox.items or cell.starting)
         ):
             return
@@ -180,7 +180,7 @@ class RunnerPool:
 
     async def wait_idle(self) -> None:
         """Return when `is_idle`."""
-        while not self.is_idle and self._phase.now < Phase.CLOSED:
+        while not self.is_idle and self._phase.now < CLOSED:
             waiter: asyncio.Future[None] = self._loop.create_future()
             self._idle_waiters.append(waiter)
             await waiter
@@ -206,7 +206,7 @@ class RunnerPool:
             gate = runner.gate
             if gate is not None and not gate.done():
                 gate.set_result(None)
-        elif self._phase.now is Phase.CLOSED:
+        elif self._phase.now is CLOSED:
             return
         else:
             runner = Runner()
@@ -241,7 +241,7 @@ class RunnerPool:
                 if lingers and self._owner is runner:
                     await _next_pass()
                     continue
-                if self._phase.now is Phase.CLOSED or len(self._parked) >= _MOST_PARKED:
+                if self._phase.now is CLOSED or len(self._parked) >= _MOST_PARKED:
                     return
                 await self._park(runner)
         finally:

@@ -29,6 +29,7 @@ from moot.policies import Directive
 from moot.resilience.retry import decisive
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.interrupts import AskerGone, Restarting
+from moot.runtime.phase import STOPPING
 from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Rollback:
                 except asyncio.CancelledError as cancelled:
                     error = runner.settle() or cancelled
                 else:
-                    if cell.stopping:
+                    if cell.phase is STOPPING:
                         break
                     return "retried", _next_run(ctx, error, counts=not restarting)
         except asyncio.CancelledError as cancelled:
@@ -98,7 +99,7 @@ class Rollback:
         if isinstance(error, AskerGone):
             self._give_up(cell, ctx, Reason.CANCELLED, error)
             return "cancelled", None
-        if isinstance(error, (asyncio.CancelledError, Restarting)) and cell.stopping:
+        if isinstance(error, (asyncio.CancelledError, Restarting)) and cell.phase is STOPPING:
             self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
             return "cancelled", None
         if isinstance(error, MessageError):
@@ -113,7 +114,7 @@ class Rollback:
         """Give up a turn whose handler does not end. Its agent is to be restarted."""
         _close(ctx)
         _log.error("agent %s swallowed its cancellation and was abandoned in the middle of a turn", cell.id)
-        if cell.stopping:
+        if cell.phase is STOPPING:
             self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
             return
         self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
@@ -148,7 +149,7 @@ class Rollback:
     def _runs_again(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> bool:
         if (
             isinstance(error, AskerGone)
-            or cell.stopping
+            or cell.phase is STOPPING
             or (ctx.deadline is not None and ctx.deadline <= self._clock.now())
         ):
             return False

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from moot.messaging.message import ReplyTo, RequestKey
 from moot.runtime.durability.encoding import encode
 from moot.runtime.durability.records import DurableRecords, decode_answer
-from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.phase import CLOSING, SystemPhase
 
 if TYPE_CHECKING:
     from moot.agent.ask import Ask
@@ -113,7 +113,7 @@ class ReplyCache:
     def failed(self, reply_to: ReplyTo) -> None:
         """A request has failed. The failure is not stored, so a request made again is handled again."""
         key = request_key(reply_to)
-        if key is not None and self._phase.now < Phase.CLOSING and self.answer(key) is None:
+        if key is not None and self._phase.now < CLOSING and self.answer(key) is None:
             self.forget(key)
 
     def _forget_old_keys(self) -> None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from moot.agent.ask import Ask, AskTable
 from moot.errors import DeadlockError
 from moot.messaging.message import members_of
+from moot.runtime.phase import ACTIVE, RESTARTING
 
 if TYPE_CHECKING:
     from moot.agent.port import Turn
@@ -152,7 +153,7 @@ class Deadlocks:
         """
         if (target is not turn.cell and target.id not in turn.message.chain) or not self.breaks:
             return  # (what is only reported will be, once all of them wait)
-        if target.renewed is not None and target is not turn.cell:
+        if target.phase is RESTARTING and target is not turn.cell:
             return  # it is restarted, and takes messages when it has been
         path = [turn.cell.id]
         held = int(turn.cell is target)
@@ -203,10 +204,10 @@ class Deadlocks:
 
     def _groups(self, node: Any) -> list[list[_Edge]]:
         if isinstance(node, Wait):
-            if node.is_over or node.cell.renewed is not None:
+            if node.is_over or node.cell.phase is RESTARTING:
                 return []  # (a restart interrupts it)
             return [[_Edge(ask, to)] for ask in node.asks if (to := self._awaited(ask)) is not None]
-        if node.stopping or node.renewed is not None:
+        if node.phase is not ACTIVE:
             return []  # what it does not take is refused, or taken after its restart
         slots = self._slots(node)
         return [[_Edge(None, target)] for target in node.lanes or ()] + ([slots] if slots else [])

@@ -21,6 +21,7 @@ import msgspec
 
 from moot.clock import Clock
 from moot.runtime.liveness.watchdog import Watchdog
+from moot.runtime.phase import RESTARTING
 
 if TYPE_CHECKING:
     from moot.messaging.message import MessageName
@@ -204,7 +205,7 @@ class Liveness:
 
     def _is_restarting(self) -> bool:
         """Whether agents are being made anew. Their mail wakes nobody, so it is looked at."""
-        return any(cell.renewed is not None for cell in self._cells.values())
+        return any(cell.phase is RESTARTING for cell in self._cells.values())
 
     def _sample(self, now: float) -> dict[Cell, list[Runner]]:
         """Look at all agents, and return the runners of each."""
@@ -232,7 +233,7 @@ class Liveness:
 
     def _doing(self, cell: Cell, runners: list[Runner], sample: _Sample, now: float) -> str:
         """What an agent does, or waits for, in words."""
-        if cell.renewed is not None:
+        if cell.phase is RESTARTING:
             return "it is being restarted"
         if cell.limits is not None and cell.limits.is_waiting and not runners:
             return "it waits until its rate limit or its batch lets it take the next"

@@ -11,6 +11,7 @@ from typing import Literal
 
 from moot.messaging.message import NEWS, AgentMessage, Numbering, Payload
 from moot.runtime.cell import Cell
+from moot.runtime.phase import STOPPING
 from moot.runtime.routing.directory import Directory
 
 __all__ = ["Terminated", "DeathWatch"]
@@ -45,7 +46,7 @@ class DeathWatch:
     def add(self, watcher: Cell, agent_id: str) -> None:
         """Let ``watcher`` be told when ``agent_id`` stops, or at once if there is no agent of that id."""
         cell = self._directory.cells.get(agent_id)
-        if cell is None or cell.stopping:
+        if cell is None or cell.phase is STOPPING:
             self._tell(watcher, Terminated(agent_id=agent_id, reason="unknown"))
             return
         self._watchers.setdefault(agent_id, {})[watcher] = None

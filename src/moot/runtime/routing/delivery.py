@@ -20,7 +20,7 @@ from moot.messaging.dead_letters import DeadLetters, Reason
 from moot.messaging.flow_control import FlowControl, Station
 from moot.messaging.message import AgentMessage, ReplyTo
 from moot.runtime.cell import Cell
-from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.phase import CLOSING, STOPPING, SystemPhase
 from moot.runtime.routing.router import MessageRouter
 from moot.runtime.routing.transport import LocalTransport, Transport
 
@@ -81,7 +81,7 @@ class Delivery:
             self.is_direct
             and target is not None
             and message.reply_to is None
-            and not target.stopping
+            and target.phase is not STOPPING
             and target.mailbox.offer(message)  # (there is room, so nothing of the source's waits for this mailbox)
         ):
             if not target.queued:
@@ -104,7 +104,7 @@ class Delivery:
                 return
         if self.journal is not None:
             self.journal.accepted(target.id, message, body)
-        if target.stopping:
+        if target.phase is STOPPING:
             self.refuse(message, Reason.STOPPED, AgentStopped(target.id))
         else:
             self.transport.carry(source, target, message)
@@ -117,7 +117,7 @@ class Delivery:
 
     def control(self, target: Cell, message: AgentMessage) -> None:
         """Deliver news of the runtime itself, which no full mailbox keeps out."""
-        if not target.stopping:
+        if target.phase is not STOPPING:
             target.mailbox.force(message)
             self._wake(target)
 
@@ -125,7 +125,7 @@ class Delivery:
         """Deliver to all subscribers of a topic without waiting. Returns how many got the message."""
         delivered = 0
         for target in self._router.subscribers(message.to.removeprefix(TOPIC)):
-            if target.stopping:
+            if target.phase is STOPPING:
                 continue
             if self.journal is not None:
                 self.journal.accepted(target.id, message, body)
@@ -225,7 +225,7 @@ class Delivery:
     ) -> None:
         """Make a dead letter of ``message``. A published message names the ``receiver`` that lost it."""
         ends_with_the_system = reason is Reason.STOPPED or reason is Reason.CANCELLED
-        if ends_with_the_system and self.journal is not None and self._phase.now >= Phase.CLOSING:
+        if ends_with_the_system and self.journal is not None and self._phase.now >= CLOSING:
             return  # it is stored for the next run, or will be asked again
         if receiver is not None and message.to.startswith(TOPIC):
             message = msgspec.structs.replace(message, to=receiver.id)

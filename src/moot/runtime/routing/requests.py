@@ -15,7 +15,7 @@ from moot.errors import ManagerStopped
 from moot.ids import OUTSIDE
 from moot.messaging.message import AgentMessage, Numbering, RequestKey
 from moot.runtime.cell import Cell
-from moot.runtime.phase import Phase, SystemPhase
+from moot.runtime.phase import RUNNING, STOPPING, SystemPhase
 from moot.runtime.routing.breakers import Breakers
 from moot.runtime.routing.delivery import Delivery
 from moot.runtime.routing.router import MessageRouter
@@ -69,10 +69,10 @@ class Requests:
             ManagerStopped: nothing is accepted any more. UnknownAgent, AgentStopped, MailboxFull: no agent will handle
             it.
         """
-        if self._phase.now is not Phase.RUNNING:
+        if self._phase.now is not RUNNING:
             raise ManagerStopped("ask an agent")
         target = self._cells.get(ask.to)
-        if target is None or target.stopping:
+        if target is None or target.phase is STOPPING:
             target = self._router.reach(ask.to, ask.content)
         self._send(ask, OUTSIDE, target)
 
@@ -85,7 +85,7 @@ class Requests:
                 self._breakers.guard(cell.id, ask)
         self._suspending()
         target = self._cells.get(ask.to)
-        if target is None or target.stopping:
+        if target is None or target.phase is STOPPING:
             target = self._router.reach(ask.to, ask.content, turn.records)
         if target.running >= target.concurrency and self._asks.waits is not None:
             self._asks.waits.check_chain(turn, target)

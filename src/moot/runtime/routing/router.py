@@ -16,6 +16,7 @@ from moot.agent.agent import Agent
 from moot.errors import AgentNotMade, AgentStopped, UnknownAgent
 from moot.ids import CAPABILITY
 from moot.runtime.cell import Cell
+from moot.runtime.phase import STOPPING
 from moot.runtime.routing.directory import Directory
 from moot.runtime.routing.selector import Candidate, LeastBusy, Selector
 
@@ -60,7 +61,7 @@ class MessageRouter:
             raise
         except UnknownAgent:
             raise self._directory.unknown(address) from None
-        if target.stopping:
+        if target.phase is STOPPING:
             raise AgentStopped(target.id)
         return target
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from moot.agent.ask import Ask
 from moot.agent.gather import gather
+from moot.runtime.phase import ACTIVE, STOPPING
 
 if TYPE_CHECKING:
     from moot.manager.manager import AgentManager
@@ -58,7 +59,7 @@ def _cells(system: System) -> list[Any]:
 
 def _may_take(cell: Any, turns: list[_Turn], blocked: set[Any]) -> bool:
     held = sum(other is cell for _, other, _ in turns)
-    return cell.stopping or cell.renewed is not None or (cell not in blocked and held < cell.concurrency)
+    return cell.phase is not ACTIVE or (cell not in blocked and held < cell.concurrency)
 
 
 def _waits(ask: Ask[Any], turns: list[_Turn], may_take: set[Any], now: float) -> bool:
@@ -72,7 +73,7 @@ def _waits(ask: Ask[Any], turns: list[_Turn], may_take: set[Any], now: float) ->
         if reply_to is not None and reply_to.key == ask.key:
             return turn.effects is None or not turn.effects.is_deferred
     queued = [*(target.mailbox.items or ()), *(message for lane in target.queue or () for message in lane.messages)]
-    if target.stopping:
+    if target.phase is STOPPING:
         return False  # what it does not take is refused, also when it is in the directory no more
     return target not in may_take and any(message is ask.message for message in queued)
 

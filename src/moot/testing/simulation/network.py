@@ -18,6 +18,7 @@ from moot.ids import OUTSIDE
 from moot.messaging.dead_letters import Reason
 from moot.messaging.message import AgentMessage, ReplyTo
 from moot.runtime.cell import Cell
+from moot.runtime.phase import STOPPING
 from moot.testing.simulation.channels import Channels, Parcel
 from moot.testing.simulation.faults import STRUCK
 
@@ -114,7 +115,7 @@ class FaultyNetwork:
 
     # arrivals
     def _arrive(self, source: Cell, target: Cell, message: AgentMessage) -> None:
-        if target.stopping:
+        if target.phase is STOPPING:
             self._delivery.refuse(message, Reason.STOPPED, AgentStopped(target.id))
         elif message.reply_to is not None and self._asks.get(message.reply_to) is None:
             self._delivery.bury(message, Reason.EXPIRED, "nobody waits any more for the answer to what was forwarded")
@@ -124,7 +125,7 @@ class FaultyNetwork:
                 self._flow.settle_cycles(source)
 
     def _arrive_published(self, target: Cell, message: AgentMessage) -> None:
-        if target.stopping:
+        if target.phase is STOPPING:
             self._delivery.refuse(message, Reason.STOPPED, AgentStopped(target.id), receiver=target)
         else:
             self._flow.publish(target, message)
@@ -133,7 +134,7 @@ class FaultyNetwork:
         """The request arrives. What becomes of a copy is no business of its asker's, who has the original's fate."""
         reply_to = message.reply_to
         ask = self._asks.get(reply_to) if reply_to is not None else None
-        if target.stopping:
+        if target.phase is STOPPING:
             if not is_copy:
                 self._delivery.refuse(message, Reason.STOPPED, AgentStopped(target.id))
         elif ask is None and not is_copy:
