@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -90,6 +91,39 @@ def test_every_folder_and_each_file_of_the_core_is_described(folder: Path) -> No
     assert named - rooms - files == set()
     assert rooms - named == set()
     assert folder.relative_to(SOURCE).parts[0] not in CORE or files - named == set()
+
+
+def defined(path: Path) -> set[str]:
+    """The classes, functions and methods of a file; a method after its class and a dot."""
+    found = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            found.add(node.name)
+            found |= {
+                f"{node.name}.{member.name}"
+                for member in getattr(node, "body", ())
+                if isinstance(member, (ast.FunctionDef, ast.AsyncFunctionDef))
+            }
+    return found
+
+
+def test_names_in_the_walk_lead_to_where_they_are_defined() -> None:
+    walk = section("docs/architecture.md", "One message, walked through")
+    links = re.findall(r"\[`([\w.]+)`\]\(\.\./(src/[\w/.]+)\)", walk)
+
+    gone = [(name, path) for name, path in links if name not in defined(ROOT / path)]
+
+    assert len(links) > 30
+    assert gone == []
+
+
+def test_the_walk_names_nothing_without_a_link() -> None:
+    walk = section("docs/architecture.md", "One message, walked through")
+    linked = set(re.findall(r"\[`([\w.]+)`\]", walk))
+
+    named = set(re.findall(r"`([A-Z]\w+\.\w+)`", walk))
+
+    assert named - linked == set()
 
 
 def test_names_in_the_glossary_lead_to_where_they_are_defined() -> None:
