@@ -153,7 +153,7 @@ class AgentContext(UnitOfWork[S]):
         """Await several asks at once; see `moot.gather`."""
         self._check_open()
         answers = await gather(asks, quorum, return_exceptions=return_exceptions)
-        self._check_open()  # the end of a turn withdraws asks, and to a task that it left behind that is no failure
+        self._check_open()  # for a task that the turn left behind: the end of the turn withdrew its asks
         return answers
 
     def progress(self, to: str | ReplyTo | None, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
@@ -279,7 +279,7 @@ class AgentContext(UnitOfWork[S]):
         elif records.is_rerun:
             known, answer = records.find("ask", ask.to, ask.content)
             if known:
-                records.pinned(ask.to)  # it went to somebody in an earlier run, and counts
+                records.pinned(ask.to)  # the ask went to an agent in an earlier run, and counts
                 ask.resolve(answer)
                 return
         ask.records = records

@@ -150,7 +150,7 @@ def build_table(cls: type[Any], base: type[Any]) -> HandlerTable:
     rest = None
     if cls.handle_message is not base.handle_message:
         rest = _handler(cls.handle_message, "", AgentMessage, skip=1)
-    if not handlers and rest is None and cls.on_start is base.on_start:  # (one that only has children may)
+    if not handlers and rest is None and cls.on_start is base.on_start:  # (an agent that only has children needs none)
         raise TypeError(
             f"agent class {cls.__name__!r} handles nothing; mark a method with @handles or override handle_message"
         )

@@ -49,7 +49,7 @@ class Records(msgspec.Struct, eq=False):
     is_rerun: bool = False
     last: bytes = b""
     _token: object = msgspec.field(default_factory=object)  # stands for the turn; a task that outlives it keeps no more
-    _users: dict[tuple[str, str], asyncio.Task[Any] | None] = {}  # who is in an effect or a branch of a name
+    _users: dict[tuple[str, str], asyncio.Task[Any] | None] = {}  # the task in an effect or a branch, by kind and name
     _pins: dict[str, list[str]] = {}
     _under_way: dict[str, asyncio.Future[Any]] = {}
     _answers: dict[_Key, Any] = {}

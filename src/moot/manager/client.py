@@ -130,7 +130,7 @@ class Client:
         letter = self.dead_letters.get(letter_id)
         message = gateway.numbering.renumbered(letter.again())
         lane = gateway.accept(message)
-        self.dead_letters.take(letter_id)  # in one step with that, so that it is never in both places, or in none
+        self.dead_letters.take(letter_id)  # in the step that sends it, so that it is never in both places or in none
         if lane is not None:
             try:
                 await gateway.admitted(lane, 30.0)

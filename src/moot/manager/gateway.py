@@ -83,7 +83,7 @@ class Gateway:
             if lane is not None:
                 await self._enter(key, lane, timeout)
         except BaseException:
-            self._seen.discard(key)  # it was not accepted, so sending it again is no repetition
+            self._seen.discard(key)  # the message was not accepted, so sending it again is no repetition
             if replies is not None:
                 replies.forget(key)
             raise

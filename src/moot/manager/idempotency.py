@@ -95,7 +95,7 @@ class IdempotentAsks:
         if ask in record.waiting:
             record.waiting.remove(ask)
             if not record.waiting and record.request is not None and self._journal is None:
-                self._delivery.drop(record.request)  # (one that is stored will be handled, whoever waits)
+                self._delivery.drop(record.request)  # (a stored request is handled even if nobody waits)
 
     def _ended(self, key: RequestKey, record: _Record, request: Ask[Any]) -> None:
         waiting, record.waiting = record.waiting, []

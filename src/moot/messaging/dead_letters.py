@@ -129,7 +129,7 @@ class DeadLetters:
         count = self.counts[reason]
         if count <= 8 or count & (count - 1) == 0:
             _log.log(
-                logging.INFO if reason is Reason.CANCELLED else logging.WARNING,  # that was somebody's wish
+                logging.INFO if reason is Reason.CANCELLED else logging.WARNING,  # the asker wished it
                 "dead letter %d (%s, %d of this kind): %s from %s to %s: %s",
                 *(letter.id, reason.value, count, message.message_type, message.sender, message.to, error),
             )

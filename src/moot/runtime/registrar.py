@@ -74,7 +74,7 @@ class Registrar:
         for cell in cells:
             await self._lifecycle.start(cell)
         for agent_id in self._journal.waiting() if self._journal is not None else ():
-            with contextlib.suppress(UnknownAgent):  # whoever is neither registered nor hosted may be later
+            with contextlib.suppress(UnknownAgent):  # an unknown agent may be registered later
                 self._router.resolve(agent_id, None)
 
     async def add(self, cell: Cell) -> None:
@@ -133,11 +133,11 @@ class Registrar:
             self._delivery.bury(message, Reason.FAILED, text, attempts=mail.attempts, receiver=cell)
             return
         if message.reply_to is not None:
-            message = msgspec.structs.replace(message, deadline=None)  # it was of an ask that ended with its process
+            message = msgspec.structs.replace(message, deadline=None)  # the ask ended with its process
             message = self.readmit(message)
         cell.mailbox.force(message)
         if mail.attempts > 1 and cell.limits is not None:
-            cell.limits.keep_alone(message)  # it may have been another of its batch that killed the process twice
+            cell.limits.keep_alone(message)  # another message of its batch may have killed the process twice
 
     async def remove(self, cell: Cell, error: BaseException | None = None) -> None:
         """Stop an agent for good, its children first. ``error`` is why it failed; None if it did not.
@@ -151,7 +151,7 @@ class Registrar:
                 raise RuntimeError(f"agent {cell.id!r} cannot unregister itself inside its own turn; let another do it")
             above = above.parent
         if self._directory.cells.get(cell.id) is not cell:
-            return  # somebody else is taking it out
+            return  # another call is taking the agent out
         cell.phase = STOPPING
         children, cell.children = cell.children, None
         if cell.parent is not None and cell.parent.children is not None:

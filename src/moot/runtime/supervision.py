@@ -196,7 +196,7 @@ class Supervisor:
 
     async def _renew(self, cell: Cell) -> BaseException | None:
         """Construct and start one agent anew; the error if that failed, else None."""
-        cell.restarts = None  # as a parent it begins anew, too
+        cell.restarts = None  # the count of its children begins anew, too
         try:
             cell.renew()
         except Exception as refused:
@@ -237,7 +237,7 @@ class Supervisor:
             self.failed(cell.parent, error, "restart")
 
     def _stop(self, cell: Cell, error: BaseException | None) -> None:
-        cell.phase = STOPPING  # from now on it is given nothing more
+        cell.phase = STOPPING  # from now on the agent is given no message
         self._own(self._remove(cell, error))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:

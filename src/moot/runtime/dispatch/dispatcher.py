@@ -114,7 +114,7 @@ class Dispatcher:
                 mailbox.items
                 and turns < most
                 and cell.lanes is None
-                and cell.phase is ACTIVE  # else it is to be restarted before the next, or takes no more
+                and cell.phase is ACTIVE  # else the agent is to be restarted first, or takes no more messages
                 and not runner.abandoned  # another runner has gone on with it
             ):
                 if cell.limits is None:  # as `Mailbox.take`
@@ -159,7 +159,7 @@ class Dispatcher:
                             if handler.is_async or answer.__class__ is CoroutineType:
                                 answer = await answer
                         if ctx.closed:
-                            raise AgentStopped(cell.id)  # it was abandoned meanwhile
+                            raise AgentStopped(cell.id)  # the turn was abandoned meanwhile
                         if ctx.effects is None and journal is None:
                             ctx.closed = True
                             if message.reply_to is not None:
@@ -177,7 +177,7 @@ class Dispatcher:
                 if journal is not None:
                     journal.over(ctx)
                 if runner.interruption is not None:
-                    runner.settle()  # the handler has finished in spite of it
+                    runner.settle()  # the handler has finished in spite of its cancellation
         finally:
             self.turns += turns
             if not runner.abandoned:

@@ -71,7 +71,7 @@ class Lifecycle:
             self._interrupts.interrupt(runner, Restarting(cell.id))
         await self._until(cell, lambda: cell.running == cell.held)
         if not cell.starting and cell.phase is not STOPPING:
-            cell.starting = True  # from here on it is not the one that has started
+            cell.starting = True  # the agent that has started is replaced from here on
             await self._on_stop(cell)
 
     async def hold(self, cell: Cell) -> None:

@@ -127,7 +127,7 @@ class Throttle:
             if not self._delivery.is_unwanted(cell, message):
                 members.append(message)
         if not members:
-            self._flow.admit(cell)  # what was taken out has made room; where a turn follows, that sees to it
+            self._flow.admit(cell)  # removed messages have made room; if a turn follows, it admits others itself
         return wait, members
 
     def _hold(self, cell: Cell, limits: Limits, wait: float, watcher: Callable[[AgentMessage], None] | None) -> None:

@@ -66,7 +66,7 @@ class DurableAskTable(AskTable):
         """Give a key to ``ask``, if a turn makes it that is run again after a crash."""
         records = ask.records
         if isinstance(records, DurableRecords):
-            records.unmark()  # the turn waits for others; if the process dies meanwhile, that is theirs
+            records.unmark()  # the turn waits for others; if the process dies meanwhile, they may have killed it
             ask.idempotency_key = records.last.hex()
             ask.request_key = ("", ask.idempotency_key)
 

@@ -154,7 +154,7 @@ class Deadlocks:
         if (target is not turn.cell and target.id not in turn.message.chain) or not self.breaks:
             return  # (what is only reported will be, once all of them wait)
         if target.phase is RESTARTING and target is not turn.cell:
-            return  # it is restarted, and takes messages when it has been
+            return  # the agent is being restarted, and takes messages after that
         path = [turn.cell.id]
         held = int(turn.cell is target)
         while held < target.concurrency:
@@ -189,7 +189,7 @@ class Deadlocks:
         if answering is not None:
             return None if _is_deferred(answering.turn) else answering
         if target.lanes is None and not self._slots(target):
-            return None  # it can take a message
+            return None  # the agent can take a message
         if ask.lane is not None and ask.lane.messages:
             return target
         if target.seen is not None and message.name in target.seen:
@@ -208,7 +208,7 @@ class Deadlocks:
                 return []  # (a restart interrupts it)
             return [[_Edge(ask, to)] for ask in node.asks if (to := self._awaited(ask)) is not None]
         if node.phase is not ACTIVE:
-            return []  # what it does not take is refused, or taken after its restart
+            return []  # a cell refuses what it does not take, or takes it after its restart
         slots = self._slots(node)
         return [[_Edge(None, target)] for target in node.lanes or ()] + ([slots] if slots else [])
 

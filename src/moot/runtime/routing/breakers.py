@@ -56,7 +56,7 @@ class Breakers:
         asker: Any = ask.asker
         caller: str = asker.cell.id
         if ask.key < self._closed.get((caller, ask.to), 0):
-            return  # it began before the breaker opened, and says nothing about the time after
+            return  # the ask began before the breaker opened, and says nothing about the time after
         breaker = self._failing.get((caller, ask.to))
         if breaker is None:
             breaker = Breaker(asker.cell.breaker, f"of {caller!r} to {ask.to!r}")
@@ -64,7 +64,7 @@ class Breakers:
 
     def ended(self, key: _Key, breaker: Breaker, in_round: int, error: BaseException | None) -> None:
         """A call that ``breaker`` let pass has ended. Tell the breaker, and remember or forget it."""
-        if error is None or isinstance(error, MessageError):  # one that refuses a message is there and well
+        if error is None or isinstance(error, MessageError):  # an agent that refuses a message works
             breaker.succeeded(in_round)
         elif isinstance(error, _FAILURES):
             breaker.failed(in_round, self._clock.now())

@@ -193,7 +193,7 @@ class Delivery:
     def is_late(self, cell: Cell, message: AgentMessage) -> bool:
         """Whether the deadline of ``message`` passed while it was in the mailbox. If so, it becomes a dead letter."""
         if message.deadline is None or message.reply_to is not None:
-            return False  # (the deadline of an ask is its asker's business, who withdraws it)
+            return False  # (an asker withdraws its ask itself when the deadline passes)
         late = message.deadline < self._clock.now()
         if late:
             self.bury(message, Reason.EXPIRED, "its deadline passed before it was handled", receiver=cell)
