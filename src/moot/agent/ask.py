@@ -116,8 +116,6 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     """The key that a repeated ask shares with the first. A caller from outside chose it, or a durable system."""
     request_key: RequestKey | None = None
     """The key by which the answer finds the ask in another life of the process."""
-    task: asyncio.Task[Any] | None = None
-    """The task that waits for the ask, and for nothing but asks that it needs all of."""
     answer: R = _NO_ANSWER
     """The answer, once the ask is done without error."""
     _waiter: asyncio.Future[None] | None = None
@@ -131,7 +129,6 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
             except (DeliveryError, InvalidPayload) as error:
                 self.fail(error)
         if not self.done:
-            self.task = asyncio.current_task()
             try:
                 yield  # a pass of the loop costs less than a future and a deadline, and most answers come within one
                 if not self.done:

@@ -169,10 +169,6 @@ async def _wait(asks: Sequence[Ask[Any]], finished: asyncio.Future[None], *, for
 
     With ``for_all`` the deadlock detector is told then, too.
     """
-    if for_all:
-        task = asyncio.current_task()
-        for ask in asks:
-            ask.task = task
     await asyncio.sleep(0)
     if finished.done():
         return

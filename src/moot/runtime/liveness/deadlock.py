@@ -45,10 +45,6 @@ class Turns(Protocol):
 
     runners: dict[asyncio.Task[Any], Runner]
 
-    def of(self, cell: Cell) -> list[Runner]:
-        """The runners that run turns of ``cell``."""
-        ...
-
 
 class Wait:
     """A turn that waits, in its own task, for all of ``asks``."""
@@ -146,7 +142,8 @@ class Deadlocks:
 
         ``turn`` is about to ask the busy agent ``target``. If that is its own agent, its asker, or one further up the
         chain, the turns up there go on only when ``turn`` is over. (If one of them does not depend on its ask alone,
-        the ask passes.)
+        the ask passes. So it does if one of them began to wait in this pass of the loop: the circle is found when
+        that turn is known to wait.)
 
         Raises:
             DeadlockError: the ask could never be answered.
@@ -175,9 +172,8 @@ class Deadlocks:
         """The ask that ``turn`` answers, if another turn awaits it and nothing else."""
         reply_to = turn.message.reply_to
         ask = self._asks.get(reply_to) if reply_to is not None and not _is_deferred(turn) else None
-        cell = getattr(ask.asker, "cell", None) if ask is not None else None
-        runners = self._turns.of(cell) if cell is not None else ()
-        return ask if ask is not None and any(ask.task is runner.task for runner in runners) else None
+        cell: Any = getattr(ask.asker, "cell", None) if ask is not None else None
+        return ask if any(ask in wait.asks for wait in self._waits.get(cell, ())) else None
 
     def _awaited(self, ask: Ask[Any]) -> Wait | Station | None:
         """The node that ``ask`` waits for: a turn that waits itself, or a blocked cell; None if it is unknown."""
@@ -261,7 +257,10 @@ class Deadlocks:
                 return
             wait.is_reported = True
             self.found += 1
-            error = DeadlockError(tuple(_ids([node for node, _ in circle])))
+            first = min(asks, key=lambda found: found[0])[2]  # whose ask is the oldest
+            nodes = [node for node, _ in circle]
+            start_at = nodes.index(first)
+            error = DeadlockError(tuple(_ids(nodes[start_at:] + nodes[:start_at])))
             what = "fails" if self.breaks else "is left to its deadline"
             _log.warning("%s: the ask %r to %r %s", error, victim.message_type, victim.to, what)
             if not self.breaks:
