@@ -208,7 +208,7 @@ async def test_an_id_is_forgotten_after_a_week_in_a_system_that_goes_on_running(
         await asyncio.sleep(24 * 3600)
     await manager.stop()
 
-    kept = {int(idempotency_key.split()[1]) for _, idempotency_key in disk.image.given}
+    kept = {int(idempotency_key.split()[1]) for _, idempotency_key in disk.image.replies}
     assert kept - {12} == set(range(13, 20))
 
 

@@ -53,8 +53,8 @@ class StoredLetter(msgspec.Struct, frozen=True):
 class Stored(msgspec.Struct):
     """All that a journal holds. Agents come in the order of their first appearance, mail in the order of acceptance.
 
-    ``states``: version of the state's type, and the state. ``records``: by turn and key. ``given``: by address and the
-    id that a caller gave: when, and the answer, if it was an ask that was answered. ``shared``: version, and the value
+    ``states``: version of the state's type, and the state. ``records``: by turn and key. ``replies``: by address
+    and idempotency key: when, and the answer, if it was an ask that was answered. ``shared``: version, and the value
     (None: deleted). ``changes``: the newest of shared keys, in order: revision, key, version, value.
     """
 
@@ -62,7 +62,7 @@ class Stored(msgspec.Struct):
     states: dict[str, tuple[int, bytes]] = {}
     timers: list[StoredTimer] = []
     records: dict[str, dict[bytes, bytes]] = {}
-    given: dict[tuple[str, str], tuple[float, bytes | None]] = {}
+    replies: dict[tuple[str, str], tuple[float, bytes | None]] = {}
     letters: list[StoredLetter] = []
     shared: dict[str, tuple[int, bytes | None]] = {}
     changes: list[tuple[int, str, int, bytes | None]] = []
@@ -109,12 +109,12 @@ class Journal(Protocol):
         """It was sent, or will not be."""
         ...
 
-    def put_given(self, address: str, idempotency_key: str, at: float, body: bytes | None) -> None:
-        """A message came from outside under an id; or, with ``body``, it was answered."""
+    def put_reply(self, address: str, idempotency_key: str, at: float, body: bytes | None) -> None:
+        """A message of that key was accepted at the address; or, with ``body``, it was answered."""
         ...
 
-    def end_given(self, address: str, idempotency_key: str) -> None:
-        """Forget an id."""
+    def end_reply(self, address: str, idempotency_key: str) -> None:
+        """Forget a key."""
         ...
 
     def put_letter(self, letter: StoredLetter) -> None:

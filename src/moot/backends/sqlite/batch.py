@@ -30,11 +30,11 @@ class Batch:
         "changes",
         "dead",
         "ended",
-        "given",
         "mail",
         "number",
         "over",
         "records",
+        "replies",
         "shared",
         "shared_log",
         "states",
@@ -52,7 +52,7 @@ class Batch:
         """The turns whose records so far are needed no more."""
         self.records: dict[str, dict[bytes, bytes]] = {}
         self.timers: dict[tuple[str, int], _Row | None] = {}
-        self.given: dict[tuple[str, str], _Row | None] = {}
+        self.replies: dict[tuple[str, str], _Row | None] = {}
         self.dead: dict[int, _Row | None] = {}
         self.shared: dict[str, _Row] = {}
         self.shared_log: list[_Row] = []
@@ -86,7 +86,7 @@ class Batch:
             "incarnation = ? AND sequence = ?",
             "timer",
         )
-        _replace(connection, self.given, _PUT_GIVEN, "address = ? AND id = ?", "given")
+        _replace(connection, self.replies, _PUT_GIVEN, "address = ? AND id = ?", "given")
         _replace(connection, self.dead, "INSERT OR REPLACE INTO dead VALUES (?, ?, ?)", "did = ?", "dead")
         if self.shared:
             many(_PUT_SHARED, self.shared.values())

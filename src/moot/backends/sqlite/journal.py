@@ -91,11 +91,11 @@ class SqliteJournal:
     def end_timer(self, name: MessageName) -> None:
         self._changed().timers[name] = None
 
-    def put_given(self, address: str, idempotency_key: str, at: float, body: bytes | None) -> None:
-        self._changed().given[address, idempotency_key] = (address, idempotency_key, at, body)
+    def put_reply(self, address: str, idempotency_key: str, at: float, body: bytes | None) -> None:
+        self._changed().replies[address, idempotency_key] = (address, idempotency_key, at, body)
 
-    def end_given(self, address: str, idempotency_key: str) -> None:
-        self._changed().given[address, idempotency_key] = None
+    def end_reply(self, address: str, idempotency_key: str) -> None:
+        self._changed().replies[address, idempotency_key] = None
 
     def put_letter(self, letter: StoredLetter) -> None:
         row = (letter.letter_id, self._agents.get(letter.agent_id) or self._new_agent(letter.agent_id), letter.body)

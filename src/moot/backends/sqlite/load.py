@@ -58,7 +58,7 @@ def load(connection: sqlite3.Connection) -> tuple[Stored, Numbers]:
             StoredTimer((incarnation, sequence), ids[aid], due, body)
             for incarnation, sequence, aid, due, body in query("SELECT * FROM timer ORDER BY due")
         ]
-        stored.given = {
+        stored.replies = {
             (address, idempotency_key): (at, body)
             for address, idempotency_key, at, body in query("SELECT * FROM given")
         }

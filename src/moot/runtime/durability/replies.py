@@ -45,7 +45,7 @@ class ReplyCache:
 
     def __init__(self, journal: Journal, stored: Stored, clock: Clock, phase: SystemPhase) -> None:
         self._journal = journal
-        self._known = stored.given
+        self._known = stored.replies
         self._clock = clock
         self._phase = phase
         self._forget_old_keys()
@@ -83,12 +83,12 @@ class ReplyCache:
         if now >= self._forgetting:
             self._forget_old_keys()
         self._known[key] = now, body
-        self._journal.put_given(*key, now, body)
+        self._journal.put_reply(*key, now, body)
 
     def forget(self, key: RequestKey) -> None:
         """The request of that key was not accepted after all, or need not be remembered any more."""
         if self._known.pop(key, None) is not None:
-            self._journal.end_given(*key)
+            self._journal.end_reply(*key)
 
     def answered(self, reply_to: ReplyTo, answer: Any, body: bytes | None, ask: Ask[Any] | None) -> None:
         """An answer is on its way to ``ask``. Store it for as long as its request may come again."""

@@ -133,11 +133,11 @@ class _Journal:
             lambda stored: stored.timers.__setitem__(slice(None), [one for one in stored.timers if one.name != name])
         )
 
-    def put_given(self, address: str, idempotency_key: str, at: float, body: bytes | None) -> None:
-        self._tell(lambda stored: stored.given.update({(address, idempotency_key): (at, body)}))
+    def put_reply(self, address: str, idempotency_key: str, at: float, body: bytes | None) -> None:
+        self._tell(lambda stored: stored.replies.update({(address, idempotency_key): (at, body)}))
 
-    def end_given(self, address: str, idempotency_key: str) -> None:
-        self._tell(lambda stored: _put(stored.given, (address, idempotency_key), None))
+    def end_reply(self, address: str, idempotency_key: str) -> None:
+        self._tell(lambda stored: _put(stored.replies, (address, idempotency_key), None))
 
     def put_letter(self, letter: StoredLetter) -> None:
         self.end_letter(letter.letter_id)
