@@ -6,7 +6,8 @@ L. Erman et al., "The Hearsay-II speech-understanding system", ACM Computing Sur
 """
 
 from moot.patterns.blackboard.agent import BlackboardAgent, BoardBusy
-from moot.patterns.blackboard.board import Board, Claim, Limits, Trigger, by_priority
+from moot.patterns.blackboard.board import Board, Claim, Trigger, by_priority
+from moot.patterns.blackboard.limits import Limits
 from moot.patterns.blackboard.messages import (
     Activation,
     Entry,

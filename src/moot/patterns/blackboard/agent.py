@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from moot import Agent, AgentContext, CoordinationError, Factual, Payload, Terminated, TimeoutPolicy, handles
-from moot.patterns.blackboard.board import Board, Control, Goal, Limits, by_priority
+from moot.patterns.blackboard.board import Board, Control, Goal, by_priority
+from moot.patterns.blackboard.limits import Limits
 from moot.patterns.blackboard.messages import (
     Activation,
     Entry,
