@@ -8,7 +8,8 @@ Deadlines and cancelling go down the tree with the asks, failures come up it as 
 widened.
 """
 
-from moot.patterns.hierarchy.delegate import Delegation, NoWorkers, PartFailed, delegate
+from moot.patterns.hierarchy.crew import NoWorkers
+from moot.patterns.hierarchy.delegate import Delegation, PartFailed, delegate
 from moot.patterns.hierarchy.manager import ManagerAgent
 from moot.patterns.hierarchy.messages import Ready, Task, TaskProgress, TaskRequest, TaskResult
 from moot.patterns.hierarchy.pool import WorkPool

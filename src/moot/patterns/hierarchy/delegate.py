@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import msgspec
 
-from moot import AgentContext, Ask, AskGroup, CoordinationError, Factual, MailboxFull, MootError, ReplyTo, UnknownAgent
+from moot import AgentContext, Ask, AskGroup, Factual, MailboxFull, MootError, ReplyTo, UnknownAgent
+from moot.patterns.hierarchy.crew import Crew, Load, NoWorkers, Plan
 from moot.patterns.hierarchy.messages import AwaitResult, Forget, Task, TaskProgress, TaskResult
 from moot.patterns.hierarchy.routing import LeastLoaded, Routing
 
-__all__ = ["Delegation", "Load", "NoWorkers", "PartFailed", "Work", "delegate"]
+__all__ = ["Delegation", "PartFailed", "Work", "delegate"]
 
 
 class Delegation(msgspec.Struct, frozen=True):
@@ -69,31 +70,6 @@ class PartFailed(Factual):
         )
 
 
-class NoWorkers(Factual, CoordinationError):
-    """There is nobody to do it."""
-
-    wanted: str
-    template = "no worker is there for {wanted}; register one, then ask again"
-
-
-class Load:
-    """How many parts each worker has under way, and how many were given out in all. Tasks may share one."""
-
-    def __init__(self) -> None:
-        self.under_way: dict[str, int] = {}
-        self.given = 0
-
-    def add(self, worker: str) -> None:
-        """A worker has been given a part."""
-        self.under_way[worker] = self.under_way.get(worker, 0) + 1
-
-    def remove(self, worker: str) -> None:
-        """A worker has a part no more."""
-        left = self.under_way.pop(worker, 0) - 1
-        if left > 0:
-            self.under_way[worker] = left
-
-
 class Work(msgspec.Struct, frozen=True):
     """A task as it came down the tree: its id, what may be spent on it, and where its progress is told.
 
@@ -128,43 +104,11 @@ async def delegate(
         return {}
     if (needed := how.needed(len(parts))) > len(parts):
         raise ValueError(f"{needed} results cannot be had from {len(parts)} part(s); collect fewer")
-    crew = _Crew(ctx, workers, how, load or Load())
-    plan: _Plan = await ctx.effect("plan", partial(crew.plan, parts), type=_Plan)
+    crew = Crew(ctx, workers, how.routing, load or Load())
+    plan: Plan = await ctx.effect("plan", partial(crew.plan, parts), type=Plan)
     if len(plan.workers) != len(parts):
         raise RuntimeError(f"there were {len(plan.workers)} parts before, and now {len(parts)}; split alike every time")
-    return await _Delegating(ctx, parts, crew, work or Work(plan.id), plan).run(needed)
-
-
-class _Plan(msgspec.Struct, frozen=True):
-    """What was decided: an id of this delegation and no other, when, and who gets which part."""
-
-    id: str
-    at: float
-    workers: list[str]
-
-
-class _Crew:
-    """The workers of one task."""
-
-    def __init__(self, ctx: AgentContext[Any], workers: str | Sequence[str], how: Delegation, load: Load) -> None:
-        self.ctx = ctx
-        self.workers = [workers] if isinstance(workers, str) else list(dict.fromkeys(workers))
-        self.how = how
-        self.load = load
-
-    def plan(self, parts: Sequence[Any], key: str) -> _Plan:
-        """Assign all parts."""
-        return _Plan(key, self.ctx.now(), self.assign(parts))
-
-    def assign(self, parts: Sequence[Any], tried: Sequence[str] = ()) -> list[str]:
-        """A worker for each part: one that has not been tried, if there is one."""
-        able = self.ctx.find(self.workers)
-        if not able:
-            raise NoWorkers(", ".join(self.workers) or "no name")
-        fresh = [worker for worker in able if worker not in tried] if tried else able
-        load = self.load
-        load.given += len(parts)
-        return self.how.routing.assign(parts, fresh or able, load.under_way, load.given - len(parts))
+    return await _Delegating(parts, crew, how, work or Work(plan.id), plan).run(needed)
 
 
 class _Part(msgspec.Struct, eq=False):
@@ -180,13 +124,14 @@ class _Part(msgspec.Struct, eq=False):
 class _Delegating:
     """One task under way."""
 
-    def __init__(self, ctx: AgentContext[Any], parts: Sequence[Any], crew: _Crew, work: Work, plan: _Plan) -> None:
-        self.ctx = ctx
+    def __init__(self, parts: Sequence[Any], crew: Crew, how: Delegation, work: Work, plan: Plan) -> None:
+        self.ctx = crew.ctx
         shares = _shares(work.budget, len(parts))
         self.parts = [
             _Part(number, content, share) for (number, content), share in zip(enumerate(parts), shares, strict=True)
         ]
         self.crew = crew
+        self.how = how
         self.work = work
         self.plan = plan
         self.asked: dict[Ask[Any], _Part] = {}
@@ -199,7 +144,7 @@ class _Delegating:
         results = self.results
         try:
             with AskGroup[Any]() as group:
-                for part, worker in islice(waiting, self.crew.how.parallel):
+                for part, worker in islice(waiting, self.how.parallel):
                     group.add(self._ask(part, worker))
                 while len(results) < needed:
                     for ask in await group.ended():
@@ -240,8 +185,8 @@ class _Delegating:
         self.crew.load.remove(worker)
         part.errors += (f"{worker}: {error}",)
         if part.left is not None and not isinstance(ask.error, (UnknownAgent, MailboxFull)):
-            part.left -= _allotment(part.left, self.crew.how.attempts - len(part.tried) + 1)
-        if len(part.tried) >= self.crew.how.attempts:
+            part.left -= _allotment(part.left, self.how.attempts - len(part.tried) + 1)
+        if len(part.tried) >= self.how.attempts:
             return None
         return await self._again(part)
 
@@ -258,7 +203,7 @@ class _Delegating:
         return self._ask(part, another)
 
     def _ask(self, part: _Part, worker: str) -> Ask[Any]:
-        how, number, attempt = self.crew.how, part.number + 1, len(part.tried) + 1
+        how, number, attempt = self.how, part.number + 1, len(part.tried) + 1
         budget = None if part.left is None else _allotment(part.left, how.attempts - attempt + 1)
         task = Task(
             f"{self.work.id}/{number}", part.content, number, len(self.parts), attempt, budget, self.work.progress

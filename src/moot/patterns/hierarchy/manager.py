@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 import msgspec
 
 from moot import Agent, AgentContext, AgentMessage, InvalidPayload, MootError, ReplyTo, handles
-from moot.patterns.hierarchy.delegate import Delegation, Load, NoWorkers, PartFailed, Work, delegate
+from moot.patterns.hierarchy.crew import Load, NoWorkers
+from moot.patterns.hierarchy.delegate import Delegation, PartFailed, Work, delegate
 from moot.patterns.hierarchy.messages import Task, TaskRequest, TaskResult
 from moot.patterns.hierarchy.reports import Report, Reports, result_in
 
