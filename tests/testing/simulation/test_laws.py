@@ -14,7 +14,7 @@ from moot import Agent, AgentContext, AgentMessage, MailboxPolicy, Payload, hand
 from moot.messaging.flow_control import FlowControl
 from moot.runtime.routing.delivery import Delivery
 from moot.testing import LAWS, Faults, SimulatedManager, Simulation, simulate
-from moot.testing.simulation import laws as module
+from moot.testing.simulation.message_laws import PayloadsUnchanged
 
 
 class Basket(Payload):
@@ -130,7 +130,7 @@ def test_a_message_that_ends_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> 
         await manager.register(Till("till"))
         await manager.tell("shopper", Basket(items=["send"]))
 
-    laws = tuple(law for law in LAWS if law is not module.PayloadsUnchanged)
+    laws = tuple(law for law in LAWS if law is not PayloadsUnchanged)
     result = simulate(build, seed=1, invariants=laws)
 
     assert result.failure == "nothing lost"
