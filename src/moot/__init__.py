@@ -8,7 +8,7 @@ and ``Request`` are what they say to each other.
 from moot.agent.agent import Agent, FunctionAgent
 from moot.agent.ask import Ask
 from moot.agent.context import AgentContext
-from moot.agent.gather import AskGroup, gather
+from moot.agent.gather import AskGroup, QuorumFailed, gather
 from moot.agent.handlers import handles
 from moot.agent.stream import Stream
 from moot.backends.errors import BackendBusy, BackendDamaged, BackendError, BackendFailed, BackendVersion
@@ -38,17 +38,14 @@ from moot.errors import (
     MessageError,
     MessageTooLarge,
     MootError,
-    QuorumFailed,
     RateLimited,
     Retry,
     StateConflict,
     StateUnreadable,
-    SupervisionFailed,
     TurnError,
     TurnTimeout,
     UnknownAgent,
     UnknownMessageType,
-    WatchExpired,
 )
 from moot.manager.manager import AgentManager, ManagerStats
 from moot.manager.sender import MessageSender
@@ -74,7 +71,8 @@ from moot.runtime.routing.directory import AgentCard
 from moot.runtime.routing.router import MessageRouter
 from moot.runtime.routing.selector import Candidate, Selector
 from moot.runtime.routing.transport import Transport
-from moot.state import Change, InMemorySharedState, SharedState, Versioned
+from moot.runtime.supervision import SupervisionFailed
+from moot.state import Change, InMemorySharedState, SharedState, Versioned, WatchExpired
 
 __version__ = "0.1.0"
 

@@ -4,7 +4,8 @@ A supervisor decides with one ``match``: a `MessageError` is never worth a retry
 `CoordinationError` means that another won and the caller must look again, a `TurnError` reports somebody else's
 handler, and an `EngineError` (in `moot.engine.errors`) says itself whether it is ``retryable``. Misuse of the API is
 `ValueError`, `TypeError` or `RuntimeError`. Each error carries its facts as attributes and builds its own text, which
-ends with what to do next. A copy of an error, and a pickled one, has the same class, text and facts.
+ends with what to do next. A copy of an error, and a pickled one, has the same class, text and facts. An error that one
+part alone raises is declared beside that part.
 """
 
 from __future__ import annotations
@@ -28,17 +29,14 @@ __all__ = [
     "MessageError",
     "MessageTooLarge",
     "MootError",
-    "QuorumFailed",
     "RateLimited",
     "Retry",
     "StateConflict",
     "StateUnreadable",
-    "SupervisionFailed",
     "TurnError",
     "TurnTimeout",
     "UnknownAgent",
     "UnknownMessageType",
-    "WatchExpired",
 ]
 
 
@@ -244,33 +242,6 @@ class StateConflict(Factual, CoordinationError):
     template = "shared state {key!r} is at version {actual}, not {expected}; read it again and decide anew"
 
 
-class WatchExpired(Factual, CoordinationError):
-    """The changes to go on after are no longer kept; ``after`` to ``last`` are what one can go on after."""
-
-    revision: int
-    after: int
-    last: int
-    template = (
-        "the changes after revision {revision} are not kept (only those after {after}, up to {last}); "
-        "read the keys, and watch anew"
-    )
-
-
-class QuorumFailed(Factual, CoordinationError):
-    """Too many asks failed for the quorum to be reached; ``errors`` holds why."""
-
-    quorum: int
-    asked: int
-    errors: tuple[BaseException, ...]
-
-    def __str__(self) -> str:
-        first = f"; the first failure: {self.errors[0]}" if self.errors else ""
-        return (
-            f"{len(self.errors)} of {self.asked} asks failed, so {self.quorum} answers cannot be had{first}; "
-            "ask more agents or lower the quorum"
-        )
-
-
 class TurnError(Factual, MootError):
     """A handler failed: its error's class and text, after ``attempts`` runs."""
 
@@ -294,18 +265,6 @@ class TurnTimeout(Factual, MootError, TimeoutError):
     template = (
         "agent {agent_id!r} did not handle {message_type!r} within {seconds:.3g} s; "
         "give it a longer run_timeout, or let it do less in a turn"
-    )
-
-
-class SupervisionFailed(Factual, MootError):
-    """An agent failed more often than its supervision allows, up to the manager, which stopped."""
-
-    agent_id: str
-    error: BaseException
-    restarts: int
-    template = (
-        "agent {agent_id!r} failed for good after {restarts} restart(s): {error.__class__.__name__}: {error}; "
-        "mend what fails, or allow more with AgentManager(supervision=Supervision(…))"
     )
 
 

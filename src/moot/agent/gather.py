@@ -12,11 +12,26 @@ from collections.abc import Sequence
 from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 from moot.agent.ask import Ask
-from moot.errors import QuorumFailed
+from moot.errors import CoordinationError, Factual
 
-__all__ = ["AskGroup", "gather"]
+__all__ = ["AskGroup", "QuorumFailed", "gather"]
 
 R = TypeVar("R")
+
+
+class QuorumFailed(Factual, CoordinationError):
+    """Too many asks failed for the quorum to be reached; ``errors`` holds why."""
+
+    quorum: int
+    asked: int
+    errors: tuple[BaseException, ...]
+
+    def __str__(self) -> str:
+        first = f"; the first failure: {self.errors[0]}" if self.errors else ""
+        return (
+            f"{len(self.errors)} of {self.asked} asks failed, so {self.quorum} answers cannot be had{first}; "
+            "ask more agents or lower the quorum"
+        )
 
 
 class AskGroup(Generic[R]):

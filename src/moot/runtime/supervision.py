@@ -16,7 +16,7 @@ import logging
 from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from moot.errors import SupervisionFailed
+from moot.errors import Factual, MootError
 from moot.policies import Directive, Supervision
 from moot.resilience.retry import decisive
 from moot.runtime.cell import Cell, Restarts
@@ -30,12 +30,24 @@ if TYPE_CHECKING:
     from moot.runtime.registrar import Registrar
     from moot.runtime.routing.directory import Directory
 
-__all__ = ["Supervisor"]
+__all__ = ["SupervisionFailed", "Supervisor"]
 
 _log = logging.getLogger("moot.runtime.supervision")
 
 _PATIENCE = 5.0
 """Seconds that a hook may take to end when it is cancelled."""
+
+
+class SupervisionFailed(Factual, MootError):
+    """An agent failed more often than its supervision allows, up to the manager, which stopped."""
+
+    agent_id: str
+    error: BaseException
+    restarts: int
+    template = (
+        "agent {agent_id!r} failed for good after {restarts} restart(s): {error.__class__.__name__}: {error}; "
+        "mend what fails, or allow more with AgentManager(supervision=Supervision(…))"
+    )
 
 
 class Supervisor:

@@ -14,7 +14,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
-__all__ = ["Access", "Change", "SharedState", "Versioned", "decode", "encode"]
+from moot.errors import CoordinationError, Factual
+
+__all__ = ["Access", "Change", "SharedState", "Versioned", "WatchExpired", "decode", "encode"]
 
 T = TypeVar("T")
 
@@ -33,6 +35,18 @@ class Change(msgspec.Struct, frozen=True):
     value: Any
     version: int
     revision: int = 0
+
+
+class WatchExpired(Factual, CoordinationError):
+    """The changes to go on after are no longer kept; ``after`` to ``last`` are what one can go on after."""
+
+    revision: int
+    after: int
+    last: int
+    template = (
+        "the changes after revision {revision} are not kept (only those after {after}, up to {last}); "
+        "read the keys, and watch anew"
+    )
 
 
 class Access(Protocol):

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from moot.errors import StateConflict, WatchExpired
+from moot.errors import StateConflict
 from moot.ids import is_text
-from moot.state.base import Access, Change, Versioned, decode, encode
+from moot.state.base import Access, Change, Versioned, WatchExpired, decode, encode
 from moot.state.transaction import Transaction
 
 __all__ = ["InMemorySharedState"]
