@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moot import AgentMessage, InvalidPayload, MessageError, MessageTooLarge, Payload, ReplyTo, Request
-from moot.agent.handlers import reply_type
+from moot.agent.signature import reply_type
 from moot.messaging.codec import Codec, JsonCodec, MsgpackCodec
 from moot.messaging.message import message_type_of
 

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import inspect
-import sys
 import types
 import typing
-from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar, Union, overload
+from typing import Any, TypeVar, overload
 
 import msgspec
 
 from moot.agent.batch_call import BatchCall
+from moot.agent.signature import annotation_of, element_of, hints_of, members, needs_keywords, positional
 from moot.errors import InvalidPayload, StateUnreadable
 from moot.messaging.evolution import upgraded
-from moot.messaging.message import VERSION, AgentMessage, Payload, Request, members_of
+from moot.messaging.message import VERSION, AgentMessage, Payload, members_of
 from moot.policies import BatchPolicy, RateLimit
 
-__all__ = ["Handler", "HandlerTable", "build_table", "function_table", "handles", "reply_type"]
+__all__ = ["Handler", "HandlerTable", "build_table", "function_table", "handles"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "__moot_handles__"
-_SCOPES_SEARCHED = 12
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -160,7 +158,7 @@ def build_table(cls: type[Any], base: type[Any]) -> HandlerTable:
 def function_table(fn: Callable[..., Any]) -> HandlerTable:
     """The table of a plain function used as an agent. Without a payload annotation it takes every message whole."""
     handlers: dict[str, Handler] = {}
-    if _annotation(fn, skip=0) in (AgentMessage, None):
+    if annotation_of(fn, skip=0) in (AgentMessage, None):
         return HandlerTable({}, _handler(fn, "", AgentMessage, skip=0))
     mark: _Mark = getattr(fn, _MARK, None) or _Mark()
     for handler in _handlers_of(fn, msgspec.structs.replace(mark, types=()), skip=0):
@@ -168,51 +166,11 @@ def function_table(fn: Callable[..., Any]) -> HandlerTable:
     return HandlerTable(handlers, None)
 
 
-def reply_type(payload: type[Payload]) -> Any:
-    """The ``R`` of a ``Request[R]``; None where no reply is declared."""
-    for cls in payload.__mro__:
-        for base in getattr(cls, "__orig_bases__", ()):
-            if typing.get_origin(base) is Request:
-                (reply,) = typing.get_args(base)
-                return _resolved(reply, cls) if isinstance(reply, typing.ForwardRef) else reply
-    return None
-
-
-def _resolved(reply: typing.ForwardRef, owner: type[Any]) -> Any:
-    """The type that a name in quotes means in the module of ``owner``; `Any` if it means none there."""
-    named = type("Named", (), {"__annotations__": {"reply": reply}, "__module__": owner.__module__})
-    try:
-        return typing.get_type_hints(named)["reply"]
-    except NameError:
-        return Any
-
-
 def _mark(fn: Any, mark: _Mark) -> Any:
     with contextlib.suppress(NameError):  # declared further down in the module: resolved at registration
-        fn.__annotations__ = _hints(fn)
+        fn.__annotations__ = hints_of(fn)
     fn.__dict__[_MARK] = mark
     return fn
-
-
-def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of ``fn``, resolved. Classes local to a running function are found, too.
-
-    Raises:
-        NameError: a name is nowhere to be found.
-    """
-    try:
-        return typing.get_type_hints(fn)
-    except NameError:
-        scopes = list(_scopes(sys._getframe(1)))
-        return typing.get_type_hints(fn, localns=dict(ChainMap(*scopes)))
-
-
-def _scopes(frame: types.FrameType | None) -> Iterator[dict[str, Any]]:
-    for _ in range(_SCOPES_SEARCHED):
-        if frame is None:
-            return
-        yield frame.f_locals
-        frame = frame.f_back
 
 
 def _marked_methods(owner: type[Any], cls: type[Any]) -> Iterator[Callable[..., Any]]:
@@ -236,10 +194,10 @@ def _add(handlers: dict[str, Handler], handler: Handler, owner: str) -> None:
 
 
 def _handlers_of(fn: Callable[..., Any], mark: _Mark, *, skip: int) -> Iterator[Handler]:
-    annotation = _annotation(fn, skip)
+    annotation = annotation_of(fn, skip)
     if mark.batch is not None:
-        annotation = _element_of(fn, annotation, named=bool(mark.types))
-    for content_type in mark.types or _members(annotation):
+        annotation = element_of(fn, annotation, named=bool(mark.types))
+    for content_type in mark.types or members(annotation):
         if isinstance(content_type, str):
             yield _handler(fn, content_type, annotation or AgentMessage, skip, mark)
         elif _is_payload(content_type):
@@ -252,23 +210,11 @@ def _handlers_of(fn: Callable[..., Any], mark: _Mark, *, skip: int) -> Iterator[
             )
 
 
-def _element_of(fn: Callable[..., Any], annotation: Any, *, named: bool) -> Any:
-    """The ``T`` of the ``list[T]`` that a handler of batches takes. With ``named`` types it may say nothing."""
-    if typing.get_origin(annotation) is list:
-        return typing.get_args(annotation)[0]
-    if named and annotation in (None, Any, list):
-        return None
-    raise TypeError(
-        f"handler {fn.__qualname__!r} has batch=, so it is given a list; "
-        f"annotate its first parameter with one, such as list[Reading], and not with {annotation!r}"
-    )
-
-
 def _handler(
     fn: Callable[..., Any], message_type: str, content_type: Any, skip: int, mark: _Mark | None = None
 ) -> Handler:
-    parameters = _positional(fn)[skip:]
-    if not 1 <= len(parameters) <= 2 or _needs_keywords(fn):
+    parameters = positional(fn)[skip:]
+    if not 1 <= len(parameters) <= 2 or needs_keywords(fn):
         raise TypeError(f"handler {fn.__qualname__!r} must take a message and, if it wants one, a context")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
         raise TypeError(f"handler {fn.__qualname__!r} is a generator; return the answer, use ctx.progress for pieces")
@@ -292,35 +238,6 @@ def _handler(
 def _as_method(fn: Callable[..., Any], *, wants_context: bool) -> Callable[..., Any]:
     """A function that takes an agent first and ignores it, then calls ``fn``."""
     return (lambda agent, content, ctx: fn(content, ctx)) if wants_context else lambda agent, content: fn(content)
-
-
-def _annotation(fn: Callable[..., Any], skip: int) -> Any:
-    parameters = _positional(fn)[skip:]
-    if not parameters:
-        raise TypeError(f"handler {fn.__qualname__!r} must take a message")
-    try:
-        return _hints(fn).get(parameters[0])
-    except NameError as error:
-        raise TypeError(
-            f"the annotation of handler {fn.__qualname__!r} cannot be resolved ({error}); "
-            "name the type: @handles(Greet)"
-        ) from error
-
-
-def _positional(fn: Callable[..., Any]) -> list[str]:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [name for name, parameter in inspect.signature(fn).parameters.items() if parameter.kind in kinds]
-
-
-def _needs_keywords(fn: Callable[..., Any]) -> bool:
-    parameters = inspect.signature(fn).parameters.values()
-    return any(p.kind is inspect.Parameter.KEYWORD_ONLY and p.default is inspect.Parameter.empty for p in parameters)
-
-
-def _members(annotation: Any) -> tuple[Any, ...]:
-    if typing.get_origin(annotation) in (Union, types.UnionType):
-        return typing.get_args(annotation)
-    return (annotation,)
 
 
 def _is_payload(value: Any) -> bool:

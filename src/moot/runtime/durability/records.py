@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from moot.agent.handlers import reply_type
 from moot.agent.records import NOTHING, Records, digest
+from moot.agent.signature import reply_type
 from moot.backends.base import Journal
 from moot.errors import InvalidPayload
 from moot.messaging.message import MessageName

@@ -13,7 +13,8 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from moot.agent.agent import Agent
-from moot.agent.handlers import Handler, reply_type
+from moot.agent.handlers import Handler
+from moot.agent.signature import reply_type
 from moot.errors import DuplicateAgent, UnknownAgent
 from moot.runtime.cell import Cell
 
