@@ -35,7 +35,8 @@ from moot.engine.errors import (
 )
 from moot.engine.llama.ear import TICK
 from moot.engine.llama.exchange import Exchange
-from moot.engine.llama.process import Facts, LlamaProcess, OnEnd
+from moot.engine.llama.process import LlamaProcess, OnEnd
+from moot.engine.llama.reports import Facts
 from moot.engine.llama.settings import ProcessPolicy, Settings
 from moot.engine.llama.supervisor import LlamaSupervisor, leave, supervisor_of
 from moot.engine.schema import bounded_schema

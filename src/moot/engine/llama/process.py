@@ -18,16 +18,16 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 
 from moot.engine.errors import EngineError, EngineUnavailable
 from moot.engine.llama.ear import ENDED, Ear, Over
 from moot.engine.llama.reasons import ending, load_error
+from moot.engine.llama.reports import Beat, Facts, Loaded, decoded
 from moot.engine.llama.settings import Settings
 
-__all__ = ["CHILD", "Facts", "LlamaProcess", "OnEnd"]
+__all__ = ["CHILD", "LlamaProcess", "OnEnd"]
 
 CHILD = Path(__file__).with_name("child.py")
 
@@ -46,27 +46,7 @@ _LAST_BREATH = 0.5
 OnEnd = Callable[["LlamaProcess", str], None]
 """Called once with the process and how it ended, before anybody else learns of it."""
 
-_T = TypeVar("_T")
 _numbers = itertools.count(1)
-
-
-class Facts(msgspec.Struct, frozen=True):
-    """What a child tells when its model is loaded."""
-
-    context_size: int
-    pid: int
-
-
-class _Loaded(msgspec.Struct, frozen=True):
-    context_size: int = 0
-    pid: int = 0
-    failed: str = ""
-    is_model: bool = False
-
-
-class _Beat(msgspec.Struct, frozen=True):
-    quiet: float
-    longest: float
 
 
 class LlamaProcess:
@@ -217,7 +197,7 @@ class LlamaProcess:
         waited = 0.0
         while waited <= patience:
             if line := self._listen(ear):
-                told = _decoded(line, _Loaded)
+                told = decoded(line, Loaded)
                 if not told.failed:
                     return Facts(told.context_size, told.pid)
                 ear.read_printed()
@@ -233,7 +213,7 @@ class LlamaProcess:
             line = self._listen(self._ear)
             missed = 0.0 if line else missed + self._ear.waited
             if line:
-                beat = _decoded(line, _Beat)
+                beat = decoded(line, Beat)
                 if beat.quiet > (self._silence or max(self._patience, _LONGEST * beat.longest)):
                     raise Over(f"made no progress for {beat.quiet:.0f} s")
             if missed > (self._silence or _MISSED):
@@ -282,13 +262,6 @@ def _wait(popen: subprocess.Popen[bytes], seconds: float) -> int | None:
         return popen.wait(seconds)
     except subprocess.TimeoutExpired:
         return None
-
-
-def _decoded(line: bytes, type: type[_T]) -> _T:
-    try:
-        return msgspec.json.decode(line, type=type)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        raise Over(f"sent what no child of ours sends ({line[:80]!r})") from None
 
 
 def _absolute(entry: object) -> str | None:

@@ -26,7 +26,8 @@ import msgspec
 
 from moot.engine.errors import EngineError
 from moot.engine.llama.ear import ENDED, Over
-from moot.engine.llama.process import CHILD, Facts, LlamaProcess, OnEnd
+from moot.engine.llama.process import CHILD, LlamaProcess, OnEnd
+from moot.engine.llama.reports import Facts
 from moot.engine.llama.settings import Settings
 
 __all__ = ["SharedLlamaProcess", "shared_address"]
