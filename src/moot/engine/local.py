@@ -26,22 +26,16 @@ import msgspec
 from moot.clock import Clock
 from moot.engine.base import ChatMessage, Completion, CompletionChunk, EngineRequest
 from moot.engine.deadline import RunningLoopClock, before_deadline
-from moot.engine.errors import (
-    ContextOverflow,
-    EngineError,
-    EngineRejected,
-    EngineUnavailable,
-    ModelUnavailable,
-)
+from moot.engine.errors import ContextOverflow, EngineError, EngineRejected, EngineUnavailable
 from moot.engine.llama.ear import TICK
 from moot.engine.llama.exchange import Exchange
-from moot.engine.llama.process import LlamaProcess, OnEnd
+from moot.engine.llama.launch import make_process
+from moot.engine.llama.process import LlamaProcess
 from moot.engine.llama.reports import Facts
 from moot.engine.llama.settings import ProcessPolicy, Settings
 from moot.engine.llama.supervisor import LlamaSupervisor, leave, supervisor_of
 from moot.engine.schema import bounded_schema
 from moot.engine.slots import Slots
-from moot.engine.threads import choose_threads
 from moot.engine.wire import AnswerReader, chat_body, check_json, engine_error, last_completion, message_dicts
 
 __all__ = ["LocalEngine", "ProcessPolicy"]
@@ -110,7 +104,7 @@ class LocalEngine:
         )
         self._has_slot_folder = bool(policy.slot_folder)
         policy = msgspec.structs.replace(policy, shared=policy.is_shared)
-        make = functools.partial(_make_process, name, settings, policy)
+        make = functools.partial(make_process, name, settings, policy)
         key = (name, settings, policy)
         self._supervisor = supervisor_of(key, lambda: LlamaSupervisor(name, settings.model, make))
         self._leave = weakref.finalize(self, leave, key)
@@ -282,30 +276,6 @@ class LocalEngine:
         if not line:
             self._supervisor.answered()
         return dict(line)
-
-
-def _make_process(name: str, settings: Settings, policy: ProcessPolicy, on_end: OnEnd) -> LlamaProcess:
-    """A process that is not started yet. Raises `ModelUnavailable` when there is no model at its path."""
-    _check_is_gguf(Path(settings.model), name)
-    kind: type[LlamaProcess] = LlamaProcess
-    if policy.is_shared:
-        from moot.engine.llama.shared import SharedLlamaProcess, shared_address
-
-        kind, settings = SharedLlamaProcess, msgspec.structs.replace(settings, address=shared_address(settings))
-    settings = msgspec.structs.replace(settings, threads=choose_threads(settings.threads or None))
-    return kind(name, settings, silence=policy.silence, on_end=on_end)
-
-
-def _check_is_gguf(path: Path, name: str) -> None:
-    try:
-        if not path.is_file():
-            raise ModelUnavailable(name, f"{path} is no file")
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise ModelUnavailable(name, f"{path} cannot be read ({error.strerror})") from error
-    if magic != b"GGUF":
-        raise ModelUnavailable(name, f"{path} is not a GGUF file")
 
 
 def _after_fork() -> None:
