@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from moot.cli.app import forget
+from moot.cli.research_input import BadInputError, check_input
 
 if TYPE_CHECKING:
     from moot.cli.research_screen import Screen
@@ -43,10 +44,6 @@ class Depth(StrEnum):
     BRIEF = "brief"
     STANDARD = "standard"
     COMPREHENSIVE = "comprehensive"
-
-
-class _BadInputError(Exception):
-    """One clear line for the user."""
 
 
 def research(
@@ -84,9 +81,9 @@ def research(
     durable = durable.expanduser().absolute() if durable is not None else None
     found: list[Report] = []
     try:
-        _check(question, paths, output, is_serving=serve)
+        check_input(question, paths, output, is_serving=serve)
         if serve and durable is not None:
-            raise _BadInputError("--serve keeps nothing; leave out --durable, or ask one question")
+            raise BadInputError("--serve keeps nothing; leave out --durable, or ask one question")
         chosen = _open_engine(engine, model, threads)
         with Screen(is_quiet=quiet) as screen:
             if serve:
@@ -108,7 +105,7 @@ def research(
         if report.status == "partial" and not is_interrupted:
             typer.echo(f"moot research: {_one_line(report.notices[-1])}", err=True)
         _write(report, output, as_json=as_json)
-    except (_BadInputError, BackendError, ImportError) as error:  # a missing extra says how to install it
+    except (BadInputError, BackendError, ImportError) as error:  # a missing extra says how to install it
         typer.echo(f"moot research: {_one_line(str(error))}", err=True)
         raise typer.Exit(_BAD_INPUT) from None
     except (KeyboardInterrupt, asyncio.CancelledError):  # SIGTERM cancels
@@ -117,41 +114,6 @@ def research(
             _write(report, output, as_json=as_json)
         raise typer.Exit(_INTERRUPTED) from None
     raise typer.Exit(_INTERRUPTED if is_interrupted else _exit_code(report))
-
-
-def _check(question: str, paths: list[Path], output: Path | None, *, is_serving: bool) -> None:
-    if not is_serving and not question.strip():
-        raise _BadInputError('no question; give one, as in: moot research "How …?" --sources docs/')
-    if not paths:
-        raise _BadInputError("no sources; name files or folders with --sources")
-    for path in paths:
-        try:
-            path.expanduser().stat()
-        except FileNotFoundError:
-            raise _BadInputError(f"no such file or folder: {path}") from None
-        except (OSError, RuntimeError) as error:  # a folder on the way is closed, a name too long, a user unknown
-            raise _BadInputError(f"cannot open {path}: {getattr(error, 'strerror', None) or error}") from None
-    if output is not None:
-        _check_output(output.expanduser(), [path.expanduser().resolve() for path in paths])
-    elif sys.stdout is None:
-        raise _BadInputError("there is no stdout to write to; name a file with --output")
-
-
-def _check_output(output: Path, sources: list[Path]) -> None:
-    """Before the work and not after it: whether the report can go there, and destroys nothing that it rests on."""
-    try:
-        if not output.parent.is_dir():
-            raise _BadInputError(f"no such folder for the report: {output.parent}")
-        if output.is_dir():
-            raise _BadInputError(f"cannot write {output}: it is a folder; name a file in it")
-        place = output.resolve()
-        is_there = output.exists()
-    except OSError as error:
-        raise _BadInputError(f"cannot write {output}: {error.strerror}") from None
-    if is_there and any(place.is_relative_to(source) for source in sources):
-        raise _BadInputError(f"{output} is one of the sources; write the report to another file")
-    if not os.access(output if is_there else output.parent, os.W_OK):
-        raise _BadInputError(f"cannot write {output}: no permission")
 
 
 def _open_engine(spec: str | None, model: str | None, threads: int | None) -> Engine | None:
@@ -163,7 +125,7 @@ def _open_engine(spec: str | None, model: str | None, threads: int | None) -> En
     try:
         return open_engine(spec, model=model, threads=threads)
     except (EngineError, ValueError, ImportError) as error:
-        raise _BadInputError(str(error)) from error
+        raise BadInputError(str(error)) from error
 
 
 async def _with_engine(engine: Engine | None, screen: Screen, work: Callable[[], Awaitable[T]]) -> T:
@@ -178,13 +140,13 @@ async def _with_engine(engine: Engine | None, screen: Screen, work: Callable[[],
         screen.say(f"starting the engine {engine.name}")
         await engine.start()
         if engine.context_size < _MIN_CONTEXT:
-            raise _BadInputError(
+            raise BadInputError(
                 f"the context of engine {engine.name!r} is too small: {engine.context_size} tokens, "
                 f"{_MIN_CONTEXT} are needed; choose another model"
             )
         return await work()
     except EngineError as error:
-        raise _BadInputError(str(error)) from error
+        raise BadInputError(str(error)) from error
     finally:
         await engine.close()
 
@@ -199,7 +161,7 @@ async def _run(
     url = f"sqlite:///{file}" if file is not None else "memory://"
     async with ResearchTeam(run.sources, engine=engine, url=url) as team:
         if file is not None and (stored := await claim(team.manager.shared_state, run)).id != run.id:
-            raise _BadInputError(
+            raise BadInputError(
                 f"{file} holds another run: {stored.question!r}; go on with that one by 'moot resume {file}', "
                 "or name another file"
             )
@@ -211,7 +173,7 @@ async def _run(
                 run_id=run.id if file is not None else None,
             )
         except SourceError as error:
-            raise _BadInputError(str(error)) from error
+            raise BadInputError(str(error)) from error
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
@@ -219,7 +181,7 @@ async def _run(
             return found[0], True
     has_started = report.failure == EngineUnavailable.__name__ or any(use.calls for use in report.statistics.agents)
     if report.status == "partial" and not has_started:  # what the engine refuses from the start is the user's to mend
-        raise _BadInputError(report.notices[-1] if report.notices else "the engine gave no answer")
+        raise BadInputError(report.notices[-1] if report.notices else "the engine gave no answer")
     return report, False
 
 
@@ -231,7 +193,7 @@ async def _serve(paths: list[Path], engine: Engine | None, screen: Screen) -> No
     try:
         check_sources(paths)
     except SourceError as error:
-        raise _BadInputError(str(error)) from error
+        raise BadInputError(str(error)) from error
     async with ResearchTeam(paths, engine=engine) as team:
         screen.say("answering research_request messages from stdin; Ctrl-C ends it")
         try:
@@ -239,7 +201,7 @@ async def _serve(paths: list[Path], engine: Engine | None, screen: Screen) -> No
         except BrokenPipeError:
             forget(sys.stdout)
         except OSError as error:
-            raise _BadInputError(f"cannot write the answers: {error.strerror}") from error
+            raise BadInputError(f"cannot write the answers: {error.strerror}") from error
 
 
 async def _stdin_lines() -> AsyncIterator[bytes]:
@@ -282,7 +244,7 @@ def _write(report: Report, output: Path | None, *, as_json: bool) -> None:
         if sys.stdout is not None:  # minutes of work are not thrown away for a full disk
             _print(text)
             lost += "; the report went to stdout"
-        raise _BadInputError(lost) from error
+        raise BadInputError(lost) from error
     typer.echo(f"written to {output}", err=True)
 
 
@@ -295,7 +257,7 @@ def _print(text: str) -> None:
         forget(sys.stdout)
     except OSError as error:
         forget(sys.stdout)
-        raise _BadInputError(f"cannot write the report to stdout: {error.strerror}") from error
+        raise BadInputError(f"cannot write the report to stdout: {error.strerror}") from error
 
 
 def _one_line(text: str) -> str:
