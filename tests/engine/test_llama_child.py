@@ -158,7 +158,7 @@ def test_a_child_that_is_stopped_in_an_answer_is_replaced(tiny_model: Path) -> N
 def test_no_child_outlives_a_parent_that_is_killed(tiny_model: Path, phase: str) -> None:
     with program(PARENT, str(tiny_model), phase) as parent:
         child = int(said(parent))
-        assert "llama/child" in command_line(child)
+        assert "llama/entry" in command_line(child)
         parent.kill()
         parent.wait()
 

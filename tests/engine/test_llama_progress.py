@@ -11,7 +11,8 @@ import pytest
 
 from moot.engine.errors import EngineCrashed, EngineRejected
 from moot.engine.llama import ear, process
-from moot.engine.llama.child import Beats, Child
+from moot.engine.llama.beats import Beats
+from moot.engine.llama.child import Child
 from moot.engine.local import ProcessPolicy
 
 from .conftest import ask

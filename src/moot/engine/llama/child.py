@@ -3,11 +3,11 @@
 llama.cpp holds the interpreter's lock while it loads a model and while it ends, and a fault in it ends its process. So
 it has a process of its own, which holds nothing that is worth saving and is never asked to end well: it is killed.
 
-It is run by its path, as a script, and imports nothing of Moot: it starts in a moment and stays small. Its one argument
-is a JSON object (`moot.engine.llama.settings.Settings`). Its standard input and output are the *control* channel: it
-writes a line when the model is loaded, then a beat each second, and it ends when its input does. Each request has a
-connection of its own: one line of JSON in, lines of JSON out, ``{}`` as the last. A request is cancelled by closing its
-connection.
+It is run by a script, `entry`, and imports nothing of Moot but `beats`, its neighbour: it starts in a moment and stays
+small. Its one argument is a JSON object (`moot.engine.llama.settings.Settings`). Its standard input and output are the
+*control* channel: it writes a line when the model is loaded, then a beat each second, and it ends when its input does.
+Each request has a connection of its own: one line of JSON in, lines of JSON out, ``{}`` as the last. A request is
+cancelled by closing its connection.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["Beats", "Child", "main"]
+from .beats import Beats  # noqa: TID252 - by its full name it would load Moot
+
+__all__ = ["Child", "main"]
 
 MAX_LINE = 64 * 1024 * 1024
 """Bytes that a request may have."""
@@ -39,49 +41,6 @@ _TAKEN = b'{"taken": true}\n'  # a request is under way; one that is not yet is 
 _PROGRESS = b'"prompt_progress":{'
 """Marks a progress report. In an answer's text the quotation marks would be escaped."""
 _FIRST_WORD = 10.0  # seconds in which whoever connects says what it wants
-
-
-class Beats:
-    """What the child knows about its own progress. Times are seconds.
-
-    A request is `begun` when it waits for llama.cpp, and `ended` when it has got a chunk or gives up (no ``progress``).
-    The child gets on when any request does. A request that waits for its asker to read is not waited for.
-    """
-
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now = now
-        self._lock = threading.Lock()
-        self._computing = 0
-        self._since = self._beaten = now()
-        self._longest = 0.0
-
-    def begun(self) -> None:
-        with self._lock:
-            if not self._computing:
-                self._since = self._now()
-            self._computing += 1
-
-    def ended(self, *, progress: bool = True) -> None:
-        with self._lock:
-            self._computing -= 1
-            if progress:
-                now = self._now()
-                self._longest = max(self._longest, now - self._since)
-                self._since = now
-
-    def beat(self, every: float) -> dict[str, float]:
-        """``quiet``: how long requests have waited without progress; ``longest``: the longest such pause that ended.
-
-        It is called each ``every`` seconds. If it comes later, the process was suspended, and nobody is to blame.
-        """
-        with self._lock:
-            now = self._now()
-            suspended = now - self._beaten - 2 * every
-            self._beaten = now
-            if suspended > 0:
-                self._since = min(now, self._since + suspended)
-            quiet = now - self._since if self._computing else 0.0
-            return {"quiet": round(quiet, 3), "longest": round(self._longest, 3)}
 
 
 class Child:
@@ -320,11 +279,3 @@ def main(argument: str) -> None:
     control.sendall(facts)
     threading.Thread(target=child.beat, args=(control.sendall,), daemon=True).start()
     child.serve_handed(control)
-
-
-if __name__ == "__main__":
-    try:
-        main(sys.argv[1])
-    except BaseException:  # noqa: BLE001 - it is printed, and ends the process
-        sys.excepthook(*sys.exc_info())
-    os._exit(0)  # neither Python nor llama.cpp cleans up: nothing is worth the time, and its destructor may hang

@@ -29,7 +29,8 @@ from moot.engine.llama.settings import Settings
 
 __all__ = ["CHILD", "LlamaProcess", "OnEnd"]
 
-CHILD = Path(__file__).with_name("child.py")
+CHILD = Path(__file__).with_name("entry.py")
+"""The script that the process runs."""
 
 _MISSED = 30.0
 """Seconds without a beat after which a loaded child counts as stopped."""

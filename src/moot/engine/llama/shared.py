@@ -176,7 +176,8 @@ def shared_address(settings: Settings) -> str:
     if owner.st_uid != os.getuid() or owner.st_mode & 0o077 or not stat.S_ISDIR(owner.st_mode):
         raise EngineError(f"{folder} is not this user's alone, so no engine is shared there; {_ADVICE}")
     library = find_spec("xllamacpp")
-    parts = (settings, model.st_mtime_ns, model.st_size, CHILD.stat().st_mtime_ns, library.origin if library else "")
+    program = [part.stat().st_mtime_ns for part in sorted(CHILD.parent.glob("*.py"))]
+    parts = (settings, model.st_mtime_ns, model.st_size, program, library.origin if library else "")
     digest = hashlib.blake2b(msgspec.json.encode(parts), digest_size=10).hexdigest()
     address = str(folder / f"{digest}.sock")
     if len(os.fsencode(address)) > _LONGEST_ADDRESS:
