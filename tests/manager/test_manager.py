@@ -29,6 +29,8 @@ from moot import (
     Payload,
     Reason,
     Request,
+    RetryPolicy,
+    TurnError,
     UnknownAgent,
     handles,
 )
@@ -571,3 +573,30 @@ async def test_no_agent_has_the_name_of_those_who_are_none() -> None:
     async with AgentManager() as manager:
         with pytest.raises(ValueError, match="'outside' is no agent id"):
             await manager.register(Agent("outside"))
+
+
+async def test_an_ask_that_was_let_in_goes_out_anew_while_the_system_drains_if_the_one_before_it_failed() -> None:
+    class Once(Agent):
+        retry = RetryPolicy(max_attempts=1)
+        asked = 0
+
+        @handles
+        async def ping(self, message: Ping) -> str:
+            self.asked += 1
+            if self.asked == 1:
+                await asyncio.sleep(1)
+                raise ValueError("not yet")
+            return "pong"
+
+    manager = AgentManager()
+    await manager.start()
+    await manager.register(Once("once"))
+    asks = [manager.ask("once", Ping(), message_id="same") for _ in range(2)]
+    answers = [asyncio.ensure_future(manager.gather([ask])) for ask in asks]
+    await asyncio.sleep(0.5)
+
+    await manager.stop()
+
+    with pytest.raises(TurnError, match="not yet"):
+        await answers[0]
+    assert await answers[1] == ["pong"]

@@ -163,14 +163,14 @@ class Gateway:
         elif self._journal is not None:
             self._send_for(ask, self._journal)
         else:
-            self._requests.post(ask)
+            self._requests.enter(ask)
         if self._observer is not None:
             self._observer.requested(ask)
 
     def _send_for(self, ask: Ask[Any], journal: TurnJournal) -> None:
         """Send the request of ``ask``. Its answer leaves the process when all that led to it is stored."""
         request: Ask[Any] = Ask(self, ask.to, ask.content, ask.message_type, ask.timeout, started=True)
-        self._requests.post(request)
+        self._requests.enter(request)
         request.on_progress = ask.on_progress
         request.when_done(
             lambda ended: journal.store.after_sync(lambda lost: ask.resolve(ended.answer, ended.error or lost))

@@ -77,9 +77,9 @@ class IdempotentAsks:
         request: Ask[Any] = Ask(ask.asker, ask.to, ask.content, ask.message_type, ask.timeout, started=True)
         request.idempotency_key = ask.idempotency_key
         if self._journal is not None:
-            self._requests.post_durable(request, key[1])
+            self._requests.enter_durable(request, key[1])
         else:
-            self._requests.post(request)
+            self._requests.enter(request)
         return self.adopt(key, request)
 
     def adopt(self, key: RequestKey, request: Ask[Any]) -> _Record:

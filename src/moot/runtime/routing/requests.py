@@ -76,6 +76,10 @@ class Requests:
             target = self._router.reach(ask.to, ask.content)
         self._send(ask, OUTSIDE, target)
 
+    def enter(self, ask: Ask[Any]) -> None:
+        """Send a request for a caller that was let in before: also while the system drains. Raises as `post`."""
+        self._send(ask, OUTSIDE, self._router.reach(ask.to, ask.content))
+
     def post_from(self, turn: Turn, ask: Ask[Any]) -> None:
         """Send the request of an ask that a turn makes. Raises as `post`, and `BreakerOpen`, `DeadlockError`."""
         cell: Any = turn.cell
@@ -93,7 +97,7 @@ class Requests:
             self._durable_asks.name(ask)
         self._send(ask, cell.id, target, turn.message, turn.trace)
 
-    def post_durable(self, ask: Ask[Any], key: str) -> None:
+    def enter_durable(self, ask: Ask[Any], key: str) -> None:
         """Send a request from outside that outlives its asker. A refused request leaves nothing behind.
 
         Raises:
@@ -104,7 +108,7 @@ class Requests:
         if asks is not None and asks.is_deferred(ask.request_key):
             asks.open(ask, self._now() + ask.timeout)  # a later turn will answer
         else:
-            self.post(ask)
+            self.enter(ask)
 
     def _send(
         self, ask: Ask[Any], sender: str, target: Cell, incoming: AgentMessage | None = None, trace: str | None = None
