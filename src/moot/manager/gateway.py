@@ -44,7 +44,7 @@ class Gateway:
         self._observer = observer
         self._journal: TurnJournal | None = system.journal
         self._seen = SeenIds()
-        self._entering: dict[RequestKey, asyncio.Future[None]] = {}
+        self._entering: dict[RequestKey, tuple[Lane, asyncio.Future[None]]] = {}
         self._idempotent = IdempotentAsks(system.requests, system.delivery, system.journal)
         self.numbering = system.numbering
         self.withdraw = system.withdraw
@@ -54,7 +54,7 @@ class Gateway:
         system.registrar.readmit = self._readmit
 
     async def tell(self, message: AgentMessage, timeout: float) -> None:
-        """Deliver a message, waiting for room up to ``timeout`` seconds. Of those with one key only the first is.
+        """Deliver a message, waiting for room up to ``timeout`` seconds. Of those with one key only the first enters.
 
         Raises:
             UnknownAgent, AgentStopped: no agent will handle it. MailboxFull: there was no room in time, or the mailbox
@@ -90,7 +90,8 @@ class Gateway:
 
     async def _enter(self, key: RequestKey, lane: Lane, timeout: float) -> None:
         """Wait for room. Callers with the same key wait along."""
-        done = self._entering[key] = asyncio.get_running_loop().create_future()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._entering[key] = lane, done
         try:
             await self.admitted(lane, timeout)
         finally:
@@ -106,9 +107,10 @@ class Gateway:
         system = self._system
         end = system.now() + timeout
         while (entering := self._entering.get(key)) is not None:
+            lane, done = entering
             left = end - system.now()
-            if left <= 0 or not (await asyncio.wait({entering}, timeout=left))[0]:
-                raise system.router.reach(key[0], None).full(system.now())
+            if left <= 0 or not (await asyncio.wait({done}, timeout=left))[0]:
+                raise lane.target.full(system.now())
         return max(0.0, end - system.now())
 
     def tell_nowait(self, message: AgentMessage) -> None:
