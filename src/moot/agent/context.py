@@ -50,7 +50,6 @@ class AgentContext(UnitOfWork[S]):
     all. ``attempt`` counts the runs of the handler from 1.
     """
 
-    # who and what
     @property
     def agent_id(self) -> str:
         """The id of the agent whose turn this is."""
@@ -115,7 +114,6 @@ class AgentContext(UnitOfWork[S]):
             return self.runtime.find(named[0].removeprefix(CAPABILITY))
         return named
 
-    # what happens at once
     @overload
     def ask(self, to: str, content: Request[R], *, timeout: float = 30.0) -> Ask[R]: ...
     @overload
@@ -262,7 +260,6 @@ class AgentContext(UnitOfWork[S]):
             self.records = Records()
         return self.records
 
-    # for the runtime
     def post(self, ask: Ask[Any]) -> None:
         """Called when an ask of this turn is first awaited."""
         if self.closed:

@@ -11,7 +11,7 @@ a prefix of what it was told. That is all that makes a turn a transaction on dis
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from moot.messaging.dead_letters import DeadLetters
     from moot.state import SharedState
 
-__all__ = ["Backend", "Journal", "Stored", "StoredLetter", "StoredMail", "StoredTimer"]
+__all__ = ["Backend", "Journal", "Stored", "StoredLetter", "StoredMail", "StoredTimer", "Stores"]
 
 
 class StoredMail(msgspec.Struct, frozen=True):
@@ -155,6 +155,14 @@ class Journal(Protocol):
     async def caught_up(self) -> None:
         """Return when the journal `is_behind` no more. Raises as `synced`."""
         ...
+
+
+class Stores(NamedTuple):
+    """What a backend brings. ``durable`` is the journal of a durable backend, and what it has stored."""
+
+    dead_letters: DeadLetters
+    shared_state: SharedState
+    durable: tuple[Journal, Stored] | None = None
 
 
 class Backend(Protocol):

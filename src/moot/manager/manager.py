@@ -14,6 +14,7 @@ import msgspec
 
 from moot.agent.agent import Agent, agents_of
 from moot.backends import Backend, open_backend
+from moot.backends.base import Stores
 from moot.backends.errors import BackendFailed
 from moot.clock import Clock, LoopClock
 from moot.engine.base import Engine
@@ -28,7 +29,7 @@ from moot.policies import Policies, check_names
 from moot.resilience.breaker import BreakerStatus
 from moot.runtime.cell import Cell
 from moot.runtime.liveness.progress import Health
-from moot.runtime.options import Options, Stores
+from moot.runtime.options import Options
 from moot.runtime.phase import DRAINING
 from moot.runtime.routing.directory import AgentCard, Directory
 from moot.runtime.system import System
@@ -101,7 +102,6 @@ class AgentManager(Client):
         self.dead_letters = self._backend.dead_letters
         self.directory = Directory()
 
-    # life
     async def start(self) -> None:
         """Start the system and the agents registered so far, in order.
 
@@ -183,7 +183,6 @@ class AgentManager(Client):
         """Return when no message waits for a turn and no turn is under way. Timers do not count. For tests."""
         await self._running("settle").settle()
 
-    # agents
     @overload
     async def register(self, agent: type[A], count: int = 1, **policies: Unpack[Policies]) -> list[str]: ...
     @overload
@@ -244,7 +243,6 @@ class AgentManager(Client):
         """The circuit breakers that know of a failure: caller, target, state, and when to try again."""
         return self._system.breakers.status() if self._system is not None else []
 
-    # inside
     def _begin_to_stop(self, system: System, *, drain: bool, timeout: float) -> asyncio.Task[None]:
         system.phase.move_on(DRAINING)
         self._gateway = None

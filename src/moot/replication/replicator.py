@@ -79,7 +79,6 @@ class Replicator(Agent[Replica]):
     async def on_stop(self, ctx: AgentContext[Replica]) -> None:
         ctx.unschedule("anti-entropy")
 
-    # what local agents ask
     @handles
     async def update(self, message: Update, ctx: AgentContext[Replica]) -> None:
         before = ctx.state
@@ -118,7 +117,6 @@ class Replicator(Agent[Replica]):
             )
             ctx.send(message.peer, Leave(peer=self.id))
 
-    # what it does by itself
     @handles
     async def push(self, message: Push, ctx: AgentContext[Replica]) -> None:
         self._push(ctx)
@@ -128,7 +126,6 @@ class Replicator(Agent[Replica]):
         self._push(ctx)
         self._compare(ctx)
 
-    # what peers send
     @handles
     async def deltas(self, message: Deltas, ctx: AgentContext[Replica]) -> None:
         if not self._hear(ctx):

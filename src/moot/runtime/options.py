@@ -1,13 +1,11 @@
-"""Options: what a system can be told, with defaults right for most, and the stores that a backend brings."""
+"""Options: what a system can be told, with defaults that are right for most."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from moot.backends import Journal, Stored
-    from moot.messaging.dead_letters import DeadLetters
     from moot.policies import Supervision
     from moot.runtime.dispatch.interceptor import Interceptor
     from moot.runtime.dispatch.pool import ReadyQueue
@@ -15,10 +13,9 @@ if TYPE_CHECKING:
     from moot.runtime.routing.delivery import Delivery
     from moot.runtime.routing.selector import Selector
     from moot.runtime.routing.transport import Transport
-    from moot.state import SharedState
     from moot.telemetry.mail_observer import MailObserver
 
-__all__ = ["Options", "Stores"]
+__all__ = ["Options"]
 
 
 class Options(TypedDict, total=False):
@@ -43,11 +40,3 @@ class Options(TypedDict, total=False):
     transport: Callable[[Delivery], Transport]
     mail_observer: MailObserver
     ready: ReadyQueue
-
-
-class Stores(NamedTuple):
-    """What a backend brings. ``durable`` is the journal of a durable backend, and what it has stored."""
-
-    dead_letters: DeadLetters
-    shared_state: SharedState
-    durable: tuple[Journal, Stored] | None = None

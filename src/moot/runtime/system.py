@@ -33,7 +33,7 @@ from moot.runtime.dispatch.throttle import Throttle
 from moot.runtime.dispatch.timers import Timers
 from moot.runtime.liveness.deadlock import Deadlocks
 from moot.runtime.liveness.progress import Liveness
-from moot.runtime.options import Options, Stores
+from moot.runtime.options import Options
 from moot.runtime.phase import CLOSED, CLOSING, DRAINING, STOPPING, SystemPhase
 from moot.runtime.registrar import Registrar
 from moot.runtime.routing.breakers import Breakers
@@ -46,6 +46,7 @@ from moot.state import Transaction
 
 if TYPE_CHECKING:
     from moot.agent.port import Turn
+    from moot.backends.base import Stores
     from moot.clock import Clock
     from moot.engine.base import Engine
     from moot.ids import Ids

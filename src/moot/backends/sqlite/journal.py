@@ -50,7 +50,6 @@ class SqliteJournal:
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._behind: list[asyncio.Future[None]] = []
 
-    # what is told
     def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
         mid = self._mids[agent_id, name] = self._next_mid()
         aid = self._agents.get(agent_id) or self._new_agent(agent_id)
@@ -116,7 +115,6 @@ class SqliteJournal:
     def end_attempt(self, attempt: int) -> None:
         self._owner.end(attempt)
 
-    # what is stored
     @property
     def is_behind(self) -> bool:
         return self._failure is None and (self._is_stalled or self._batch.changes >= _MOST_CHANGES)

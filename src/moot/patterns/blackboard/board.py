@@ -103,7 +103,6 @@ class Board(msgspec.Struct, frozen=True):
         reason = self.reason or StopReason.EXHAUSTED
         return Solution(self.problem, reason, tuple(self.entries.values()), self.goal, self.history, self.abandoned)
 
-    # entries and triggers
     def begun(self, problem: str, ends: float, budget: int) -> Board:
         """An empty board for a problem; the sources stay, and tokens go on rising."""
         return Board(problem, ends=ends, budget=budget, token=self.token, sources=self.sources, done=self.done)
@@ -142,7 +141,6 @@ class Board(msgspec.Struct, frozen=True):
                 triggers[name] = Trigger(source.kind, entry.key, entry.version, interest.priority, arrivals)
         return replace(self, triggers=triggers, seen=seen, arrivals=arrivals)
 
-    # sources
     def subscribed(self, source_id: str, source: Subscribe, limits: Limits) -> Board:
         """With a source that was heard of; as before if it is known, or if there is no room for it."""
         known = self.sources.get(source_id)
@@ -158,7 +156,6 @@ class Board(msgspec.Struct, frozen=True):
             board = self.given_back(claim.token, source_id, limits, failed=False)
         return replace(board, sources=_without(board.sources, source_id), done=_without(board.done, source_id))
 
-    # claims
     def held(self, token: int, owner: str, now: float) -> Claim | None:
         """The claim of this token, if ``owner`` has it and it has not lapsed."""
         claim = self.claims.get(owner)
@@ -195,7 +192,6 @@ class Board(msgspec.Struct, frozen=True):
                 board = board.without_source(owner, limits)
         return board
 
-    # control
     def granted(self, now: float, control: Control, limits: Limits) -> tuple[Board, list[Claim]]:
         """With what can be given out given out, the best first; and the new claims."""
         board, claims = self, []
@@ -239,7 +235,6 @@ class Board(msgspec.Struct, frozen=True):
                 able[name] = idle
         return able
 
-    # the end
     def ended(self, now: float, goal: Goal) -> Board:
         """As it is, or solved, or with its time over."""
         if (found := goal(self.entries)) is not None:

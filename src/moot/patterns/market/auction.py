@@ -132,7 +132,6 @@ class Auction(msgspec.Struct, Generic[RulesT], frozen=True):
         award = self.award
         return Outcome(self.rules.id, award.bidder, award.price, award.offered, self.no_shows, forfeited)
 
-    # events
     def _taken(self, event: Bid | Commit | Reveal, at: float) -> Self:
         wanted: Stage = "revealing" if isinstance(event, Reveal) else "bidding"
         self.rules.check_bidder(event.bidder)
@@ -173,7 +172,6 @@ class Auction(msgspec.Struct, Generic[RulesT], frozen=True):
         self._check_stage("bidding", by, at)
         return self._ended(at)
 
-    # stages
     def _ended(self, at: float) -> Self:
         if self.stage == "confirming":
             return _passed_over(self, at)

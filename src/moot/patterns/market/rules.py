@@ -127,7 +127,6 @@ class Rules(msgspec.Struct, frozen=True):
         if self.confirm_within is not None:
             check_span("confirm_within", self.confirm_within)
 
-    # what a kind says
     @abstractmethod
     def closes_at(self, opened_at: float) -> float:
         """When bids are no longer taken."""
@@ -153,7 +152,6 @@ class Rules(msgspec.Struct, frozen=True):
         """How long after the close sealed bids are revealed; None where none are."""
         return None
 
-    # what every kind needs
     def weight(self, bidder: str) -> int:
         """What the bids of that bidder count, in thousandths."""
         return UNIT if self.bidders is None else self.bidders[bidder].weight

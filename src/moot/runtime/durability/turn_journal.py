@@ -57,7 +57,6 @@ class TurnJournal:
         stored.letters.clear()
         letters.added, letters.taken = self._buried, store.end_letter
 
-    # messages
     def accepted(self, agent_id: str, message: AgentMessage, body: bytes | None = None) -> None:
         """A message belongs to an agent from now on. ``body`` is the encoded message, if there is one.
 
@@ -95,7 +94,6 @@ class TurnJournal:
             body = msgspec.msgpack.encode(msgspec.structs.replace(letter, message=shown))
         self.store.put_letter(StoredLetter(letter.id, agent_id, body))
 
-    # turns
     def begun(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """A turn begins. If a crash would let it run again, it gets the records of earlier runs, and is marked."""
         message, agent_id = ctx.message, cell.id
@@ -168,7 +166,6 @@ class TurnJournal:
         """The timer of ``message`` has sent it, or will not send it."""
         self.store.end_timer(message.name)
 
-    # agents
     def restore(self, cell: Cell) -> Restored:
         """Give an agent that is being registered its stored state. Returned are its stored mail and timers.
 

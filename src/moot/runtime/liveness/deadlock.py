@@ -93,7 +93,6 @@ class Deadlocks:
         self.found = 0
         asks.waits = self
 
-    # what happens
     def begin(self, asks: Sequence[Ask[Any]]) -> Wait | None:
         """The present task begins to wait for all of ``asks``. None if the task is not the own task of a turn."""
         turn: Any = asks[0].asker
@@ -167,7 +166,6 @@ class Deadlocks:
         _log.warning("%s: the last ask is not sent", error)
         raise error
 
-    # the graph
     def _asker_of(self, turn: Turn) -> Ask[Any] | None:
         """The ask that ``turn`` answers, if another turn awaits it and nothing else."""
         reply_to = turn.message.reply_to

@@ -105,7 +105,6 @@ class _Journal:
         self._has_failed = False
         self._waiting: deque[tuple[int, Callable[[BaseException | None], None]]] = deque()
 
-    # what is told
     def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
         self._mail.add((agent_id, name))
         self._tell(lambda stored: stored.mail.setdefault(agent_id, []).append(StoredMail(name, body)))
@@ -166,7 +165,6 @@ class _Journal:
     def end_attempt(self, attempt: int) -> None:
         self._running.pop(attempt, None)
 
-    # what is stored
     async def synced(self) -> None:
         waiter: asyncio.Future[None] = self._loop.create_future()
         self.after_sync(lambda lost: _end(waiter, lost))

@@ -47,7 +47,6 @@ class FaultyNetwork:
         """Whether anything is under way."""
         return self._channels.is_busy
 
-    # messages
     def carry(self, source: Cell, target: Cell, message: AgentMessage) -> None:
         for listener in self._witness.entered:
             listener(target, message)
@@ -113,7 +112,6 @@ class FaultyNetwork:
                     listener(target, message)
         self._channels.put(channel, parcel, struck, copy)
 
-    # arrivals
     def _arrive(self, source: Cell, target: Cell, message: AgentMessage) -> None:
         if target.phase is STOPPING:
             self._delivery.refuse(message, Reason.STOPPED, AgentStopped(target.id))

@@ -140,7 +140,6 @@ class World:
             for message in ctx.messages:
                 listener(cell, message, ctx.attempt)
 
-    # what the gateway tells, as a `MailObserver`
     def sending(self, message: AgentMessage) -> None:
         """A caller from outside is about to send a message."""
         for listener in self.witness.sending:
@@ -166,7 +165,6 @@ class World:
         for listener in self.witness.withdrawn:
             listener(message)
 
-    # what the manager tells
     def turn_started(self, agent_id: str, message: AgentMessage, attempt: int) -> str | None:
         """Nothing: `taken`, which is told the cell, says when a handler begins."""
         return None
