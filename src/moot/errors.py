@@ -10,6 +10,7 @@ part alone raises is declared beside that part.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, ClassVar, dataclass_transform
 
@@ -40,6 +41,10 @@ __all__ = [
 ]
 
 
+_CLASS_VAR = re.compile(r"(\w+\.)*ClassVar\b")
+"""An annotation, as a text or a value, of what belongs to a class and is no fact."""
+
+
 class MootError(Exception):
     """The root of all errors that Moot raises on its own account."""
 
@@ -61,7 +66,7 @@ class Factual(MootError):
     _facts: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
-        own = (name for name, kind in cls.__annotations__.items() if not str(kind).startswith("ClassVar"))
+        own = (name for name, kind in cls.__annotations__.items() if not _CLASS_VAR.match(str(kind)))
         cls._facts = tuple(dict.fromkeys((*cls._facts, *own)))
 
     def __init__(self, *values: Any, **named: Any) -> None:

@@ -600,3 +600,21 @@ async def test_an_ask_that_was_let_in_goes_out_anew_while_the_system_drains_if_t
     with pytest.raises(TurnError, match="not yet"):
         await answers[0]
     assert await answers[1] == ["pong"]
+
+
+class Picks:
+    async def select(self, *facts: object) -> None: ...
+
+
+class Wraps:
+    def intercept(self, *facts: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "option",
+    [{"selector": 5}, {"selector": Picks}, {"selector": Picks()}, {"interceptor": Wraps()}, {"mail_observer": "me"}],
+    ids=str,
+)
+def test_an_option_that_could_not_be_called_is_refused_at_once(option: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="takes an object with"):
+        AgentManager(**option)

@@ -129,6 +129,16 @@ def test_a_contract_is_seen_to_break(contract: str, copy: Path) -> None:
     assert f"{CONTRACTS[contract]['name']} BROKEN" in done.stdout
 
 
+def test_an_import_for_type_checkers_counts(copy: Path) -> None:
+    path = copy / "src/moot/messaging/mailbox.py"
+    line = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import moot.manager"
+    path.write_text(f"{path.read_text()}\n{line}\n")
+
+    done = lint(copy)
+
+    assert f"{CONTRACTS['layers']['name']} BROKEN" in done.stdout
+
+
 def test_a_module_without_a_layer_is_seen(copy: Path) -> None:
     (copy / "src/moot/homeless.py").write_text('"""A module that nobody gave a place."""\n')
 

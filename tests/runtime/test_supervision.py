@@ -345,6 +345,24 @@ async def test_one_that_cannot_start_again_and_is_stopped_leaves_its_siblings_at
         assert "fragile" not in manager.directory
 
 
+async def test_a_group_whose_failure_goes_up_is_not_made_anew() -> None:
+    Fragile.starts, Fragile.good = 0, frozenset({1})
+    Worker.log.clear()
+    policy = supervision(strategy="one_for_all", max_restarts=2)
+
+    async def live() -> None:
+        async with AgentManager(supervision=policy) as manager:
+            await manager.register(Fragile("fragile"))
+            await manager.register(Worker("sibling"))
+            await _result(manager.ask("fragile", Work(fail=True)))
+            await manager.settle()
+
+    with pytest.raises(SupervisionFailed, match="OSError: the disk is full"):
+        await live()
+
+    assert Worker.log.count("start sibling") == 1
+
+
 class Stubborn(Worker):
     """Swallows its cancellation."""
 

@@ -71,7 +71,7 @@ class WaitWatch(Protocol):
         """Raise `DeadlockError` if ``target``, which ``turn`` is about to ask, waits for ``turn`` itself."""
         ...
 
-    def begin(self, asks: Sequence[Ask[Any]]) -> Any:
+    def begin(self, asks: Sequence[Ask[Any]], *, fails_fast: bool = True) -> Any:
         """The present task begins to wait for all of ``asks``. The result is for `end`; None if none is needed."""
         ...
 

@@ -56,12 +56,3 @@ class Effects(msgspec.Struct, eq=False):
     def scheduled(self) -> list[Timer]:
         """The timers that are set."""
         return [timer for timer in self.timers if not isinstance(timer, str)]
-
-    def answer_or(self, returned: Any) -> Any:
-        """The answer to this turn's ask: what ``ctx.reply`` was given, else what the handler returned.
-
-        `NOTHING` when the answer was deferred.
-        """
-        if self.answer is not NOTHING:
-            return self.answer
-        return NOTHING if self.is_deferred else returned

@@ -159,7 +159,7 @@ async def gather(
                 ask.start()
             ask.when_done(done)
         if needed and not finished.done():
-            await _wait(asks, finished, for_all=needed == len(asks))
+            await _wait(asks, finished, for_all=needed == len(asks), fails_fast=not return_exceptions)
     finally:
         for ask in asks:
             if not ask.done:
@@ -179,7 +179,7 @@ def _check_gathered(asks: Sequence[Ask[Any]], quorum: int | None, *, return_exce
         raise ValueError("an ask is gathered more than once; make one for each answer that is wanted")
 
 
-async def _wait(asks: Sequence[Ask[Any]], finished: asyncio.Future[None], *, for_all: bool) -> None:
+async def _wait(asks: Sequence[Ask[Any]], finished: asyncio.Future[None], *, for_all: bool, fails_fast: bool) -> None:
     """Wait until ``finished``. After a pass of the loop deadlines count.
 
     With ``for_all`` the deadlock detector is told then, too.
@@ -191,7 +191,7 @@ async def _wait(asks: Sequence[Ask[Any]], finished: asyncio.Future[None], *, for
         ask.watch()
     table = next((ask.table for ask in asks if ask.table is not None), None) if for_all else None
     watch = table.waits if table is not None else None
-    wait = watch.begin(asks) if watch is not None else None
+    wait = watch.begin(asks, fails_fast=fails_fast) if watch is not None else None
     try:
         await finished
     finally:

@@ -29,7 +29,7 @@ from moot.policies import Policies, check_names
 from moot.resilience.breaker import BreakerStatus
 from moot.runtime.cell import Cell
 from moot.runtime.liveness.progress import Health
-from moot.runtime.options import Options
+from moot.runtime.options import Options, check_seams
 from moot.runtime.phase import DRAINING
 from moot.runtime.routing.directory import AgentCard, Directory
 from moot.runtime.system import System
@@ -93,6 +93,7 @@ class AgentManager(Client):
         self._looked = 0
         self._observer: Observer | None = None
         check_names(options, Options, "option")
+        check_seams(options)
         self._options = options
         self._failure: MootError | None = None
         self._system: System | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from moot.runtime.routing.transport import Transport
     from moot.telemetry.mail_observer import MailObserver
 
-__all__ = ["Options"]
+__all__ = ["Options", "check_seams"]
 
 
 class Options(TypedDict, total=False):
@@ -40,3 +41,24 @@ class Options(TypedDict, total=False):
     transport: Callable[[Delivery], Transport]
     mail_observer: MailObserver
     ready: ReadyQueue
+
+
+_SEAMS = {"selector": "select", "interceptor": "intercept", "mail_observer": "sending", "transport": "__call__"}
+"""The method that each of these options must have. Only the interceptor's is a coroutine."""
+
+
+def check_seams(options: Options) -> None:
+    """Refuse an option that could not be called. At run time it would fail in the middle of a turn.
+
+    Raises:
+        TypeError: an option is a class, has no such method, or is asynchronous where it must not be, or the reverse.
+    """
+    for name, method in _SEAMS.items():
+        given = options.get(name)
+        if given is None:
+            continue
+        called = getattr(given, method, None)
+        is_class = isinstance(given, type) and name != "transport"
+        if is_class or not callable(called) or inspect.iscoroutinefunction(called) != (name == "interceptor"):
+            kind = "an async method" if name == "interceptor" else "a plain method"
+            raise TypeError(f"{name}= takes an object with {kind} {method!r}, not {given!r}")

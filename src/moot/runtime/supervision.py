@@ -75,6 +75,7 @@ class Supervisor:
         self._liveness = liveness
         self._phase = phase
         self._given_up = given_up
+        self._has_given_up = False
         self._own_restarts = Restarts()
         self.tasks: set[asyncio.Task[None]] = set()
         """The restarts and stops under way."""
@@ -196,8 +197,18 @@ class Supervisor:
             elif cell.phase is not STOPPING and (error := await self._renew(cell)) is not None:
                 rest = group[index + 1 :]
                 self._decide(cell, error, "restart", again=rest)
-                if self._policy_for(cell).strategy != "one_for_one" and cell.phase is RESTARTING:
-                    return  # the others are part of the next try
+                if not self._goes_on_without(cell):
+                    return
+
+    def _goes_on_without(self, cell: Cell) -> bool:
+        """Whether a group is made anew although ``cell`` could not start again.
+
+        It is not where ``cell`` is tried again, because the others are part of the next try. Nor is it where the
+        failure went up: then the parent is made anew or stopped, or the whole system.
+        """
+        if cell.phase is RESTARTING or self._has_given_up:
+            return False
+        return cell.parent is None or cell.parent.phase is ACTIVE
 
     async def _halt(self, cell: Cell) -> None:
         for child in tuple(reversed(cell.children or {})):
@@ -243,6 +254,7 @@ class Supervisor:
         """Let the failure be the parent's own. The agent itself is stopped."""
         if cell.parent is None:
             cell.phase = STOPPING
+            self._has_given_up = True
             self._given_up(SupervisionFailed(cell.id, error, self.restarts))
         else:
             self._stop(cell, error)

@@ -108,7 +108,7 @@ class _FakeCell:
 
 
 class _FakeRuntime:
-    """Records instead of acting; implements `moot.runtime.Runtime`."""
+    """Records instead of acting; implements `moot.agent.port.Runtime`."""
 
     def __init__(self, answers: Mapping[str, Any], able: Mapping[str, Sequence[str]], engine: Engine | None) -> None:
         self._answers = answers

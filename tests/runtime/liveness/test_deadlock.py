@@ -30,6 +30,7 @@ from moot import (
     handles,
 )
 from moot.testing import stuck
+from moot.testing.simulation.backend import SimulatedBackend
 
 SIZES = [2, 3, 4, 5, 7, 10, 15, 20]
 TIMEOUT = 20.0
@@ -289,6 +290,34 @@ async def test_a_chain_of_asks_that_comes_back_fails_when_it_is_sent(size: int) 
         assert " -> ".join([*names, names[0]]) in str(failure.value)
         assert manager.stats().deadlocks == 1
         assert all(not cell.mailbox.items for cell in manager.directory.cells.values())
+
+
+async def test_a_chain_of_asks_that_comes_back_is_found_on_a_durable_backend() -> None:
+    members = ring(Member, 3)
+    async with AgentManager(SimulatedBackend()) as manager:
+        await registered(manager, members)
+
+        with pytest.raises(TurnError, match="DeadlockError"):
+            await manager.ask("agent_0", Chain(hops=3), timeout=TIMEOUT, message_id="once")
+        with pytest.raises(TurnError, match="DeadlockError"):
+            await manager.ask("agent_0", Chain(hops=3), timeout=TIMEOUT)
+
+        assert manager.stats().deadlocks == 2
+
+
+async def test_a_turn_that_gathers_failures_too_still_waits_when_one_has_failed() -> None:
+    async def first(message: Quick, ctx: AgentContext) -> str:
+        return str(await ctx.ask("second", Quick(), timeout=TIMEOUT))
+
+    async def second(message: Quick, ctx: AgentContext) -> str:
+        asks = [ctx.ask("nobody", Quick(), timeout=TIMEOUT), ctx.ask("first", Quick(), timeout=TIMEOUT)]
+        return " ".join(type(answer).__name__ for answer in await ctx.gather(asks, return_exceptions=True))
+
+    async with AgentManager() as manager:
+        await manager.register(first)
+        await manager.register(second)
+
+        assert await manager.ask("first", Quick(), timeout=TIMEOUT) == "UnknownAgent DeadlockError"
 
 
 async def test_an_agent_that_asks_itself_is_told_at_once() -> None:

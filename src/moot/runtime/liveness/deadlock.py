@@ -49,18 +49,23 @@ class Turns(Protocol):
 class Wait:
     """A turn that waits, in its own task, for all of ``asks``."""
 
-    __slots__ = ("asks", "cell", "is_reported", "turn")
+    __slots__ = ("answers", "asks", "cell", "fails_fast", "is_reported", "turn")
 
-    def __init__(self, cell: Cell, turn: Turn, asks: Sequence[Ask[Any]]) -> None:
+    def __init__(self, cell: Cell, turn: Turn, asks: Sequence[Ask[Any]], *, fails_fast: bool) -> None:
         self.cell = cell
         self.turn = turn
         self.asks = asks
+        self.answers: list[int] = []
+        """The keys of the asks that the turn is to answer."""
+        self.fails_fast = fails_fast
         self.is_reported = False
 
     @property
     def is_over(self) -> bool:
-        """Whether the turn is about to go on: all asks are answered, or one has failed."""
-        return all(ask.done for ask in self.asks) or any(ask.error is not None for ask in self.asks)
+        """Whether the turn is about to go on: all asks have ended, or one has failed and the turn waits for no more."""
+        if self.fails_fast and any(ask.error is not None for ask in self.asks):
+            return True
+        return all(ask.done for ask in self.asks)
 
 
 class _Edge(NamedTuple):
@@ -88,13 +93,16 @@ class Deadlocks:
             raise ValueError(f"deadlocks is one of {', '.join(typing.get_args(DeadlockMode))}, not {mode!r}")
         self.breaks = mode == "break"
         self._waits: dict[Station, list[Wait]] = {}
-        self._answering: dict[int | str, Wait] = {}
+        self._answering: dict[int, Wait] = {}
         self._looks = mode != "off"
         self.found = 0
         asks.waits = self
 
-    def begin(self, asks: Sequence[Ask[Any]]) -> Wait | None:
-        """The present task begins to wait for all of ``asks``. None if the task is not the own task of a turn."""
+    def begin(self, asks: Sequence[Ask[Any]], *, fails_fast: bool = True) -> Wait | None:
+        """The present task begins to wait for all of ``asks``. None if the task is not the own task of a turn.
+
+        With ``fails_fast`` it waits no more when one has failed.
+        """
         turn: Any = asks[0].asker
         task = asyncio.current_task()
         runner = self._turns.runners.get(task) if task is not None else None
@@ -102,12 +110,14 @@ class Deadlocks:
         is_own = getattr(turn, "cell", None) is cell  # (a caller from outside has none)
         if runner is None or cell is None or not is_own or (runner.ctx is not None and runner.ctx is not turn):
             return None
-        wait = Wait(cell, turn, asks)
+        wait = Wait(cell, turn, asks, fails_fast=fails_fast)
         self._waits.setdefault(cell, []).append(wait)
         message = turn.message
         for member in members_of(message):
-            if member.reply_to is not None:
-                self._answering[member.reply_to.key] = wait
+            answered = self._asks.get(member.reply_to) if member.reply_to is not None else None
+            if answered is not None:
+                self._answering[answered.key] = wait
+                wait.answers.append(answered.key)
         may_be_waited_for = message.chain or cell.mailbox.items or cell.queue
         if self._looks and may_be_waited_for:
             self._look(wait)
@@ -119,9 +129,9 @@ class Deadlocks:
         waits.remove(wait)
         if not waits:
             del self._waits[wait.cell]
-        for member in members_of(wait.turn.message):
-            if member.reply_to is not None and self._answering.get(member.reply_to.key) is wait:
-                del self._answering[member.reply_to.key]
+        for key in wait.answers:
+            if self._answering.get(key) is wait:
+                del self._answering[key]
 
     def blocked(self, cell: Station) -> None:
         """The outbox of ``cell`` waits for room."""

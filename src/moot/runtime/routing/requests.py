@@ -116,24 +116,26 @@ class Requests:
         deadline = self._now() + ask.timeout
         if incoming is not None and incoming.deadline is not None and incoming.deadline < deadline:
             deadline = incoming.deadline
+        reply_to = self._asks.open(ask, deadline)
+        key = ask.request_key
+        if key is not None and incoming is not None and self._durable_asks is not None:
+            if self._durable_asks.settle_known(ask):
+                return
+            key = None  # the request of a turn is not stored: the turn is, and asks again
         message = self._numbering.request(
             incoming,
             sender,
             target.id,
             ask.content,
             ask.message_type,
-            self._asks.open(ask, deadline),
+            reply_to,
             deadline,
             trace,
             ask.idempotency_key,
         )
-        if ask.request_key is not None:
-            if incoming is None:
-                self._accept(ask, target, message, ask.request_key)
-                return
-            if self._durable_asks is not None and self._durable_asks.settle_known(ask):
-                return
-        if self._is_direct and target.mailbox.offer(message):
+        if key is not None:
+            self._accept(ask, target, message, key)
+        elif self._is_direct and target.mailbox.offer(message):
             ask.target, ask.message = target, message
             if not target.queued:
                 self._wake(target)

@@ -80,21 +80,18 @@ class MessageRouter:
         self._turns[address] += 1
         first = self._turns[address] % len(able)
         candidates = [Candidate(cell.id, len(cell.mailbox), cell.running) for cell in able[first:] + able[:first]]
-        chosen = self._selected(capability, candidates, content).agent_id
+        chosen = candidates[self._selected(capability, candidates, content)].agent_id
         if records is not None:
             records.pin(address, chosen)
         return self.cells[chosen]
 
-    def _selected(self, capability: str, candidates: list[Candidate], content: Any) -> Candidate:
+    def _selected(self, capability: str, candidates: list[Candidate], content: Any) -> int:
         """The candidate that the selector chooses; the least busy if that fails, because a commit must not fail."""
         try:
-            chosen = self._selector.select(capability, candidates, content)
-            if chosen in candidates:
-                return chosen
-            raise ValueError(f"it chose {chosen!r}, which is none of the candidates")
+            return candidates.index(self._selector.select(capability, candidates, content))
         except Exception:
             _log.exception("the selector failed for %r; the least busy agent gets the message", capability)
-            return LeastBusy().select(capability, candidates, content)
+            return candidates.index(LeastBusy().select(capability, candidates, content))
 
     def _hosted(self, address: str) -> Cell:
         try:

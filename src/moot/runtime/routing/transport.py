@@ -20,7 +20,10 @@ __all__ = ["LocalTransport", "Transport"]
 
 
 class Transport(Protocol):
-    """Carries messages, requests and answers."""
+    """Carries messages, requests and answers.
+
+    No method may raise, but where it says so: the commit that calls it has begun, and cannot be taken back.
+    """
 
     def carry(self, source: Cell, target: Cell, message: AgentMessage) -> None:
         """Take a message that ``source`` has committed to the mailbox of ``target``, sooner, later or never."""
