@@ -31,7 +31,7 @@ from moot.replication import (
 from moot.replication.digests import summary
 from moot.replication.kinds import shown
 from moot.replication.messages import Tick
-from moot.testing import Crashed, Faults, SimulatedManager, search
+from moot.testing import Crashed, Faults, SimulatedManager, search, simulate
 
 from .recording import Dots, Log, Peek, Recorder, elements, entries, known, last_writes, total
 
@@ -134,6 +134,11 @@ def judge_value(kind: str, shown: Any, made: Dots) -> None:
 @pytest.mark.simulate(seeds=60, faults=FAULTS, make=restarting)
 async def test_replicas_end_equal_and_show_what_the_changes_say_that_they_know(simulated: SimulatedManager) -> None:
     await build(simulated)
+
+
+def test_a_change_that_was_lost_with_its_writer_is_known_by_the_later_count_that_holds_it() -> None:
+    """The deltas of a count were lost, a later one came, and then the writer lost all that it had."""
+    simulate(build, seed=731519261, faults=FAULTS, make=restarting).check()
 
 
 class Deaf(Recorder):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from moot.replication import Add, Assign, At, Change, Increment, Kind, Put, Remove, Replica, ReplicationPolicy
 from moot.replication.digests import differing, digest_of, haves, keys_in, summary
-from moot.replication.kinds import EMPTY, TYPES, decode, encode, shown
+from moot.replication.kinds import CUMULATIVE, EMPTY, TYPES, decode, encode, shown
 from moot.replication.messages import Digest, Part
 from moot.replication.replica import key_of, lacking, logged_since, read_back, received, updated
 from moot.replication.splitting import split
@@ -172,6 +172,43 @@ def test_the_parts_of_a_value_joined_in_any_order_are_the_whole(model: Any, step
         for body in reversed(split(state, most)):
             joined = joined.join(msgspec.msgpack.decode(body, type=model.type))
         assert joined == state
+
+
+def after_the_last_of_three(kind: Kind) -> tuple[Replica, Replica]:
+    """A replica that has made three changes, and a peer that got the delta of the last one only."""
+    maker = Replica(writer="w")
+    for number in (1, 2, 3):
+        maker = updated(maker, kind, "v", change_of(kind, 4, number), NOW, USUAL)
+    (part,) = lacking(maker, key_of(kind, "v"), CausalContext({"w": (1, 2)}), USUAL)
+    return maker, received(Replica(writer="p"), "r", part, NOW, USUAL)
+
+
+@pytest.mark.parametrize("kind", sorted(CUMULATIVE))
+def test_a_delta_that_holds_the_earlier_changes_of_its_writer_says_so(kind: Kind) -> None:
+    maker, peer = after_the_last_of_three(kind)
+
+    assert shown(peer.held(kind, "v").value) == shown(maker.held(kind, "v").value)
+    assert peer.held(kind, "v").seen == CausalContext({"w": (1, 3)})
+    assert lacking(maker, key_of(kind, "v"), peer.held(kind, "v").seen, USUAL) == []
+
+
+@pytest.mark.parametrize("kind", sorted({*KINDS} - CUMULATIVE))
+def test_a_delta_that_holds_its_own_change_says_no_more(kind: Kind) -> None:
+    maker, peer = after_the_last_of_three(kind)
+
+    assert peer.held(kind, "v").seen == CausalContext({"w": (3, 3)})
+    assert lacking(maker, key_of(kind, "v"), peer.held(kind, "v").seen, USUAL) != []
+
+
+@pytest.mark.parametrize("kind", sorted(CUMULATIVE))
+def test_only_the_last_delta_is_unsent_also_where_it_bears_the_names_of_others(kind: Kind) -> None:
+    maker = Replica(writer="w")
+    for number in (1, 2):
+        maker = updated(maker, kind, "v", change_of(kind, 4, number), NOW, USUAL)
+        held = maker.held(kind, "v")
+        assert held.unsent == CausalContext({"w": (number, number)})
+        sent = msgspec.structs.replace(held, unsent=CausalContext())
+        maker = msgspec.structs.replace(maker, values={key_of(kind, "v"): sent}, unsent=())
 
 
 def map_of(count: int, policy: ReplicationPolicy = USUAL) -> Replica:

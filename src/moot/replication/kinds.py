@@ -13,7 +13,20 @@ import msgspec
 
 from moot.state.crdt import GCounter, LWWMap, LWWRegister, MVRegister, ORMap, ORSet, PNCounter, Stamp
 
-__all__ = ["EMPTY", "TYPES", "Kind", "convert", "decode", "encode", "inner_of", "kind_of", "latest", "reach", "shown"]
+__all__ = [
+    "CUMULATIVE",
+    "EMPTY",
+    "TYPES",
+    "Kind",
+    "convert",
+    "decode",
+    "encode",
+    "inner_of",
+    "kind_of",
+    "latest",
+    "reach",
+    "shown",
+]
 
 Kind = Literal[
     "g_counter",
@@ -45,6 +58,9 @@ TYPES: dict[str, Any] = {**_PLAIN, **{f"or_map/{name}": _of[inner] for name, inn
 
 EMPTY: dict[str, Any] = {kind: (get_origin(type_) or type_)() for kind, type_ in TYPES.items()}
 """What a value of each kind begins as."""
+
+CUMULATIVE = frozenset({"g_counter", "pn_counter", "lww_register"})
+"""The kinds of which a delta brings all that its writer did to the value before: a count, or a write that wins."""
 
 _DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {}
 

@@ -2,9 +2,10 @@
 
 Every delta has a name, a dot of its value: the writer and the how-manieth this is. What has been seen is a causal
 context of such dots, exact also where deltas came out of order, and for removals too, which leave no dot of their own
-in a set. A peer that says what it has seen is sent the deltas between, joined to one; if the log does not reach back to
-all of them, the whole value (P. S. Almeida, A. Shoker and C. Baquero, "Delta State Replicated Data Types", 2018).
-All functions here are pure.
+in a set. The delta of a counter holds the whole count of its writer. So it bears the names of the writer's earlier
+deltas too, and a replica that lost those has still seen them. A peer that says what it has seen is sent the deltas
+between, joined to one; if the log does not reach back to all of them, the whole value (P. S. Almeida, A. Shoker and C.
+Baquero, "Delta State Replicated Data Types", 2018). All functions here are pure.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 
 from moot.replication.changes import Change, delta_of
-from moot.replication.kinds import EMPTY, convert, decode, encode, latest, reach
+from moot.replication.kinds import CUMULATIVE, EMPTY, convert, decode, encode, latest, reach
 from moot.replication.messages import Part
 from moot.replication.policy import ReplicationPolicy
 from moot.replication.splitting import split
@@ -106,10 +107,12 @@ def updated(replica: Replica, kind: str, name: str, change: Change, now: float, 
     delta = decode(kind, body)  # what the peers will read, to the bit
     if delta == EMPTY[kind]:
         return replica
-    made = CausalContext.of([held.seen.next(replica.writer)])
-    held = _logged(held, Logged(made, body), policy)
+    dot = held.seen.next(replica.writer)
+    made = CausalContext.of([dot])
+    brings = CausalContext({dot.replica: (1, dot.counter)}) if kind in CUMULATIVE else made
+    held = _logged(held, Logged(brings, body), policy)
     held = msgspec.structs.replace(
-        held, value=held.value.join(delta), seen=held.seen.join(made), unsent=held.unsent.join(made)
+        held, value=held.value.join(delta), seen=held.seen.join(brings), unsent=held.unsent.join(made)
     )
     key = key_of(kind, name)
     unsent = replica.unsent if key in replica.unsent else (*replica.unsent, key)
