@@ -270,6 +270,29 @@ def test_a_transfer_that_lost_a_part_goes_on_where_it_was_cut_off() -> None:
     assert peer.values[key].value == replica.values[key].value
 
 
+@pytest.mark.parametrize("kind", ["g_counter", "pn_counter"])
+def test_a_count_that_came_in_part_is_known_as_far_as_it_came_and_goes_on_from_there(kind: Kind) -> None:
+    key = key_of(kind, "v")
+    made = Replica()
+    for number in range(40):
+        writer = msgspec.structs.replace(made, writer=f"the writer with the number {number}")
+        made = updated(writer, kind, "v", Increment(1), NOW, TIGHT)
+    lost, *rest = lacking(made, key, CausalContext(), TIGHT)
+    one, other = Replica(writer="one"), Replica(writer="other")
+
+    for part in rest:
+        one = received(one, "r", part, NOW, TIGHT)
+    for part in lacking(one, key, CausalContext(), TIGHT):
+        other = received(other, "one", part, NOW, TIGHT)
+
+    assert len(rest) > 1
+    assert one.held(kind, "v").value.value == len(one.held(kind, "v").seen) == 40 - len(lost.seen)
+    assert other.held(kind, "v").value == one.held(kind, "v").value
+    assert summary(other) == summary(one) != summary(made)
+    assert not one.arriving
+    assert received(one, "r", lost, NOW, TIGHT).held(kind, "v").value == made.held(kind, "v").value
+
+
 def test_a_removal_that_one_peer_missed_is_found_by_the_digest() -> None:
     one = updated(Replica(writer="a"), "or_set", "tags", Add(("x",)), NOW, USUAL)
     removed = updated(one, "or_set", "tags", Remove(("x",)), NOW, USUAL)

@@ -26,6 +26,7 @@ __all__ = [
     "latest",
     "reach",
     "shown",
+    "writers_of",
 ]
 
 Kind = Literal[
@@ -127,6 +128,11 @@ def reach(value: Any, writer: str) -> int:
             return value.stamp.time if value.stamp and value.stamp.replica == writer else 0
     runs: tuple[int, ...] = value.context.seen.get(writer, (0,))
     return runs[-1]
+
+
+def writers_of(value: GCounter | PNCounter) -> set[str]:
+    """Whose counts are in a counter."""
+    return set(value.counts) if isinstance(value, GCounter) else {*value.ups, *value.downs}
 
 
 def shown(value: Any) -> Any:

@@ -16,11 +16,11 @@ from typing import Any
 import msgspec
 
 from moot.replication.changes import Change, delta_of
-from moot.replication.kinds import CUMULATIVE, EMPTY, convert, decode, encode, latest, reach
+from moot.replication.kinds import CUMULATIVE, EMPTY, convert, decode, encode, latest, reach, writers_of
 from moot.replication.messages import Part
 from moot.replication.policy import ReplicationPolicy
 from moot.replication.splitting import split
-from moot.state.crdt import CausalContext
+from moot.state.crdt import CausalContext, GCounter, PNCounter
 
 __all__ = ["Held", "Replica", "key_of", "lacking", "logged_since", "read_back", "received", "split_key", "updated"]
 
@@ -176,8 +176,25 @@ def _parts(key: str, seen: CausalContext, value: Any, policy: ReplicationPolicy,
     bodies = split(value, policy.message_bytes)
     if len(bodies) == 1:
         return [Part(kind, name, seen, bodies[0], is_whole)]
+    if isinstance(value, GCounter | PNCounter):
+        return [Part(kind, name, names, body, is_whole) for names, body in _named_by_writer(kind, seen, bodies)]
     transfer = blake2b(b"".join(bodies), digest_size=8).digest()  # a second try goes on where the first was cut off
     return [Part(kind, name, seen, body, is_whole, number, len(bodies), transfer) for number, body in enumerate(bodies)]
+
+
+def _named_by_writer(kind: str, seen: CausalContext, bodies: list[bytes]) -> list[tuple[CausalContext, bytes]]:
+    """The parts of a counter, each with the names of its writers' deltas: a part that is lost then costs only itself.
+
+    The last part has all names that are left, so that no name is lost.
+    """
+    named: list[tuple[CausalContext, bytes]] = []
+    rest = seen
+    for body in bodies[:-1]:
+        writers = writers_of(decode(kind, body))
+        own = CausalContext({writer: runs for writer, runs in rest.seen.items() if writer in writers})
+        rest = rest.minus(own)
+        named.append((own, body))
+    return [*named, (rest, bodies[-1])]
 
 
 def _joined(values: list[Any]) -> Any:
