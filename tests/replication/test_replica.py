@@ -362,6 +362,23 @@ def test_nobody_writes_in_the_name_of_another_that_holds_the_value(kind: Kind, v
         received(Replica(writer="p"), "r", part, NOW, USUAL)
 
 
+def test_a_peer_may_tell_a_replica_its_own_write_that_another_overwrote_meanwhile() -> None:
+    policy = ReplicationPolicy(log_entries=0)  # (so that the peer sends its value, and not a delta of it)
+    other = updated(Replica(writer="x"), "lww_register", "v", Assign("first"), NOW, policy)
+    here = updated(Replica(writer="p"), "lww_register", "v", Assign("second"), NOW + 1, policy)
+    (own,) = lacking(here, "lww_register:v", CausalContext(), policy)
+    peer = received(other, "p", own, NOW + 1, policy)
+    last = updated(Replica(writer="y"), "lww_register", "v", Assign("third"), NOW + 2, policy)
+    (overwriting,) = lacking(last, "lww_register:v", CausalContext(), policy)
+    here = received(here, "y", overwriting, NOW + 2, policy)
+
+    (part,) = lacking(peer, "lww_register:v", here.held("lww_register", "v").seen, policy)
+    here = received(here, "r", part, NOW + 2, policy)
+
+    assert here.held("lww_register", "v").value.value == "third"
+    assert here.held("lww_register", "v").seen == CausalContext({"p": (1, 1), "x": (1, 1), "y": (1, 1)})
+
+
 @settings(max_examples=300)
 @given(kind=st.sampled_from(KINDS), body=st.binary(max_size=60))
 def test_any_bytes_are_a_value_or_refused(kind: Kind, body: bytes) -> None:

@@ -135,9 +135,9 @@ def received(replica: Replica, sender: str, part: Part, now: float, policy: Repl
     delta = decode(part.kind, part.body)
     if (ahead := latest(delta) - now) > policy.max_drift:
         raise ValueError(f"a write in it lies {ahead:.0f} s in the future; correct the clock of its writer")
-    if reach(delta, replica.writer) > reach(held.value, replica.writer):
-        raise ValueError(f"it has writes of {replica.writer!r}, which is this replica and did not make them")
     value = held.value.join(delta)
+    if reach(value, replica.writer) > reach(held.value, replica.writer):
+        raise ValueError(f"it has writes of {replica.writer!r}, which is this replica and did not make them")
     key = key_of(part.kind, part.name)
     arriving = replica.arriving.get(sender, {}).get(key)
     come = _come(part, arriving)
