@@ -211,6 +211,20 @@ def test_only_the_last_delta_is_unsent_also_where_it_bears_the_names_of_others(k
         maker = msgspec.structs.replace(maker, values={key_of(kind, "v"): sent}, unsent=())
 
 
+def test_a_write_is_over_also_for_a_peer_that_lost_the_write_that_ended_it() -> None:
+    first = updated(Replica(writer="w"), "mv_register", "v", Assign(1), NOW, USUAL)
+    second = updated(first, "mv_register", "v", Assign(2), NOW, USUAL)
+    third = updated(second, "mv_register", "v", Assign(3), NOW, USUAL)
+    peer = Replica(writer="p")
+
+    for before, after in ((Replica(), first), (second, third)):
+        (part,) = lacking(after, "mv_register:v", before.held("mv_register", "v").seen, USUAL)
+        peer = received(peer, "r", part, NOW, USUAL)
+
+    assert peer.held("mv_register", "v").value.value == (3,)
+    assert summary(peer) == summary(third)
+
+
 def map_of(count: int, policy: ReplicationPolicy = USUAL) -> Replica:
     replica = Replica(writer="replica_1~0123456789")
     for first in range(0, count, 50):

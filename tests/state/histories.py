@@ -103,6 +103,10 @@ class Several(Kind):
     def write(self, state: Any, replica: str, number: int, choice: int, now: float) -> tuple[Any, str, Any, int]:
         return state.set(replica, number), "", number, 0
 
+    def ends(self, standing: set[int], events: Events, replica: str, key: str, what: Any) -> set[int]:
+        """What stands, and what that ended: a peer may have lost the write between."""
+        return standing.union(*(events[one].ends for one in standing))
+
     def model(self, events: Events, seen: set[int]) -> Any:
         return tuple(
             what for _, what in sorted((events[one].replica, events[one].what) for one in standing(events, seen))

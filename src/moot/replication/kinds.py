@@ -60,8 +60,8 @@ TYPES: dict[str, Any] = {**_PLAIN, **{f"or_map/{name}": _of[inner] for name, inn
 EMPTY: dict[str, Any] = {kind: (get_origin(type_) or type_)() for kind, type_ in TYPES.items()}
 """What a value of each kind begins as."""
 
-CUMULATIVE = frozenset({"g_counter", "pn_counter", "lww_register"})
-"""The kinds of which a delta brings all that its writer did to the value before: a count, or a write that wins."""
+CUMULATIVE = frozenset({"g_counter", "pn_counter", "lww_register", "mv_register"})
+"""The kinds of which a delta brings all its writer did to the value before: a count, or a write that overwrites."""
 
 _DECODERS: dict[str, msgspec.msgpack.Decoder[Any]] = {}
 

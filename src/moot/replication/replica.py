@@ -2,10 +2,11 @@
 
 Every delta has a name, a dot of its value: the writer and the how-manieth this is. What has been seen is a causal
 context of such dots, exact also where deltas came out of order, and for removals too, which leave no dot of their own
-in a set. The delta of a counter holds the whole count of its writer. So it bears the names of the writer's earlier
-deltas too, and a replica that lost those has still seen them. A peer that says what it has seen is sent the deltas
-between, joined to one; if the log does not reach back to all of them, the whole value (P. S. Almeida, A. Shoker and C.
-Baquero, "Delta State Replicated Data Types", 2018). All functions here are pure.
+in a set. The delta of a counter holds the whole count of its writer, and a write to a register ends all that its writer
+wrote before. So it bears the names of the writer's earlier deltas too, and a replica that lost those has still seen
+them. A peer that says what it has seen is sent the deltas between, joined to one; if the log does not reach back to all
+of them, the whole value (P. S. Almeida, A. Shoker and C. Baquero, "Delta State Replicated Data Types", 2018). All
+functions here are pure.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from moot.state.crdt.causal import CausalContext, Store, join_stores, since, writes_of
+from moot.state.crdt.causal import CausalContext, Store, join_stores, since
 from moot.state.crdt.stamps import Stamp, next_time
 from moot.state.crdt.version_vector import Counter, ReplicaId, VersionVector, check_replica, check_same
 
@@ -79,10 +79,13 @@ class MVRegister(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
         return tuple(write.value for write in self.writes)
 
     def set(self, replica: str, value: T) -> MVRegister[T]:
-        """The delta that overwrites all values seen here."""
+        """The delta that overwrites all values seen here.
+
+        It also says again that the writes before those are over: a peer may have such a write, and may have lost the
+        delta that ended it.
+        """
         dot = self.context.next(replica)
-        seen = writes_of(_store(self.writes), [None])
-        return MVRegister((Written(replica, dot.counter, value),), CausalContext.of([*seen, dot]))
+        return MVRegister((Written(replica, dot.counter, value),), self.context.join(CausalContext.of([dot])))
 
     def join(self, other: MVRegister[T]) -> MVRegister[T]:
         """The writes that neither has seen overwritten."""
