@@ -8,12 +8,15 @@ keep the machine busy and each asker waiting.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from typing import Any
 
 from moot.engine.errors import EngineCrashed, EngineError, EngineUnavailable, ModelUnavailable
 from moot.engine.llama.ear import Over
@@ -83,8 +86,9 @@ class LlamaSupervisor:
             EngineCrashed: the process ended while it loaded. EngineError: it cannot run here, or has been closed.
         """
         process = self._current()
+        await _done(process.ready)
         try:
-            await asyncio.shield(asyncio.wrap_future(process.ready))
+            process.ready.result()
         except Over:
             raise self.loss(process, "") from None
         return process
@@ -191,3 +195,20 @@ def _stamp(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return facts.st_mtime_ns, facts.st_size
+
+
+async def _done(future: Future[Any]) -> None:
+    """Return when a thread has ended ``future``, with a result or an error.
+
+    `asyncio.wrap_future` would make a future with the same error. If the loop closes before a waiter has taken that, it
+    is reported as never retrieved.
+    """
+    loop = asyncio.get_running_loop()
+    waiter: asyncio.Future[None] = loop.create_future()
+
+    def tell(_: Future[Any]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(lambda: None if waiter.done() else waiter.set_result(None))
+
+    future.add_done_callback(tell)
+    await waiter
