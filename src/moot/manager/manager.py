@@ -17,9 +17,6 @@ from moot.backends import Backend, open_backend
 from moot.backends.base import Stores
 from moot.backends.errors import BackendFailed
 from moot.clock import Clock, LoopClock
-from moot.engine.base import Engine
-from moot.engine.choose import open_engine
-from moot.engine.queue import AdmissionQueue
 from moot.errors import DeliveryError, ManagerStopped, MootError
 from moot.ids import Ids
 from moot.manager.client import Client
@@ -36,6 +33,8 @@ from moot.runtime.system import System
 from moot.telemetry.observer import GuardedObserver, Observer
 
 if TYPE_CHECKING:
+    from moot.engine.base import Engine
+    from moot.engine.queue import AdmissionQueue
     from moot.state import SharedState
 
 __all__ = ["AgentManager", "ManagerStats"]
@@ -86,9 +85,7 @@ class AgentManager(Client):
         self._backend = open_backend(url) if isinstance(url, str) else url
         self._owns_engine = isinstance(engine, str)
         self._clock = clock
-        if isinstance(engine, str):
-            engine = open_engine(engine, clock=clock)
-        self._engine = AdmissionQueue(engine, clock=clock) if engine is not None else None
+        self._engine = _queued(engine, clock) if engine is not None else None
         self._ids = Ids(seed)
         self._looked = 0
         self._observer: Observer | None = None
@@ -289,3 +286,11 @@ class AgentManager(Client):
         if system is None or not system.is_open:
             raise ManagerStopped(what)
         return system
+
+
+def _queued(engine: Engine | str, clock: Clock | None) -> AdmissionQueue:
+    """The queue before an engine, or before the one that a string names."""
+    from moot.engine.choose import open_engine  # most systems start without an engine
+    from moot.engine.queue import AdmissionQueue
+
+    return AdmissionQueue(open_engine(engine, clock=clock) if isinstance(engine, str) else engine, clock=clock)
