@@ -8,7 +8,7 @@ cannot be delivered becomes a dead letter.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from moot.agent.effects import Effects
@@ -22,6 +22,7 @@ from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
+    from moot.messaging.message import AgentMessage
     from moot.runtime.routing.directory import Directory
     from moot.state import Transaction
 
@@ -97,10 +98,7 @@ class Commit:
             if effects.topics or effects.timers:
                 self._subscribe_and_schedule(cell, effects, sealed)
             if effects.outputs:
-                for message, body in zip(effects.outputs, sealed.outputs):  # noqa: B905 - the bytes may be without end
-                    self._delivery.send(cell, message, body)
-                if cell.lanes is not None:
-                    self._flow.settle_cycles(cell)
+                self._send(cell, effects.outputs, sealed)
             if effects.answers or effects.watches:
                 self._answer_and_watch(cell, effects, sealed)
             if effects.stops and cell.phase is not STOPPING:
@@ -108,10 +106,21 @@ class Commit:
         if reply_to is not None and answer is not NOTHING:
             self._asks.resolve(reply_to, answer, sealed.answer)
 
+    def _send(self, cell: Cell, outputs: Sequence[AgentMessage], sealed: Sealed) -> None:
+        send = self._delivery.send
+        if sealed is UNSEALED:
+            for message in outputs:
+                send(cell, message)
+        else:
+            for message, body in zip(outputs, sealed.outputs, strict=True):
+                send(cell, message, body)
+        if cell.lanes is not None:
+            self._flow.settle_cycles(cell)
+
     def _subscribe_and_schedule(self, cell: Cell, effects: Effects, sealed: Sealed) -> None:
         for topic, wanted in () if cell.phase is STOPPING else effects.topics:
             (self._directory.subscribe if wanted else self._directory.unsubscribe)(cell, topic)
-        for timer, body in zip(effects.timers, sealed.timers):  # noqa: B905
+        for timer, body in zip(effects.timers, sealed.timers):  # noqa: B905 - the bytes may be without end
             self._timers.put(cell, timer, body)
 
     def _answer_and_watch(self, cell: Cell, effects: Effects, sealed: Sealed) -> None:
