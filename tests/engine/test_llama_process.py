@@ -26,6 +26,8 @@ from moot.engine.errors import (
     ModelUnavailable,
 )
 from moot.engine.llama import supervisor
+from moot.engine.llama.ear import Over
+from moot.engine.llama.process import LlamaProcess
 from moot.engine.local import LocalEngine
 from moot.engine.queue import AdmissionQueue
 
@@ -319,6 +321,26 @@ def test_a_context_for_which_there_is_no_memory_is_said_so(monkeypatch: pytest.M
 
     body = "os.write(2, b'0.01 E init: failed to allocate buffer\\n'); say(failed='no', is_model=True); os._exit(1)"
     played(monkeypatch, tmp_path, body, main)
+
+
+def test_what_a_child_says_just_before_its_end_is_heard() -> None:
+    class Ended:
+        def poll(self) -> int:
+            return 1
+
+    class Late:
+        def __init__(self, *lines: bytes) -> None:
+            self.lines = [*lines]
+
+        def listen(self) -> bytes:
+            return self.lines.pop(0)
+
+    process: Any = LlamaProcess.__new__(LlamaProcess)
+    process._popen = Ended()
+
+    assert process._listen(Late(b"", b"said")) == b"said"
+    with pytest.raises(Over):
+        process._listen(Late(b"", b""))
 
 
 def test_closing_does_not_wait_for_the_threads_of_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

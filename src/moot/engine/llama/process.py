@@ -223,7 +223,9 @@ class LlamaProcess:
     def _listen(self, ear: Ear) -> bytes:
         line = ear.listen()
         if not line and self._popen is not None and self._popen.poll() is not None:
-            raise Over(ENDED)  # a process forked meanwhile may hold the other end of the channel
+            line = ear.listen()  # it may have said something between that look and its end
+            if not line:
+                raise Over(ENDED)  # a process forked meanwhile may hold the other end of the channel
         return line
 
     def _kill(self) -> None:
