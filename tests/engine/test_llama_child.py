@@ -301,17 +301,19 @@ def test_two_event_loops_and_two_queues_share_one_engine(tiny_model: Path) -> No
 
 def test_two_engines_with_the_same_settings_have_one_child_that_ends_with_the_last(tiny_model: Path) -> None:
     async def main() -> None:
-        async with local_engine(tiny_model, slots=2) as first:
-            async with local_engine(tiny_model, slots=2) as second, local_engine(tiny_model) as another:
+        async with local_engine(tiny_model) as another, local_engine(tiny_model, slots=2) as first:
+            async with local_engine(tiny_model, slots=2) as second:
                 pid = await started(first)
                 assert await started(second) == pid
                 assert await started(another) != pid
-                going, closed = first.stream(ask(STORY, max_tokens=60)), second.stream(ask(STORY, max_tokens=60))
+                # The second is closed in the middle of its answer, however fast the model is.
+                going, closed = first.stream(ask(STORY, max_tokens=60)), second.stream(ask(STORY, max_tokens=600))
                 await anext(going)
                 await anext(closed)
 
             with pytest.raises(EngineUnavailable, match="closed"):
-                await anext(closed)
+                async for _ in closed:
+                    pass
             with pytest.raises(EngineUnavailable, match="closed"):
                 await second.start()
             assert [chunk async for chunk in going][-1].completion
