@@ -94,6 +94,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     message_type: str
     timeout: float
     started: bool = False
+    is_awaited: bool = False
+    """Whether a task awaits this ask alone. Then an idle agent may handle the request before `Asker.post` returns."""
     done: bool = False
     error: BaseException | None = None
     """Why the ask failed; None until then."""
@@ -123,11 +125,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
 
     def __await__(self) -> Generator[Any, None, R]:
         if not self.started:
-            self.started = True
-            try:
-                self.asker.post(self)
-            except (DeliveryError, InvalidPayload) as error:
-                self.fail(error)
+            self.is_awaited = True
+            self.start()
         if not self.done:
             try:
                 yield  # a pass of the loop costs less than a future and a deadline, and most answers come within one

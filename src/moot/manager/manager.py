@@ -30,6 +30,7 @@ from moot.runtime.options import Options, check_seams
 from moot.runtime.phase import DRAINING
 from moot.runtime.routing.directory import AgentCard, Directory
 from moot.runtime.system import System
+from moot.runtime.tasks import begin_later
 from moot.telemetry.observer import GuardedObserver, Observer
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ class AgentManager(Client):
         if self._signals is not None:
             self._signals.give_way()
         if self._stopping is None:
-            self._stopping = asyncio.ensure_future(self._stop(system, drain=drain, timeout=timeout))
+            self._stopping = begin_later(self._stop(system, drain=drain, timeout=timeout))
         return self._stopping
 
     def _give_up(self, failure: MootError) -> None:

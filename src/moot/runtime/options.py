@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypedDict
 if TYPE_CHECKING:
     from moot.policies import Supervision
     from moot.runtime.dispatch.interceptor import Interceptor
-    from moot.runtime.dispatch.pool import ReadyQueue
+    from moot.runtime.dispatch.ready_queue import ReadyQueue
     from moot.runtime.liveness.deadlock import DeadlockMode
     from moot.runtime.routing.delivery import Delivery
     from moot.runtime.routing.selector import Selector
@@ -25,7 +25,8 @@ class Options(TypedDict, total=False):
     ``supervision``: what is done about failures of the agents that have no parent. ``selector``: chooses which of the
     agents behind ``capability:NAME`` gets a message. ``deadlocks``: what happens to asks that wait in a circle:
     ``break`` fails one of them with `DeadlockError`, ``report`` logs and counts, ``off`` does not look. ``watchdog``:
-    after how many seconds a blocked event loop is reported; None is never.
+    after how many seconds a blocked event loop is reported; None is never. ``at_once``: whether an awaited ask of an
+    idle agent may be handled without a pass of the event loop; if not, every ask takes the queue of ready agents.
 
     The rest is for what surrounds a system. ``interceptor``: wraps each run of a handler. ``transport``: a function
     that is called with the system's delivery, and makes what carries messages between agents. ``mail_observer``: sees
@@ -37,6 +38,7 @@ class Options(TypedDict, total=False):
     selector: Selector
     deadlocks: DeadlockMode
     watchdog: float | None
+    at_once: bool
     interceptor: Interceptor
     transport: Callable[[Delivery], Transport]
     mail_observer: MailObserver
@@ -51,8 +53,11 @@ def check_seams(options: Options) -> None:
     """Refuse an option that could not be called. At run time it would fail in the middle of a turn.
 
     Raises:
-        TypeError: an option is a class, has no such method, or is asynchronous where it must not be, or the reverse.
+        TypeError: an option is a class, has no such method, or is asynchronous where it must not be, or the reverse;
+        ``at_once`` is neither True nor False.
     """
+    if type(options.get("at_once", True)) is not bool:
+        raise TypeError(f"at_once= is True or False, not {options.get('at_once')!r}")
     for name, method in _SEAMS.items():
         given = options.get(name)
         if given is None:

@@ -22,6 +22,7 @@ from moot.resilience.retry import decisive
 from moot.runtime.cell import Cell, Restarts
 from moot.runtime.dispatch.dispatcher import Dispatcher
 from moot.runtime.phase import ACTIVE, CLOSING, RESTARTING, STOPPING, SystemPhase
+from moot.runtime.tasks import begin_later
 
 if TYPE_CHECKING:
     from moot.agent.port import Runtime
@@ -239,7 +240,7 @@ class Supervisor:
 
     async def _hook(self, cell: Cell, work: Coroutine[Any, Any, None]) -> BaseException | None:
         """Run a hook in a task that `await_release` knows; the error if that failed, else None."""
-        task = self._hooks[cell] = asyncio.get_running_loop().create_task(work)
+        task = self._hooks[cell] = begin_later(work)
         try:
             await asyncio.wait({task})
         except asyncio.CancelledError:
@@ -265,7 +266,7 @@ class Supervisor:
         self._own(self._remove(cell, error))
 
     def _own(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(_quietly(work))
+        task = begin_later(_quietly(work))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         task.add_done_callback(lambda _: work.close())  # a task that is cancelled before it begins has not touched it

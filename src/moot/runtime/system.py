@@ -22,6 +22,7 @@ from moot.messaging.message import Numbering, ReplyTo
 from moot.policies import Supervision
 from moot.resilience.deadlines import DeadlineWheel
 from moot.runtime.cell import Cell
+from moot.runtime.dispatch.at_once import at_once_for
 from moot.runtime.dispatch.commit import Commit
 from moot.runtime.dispatch.departure import Departure
 from moot.runtime.dispatch.dispatcher import Dispatcher
@@ -42,6 +43,7 @@ from moot.runtime.routing.delivery import Delivery
 from moot.runtime.routing.requests import Requests
 from moot.runtime.routing.router import MessageRouter
 from moot.runtime.supervision import Supervisor
+from moot.runtime.tasks import begin_later
 from moot.state import Transaction
 
 if TYPE_CHECKING:
@@ -120,6 +122,7 @@ class System:
         )
         self._interrupts = Interrupts(self.wheel, clock, self.pool)
         self.router = MessageRouter(self.directory, options.get("selector"))
+        at_once = at_once_for(self._loop, self.pool) if options.get("at_once", True) else None
         self.delivery = Delivery(
             clock,
             self.router,
@@ -131,6 +134,7 @@ class System:
             connect=options.get("transport"),
             wake=wake,
             asker_gone=self._interrupts.asker_gone,
+            handle_at_once=at_once.handle if at_once is not None else None,
         )
         self.breakers = Breakers(clock)
         self.requests = Requests(
@@ -247,7 +251,7 @@ class System:
 
     async def _removed(self, cell: Cell, grace: float) -> bool:
         """Whether an agent could be taken out in time. A hook that swallows its cancellation is left behind."""
-        removing = self._loop.create_task(self.registrar.remove_quietly(cell, None))
+        removing = begin_later(self.registrar.remove_quietly(cell, None))
         done, _ = await asyncio.wait({removing}, timeout=grace)
         if not done:
             removing.cancel()

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from moot.agent.context import AgentContext
     from moot.messaging.message import AgentMessage
     from moot.runtime.cell import Cell
-    from moot.runtime.dispatch.pool import Runner, RunnerPool
+    from moot.runtime.dispatch.pool import RunnerPool
+    from moot.runtime.dispatch.runner import Runner
 
 __all__ = ["AskerGone", "Interrupts", "Restarting"]
 
@@ -59,7 +60,7 @@ class Interrupts:
 
     def interrupt(self, runner: Runner, reason: BaseException) -> None:
         """End the turn that ``runner`` runs. If there is a second interruption, the ``reason`` of the first counts."""
-        if runner.interruption is not None or runner.task is None or runner.ctx is None:
+        if runner.interruption is not None or runner.task is None or runner.message is None:
             return
         runner.interruption = reason
         runner.task.cancel(f"turn interrupted: {type(reason).__name__}")
@@ -68,7 +69,7 @@ class Interrupts:
     def asker_gone(self, cell: Cell, message: AgentMessage) -> None:
         """The asker of ``message`` no longer waits. End the turn of that message, if one is under way."""
         for runner in self._pool.busy():
-            if runner.ctx is not None and runner.ctx.message is message and runner.cell is cell:
+            if runner.message is message and runner.cell is cell:
                 self.interrupt(runner, AskerGone(cell.id))
 
     def look(self) -> None:

@@ -13,81 +13,40 @@ pass, and most often it has the next thing to do.
 
 A runner whose handlers changed its context variables or cancelled its task is retired, because
 the next agent must not see that.
+
+A parked runner is also lent: a visit is begun at once in another task
+(`moot.runtime.dispatch.at_once`), and comes to the runner if it has to wait.
 """
 
 from __future__ import annotations
 
 import asyncio
-import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from moot.runtime.cell import Cell
+from moot.runtime.dispatch.ready_queue import ReadyQueue
+from moot.runtime.dispatch.runner import MakeContext, Runner, Visit, rest_of
 from moot.runtime.phase import ACTIVE, CLOSED, SystemPhase
+from moot.runtime.stack import check_headroom
+from moot.runtime.tasks import next_pass
 
-if TYPE_CHECKING:
-    from moot.agent.context import AgentContext
-
-__all__ = ["ReadyQueue", "Runner", "RunnerPool"]
+__all__ = ["RunnerPool"]
 
 _TURNS_PER_VISIT = 64
 _TURNS_PER_PASS = 256
 _MOST_PARKED = 64
-
-
-class ReadyQueue(Protocol):
-    """The cells that have something to do. The queue chooses the next one: a seam for a simulator.
-
-    A queue may also have ``turns_per_visit``: how many turns a cell runs in one visit.
-    """
-
-    def __len__(self) -> int: ...
-
-    def append(self, cell: Cell, /) -> None:
-        """``cell`` became ready."""
-        ...
-
-    def popleft(self) -> Cell:
-        """The next cell to run."""
-        ...
-
-
-@types.coroutine
-def _next_pass() -> Generator[None, None, None]:
-    """Let the loop make one pass; `asyncio.sleep(0)` with a frame less."""
-    yield
-
-
-class Runner:
-    """One task of the pool.
-
-    ``cell`` is the cell whose turns the runner runs, and ``ctx`` the context of the turn under way. A parked runner
-    waits for ``gate``. ``interruption`` is why the turn is being cancelled; it is set until the turn has ended.
-    """
-
-    __slots__ = ("abandoned", "cell", "ctx", "gate", "interruption", "task")
-
-    def __init__(self) -> None:
-        self.cell: Cell | None = None
-        self.ctx: AgentContext[Any] | None = None
-        self.interruption: BaseException | None = None
-        self.abandoned = False
-        self.gate: asyncio.Future[None] | None = None
-        self.task: asyncio.Task[None] | None = None
-
-    def settle(self) -> BaseException | None:
-        """Why the turn was interrupted, now that it has ended; None if it was not. The task goes on uncancelled."""
-        reason, self.interruption = self.interruption, None
-        if reason is not None and self.task is not None:
-            self.task.uncancel()
-        return reason
+_OPENING = 8
+"""Frames that asyncio may need to open a gate."""
 
 
 class RunnerPool:
     """The pool. `begin` tells it how turns are run."""
 
-    _run: Callable[[Cell, Runner], Coroutine[Any, Any, int]]
+    run: Callable[[Cell, Runner, int], Visit]
+    """Run up to so many turns of a cell that is ready."""
+    _make_context: MakeContext
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ready: ReadyQueue, phase: SystemPhase) -> None:
         self._loop = loop
@@ -102,6 +61,7 @@ class RunnerPool:
         self._idle_waiters: list[asyncio.Future[None]] = []
         self._clean = copy_context()  # what every turn begins with: the context in which the system was started
         self._looking = False
+        self._is_sparing = False
         self.woken: Callable[[], None] | None = None  # told once that there is something to run
 
     @property
@@ -109,9 +69,10 @@ class RunnerPool:
         """Whether no cell is ready or held, and no turn is under way."""
         return not self._ready and not self._held and len(self._parked) == len(self.runners)
 
-    def begin(self, run: Callable[[Cell, Runner], Coroutine[Any, Any, int]]) -> None:
-        """Let ``run(cell, runner)`` run some turns of a cell that is ready, and return how many."""
-        self._run = run
+    def begin(self, run: Callable[[Cell, Runner, int], Visit], make_context: MakeContext) -> None:
+        """Let ``run(cell, runner, most)`` run up to so many turns of a cell that is ready, and return how many."""
+        self.run = run
+        self._make_context = make_context
 
     def wake(self, cell: Cell) -> None:
         """``cell`` has changed: queue it, if it may run and has something to do."""
@@ -123,14 +84,14 @@ class RunnerPool:
             or not (cell.mailbox.items or cell.starting)
         ):
             return
-        cell.queued = True
-        self._ready.append(cell)
         owner = self._owner
         if owner is None:
             self._wake()
         elif owner.cell is not None and not self._looking:
-            self._looking = True
             self._loop.call_soon(self._look)
+            self._looking = True
+        self._ready.append(cell)  # last: a caller that has run out of stack has changed nothing before
+        cell.queued = True
 
     def hold(self, cell: Cell) -> None:
         """``cell`` has mail that it must not take yet. It counts as queued until `release`."""
@@ -150,6 +111,37 @@ class RunnerPool:
             self._owner = None
             if self._ready:
                 self._wake()
+
+    def lend(self) -> Runner | None:
+        """A parked runner for a visit that begins in another task. If none is parked, one soon will be: None."""
+        while self._parked:
+            runner = self._parked.pop()
+            if runner.gate is not None and not runner.gate.done():  # else it is being cancelled
+                return runner
+        if not self._is_sparing and self._phase.now is not CLOSED:
+            self._is_sparing = True
+            self._make()
+        return None
+
+    def take_back(self, runner: Runner) -> None:
+        """The visit for which ``runner`` was lent has ended. The runner parks again, if the next agent may have it."""
+        runner.leave()
+        gate = runner.gate
+        if gate is None or gate.done():
+            return  # a handler has cancelled it
+        if runner.abandoned or runner.context != self._clean:
+            gate.cancel()
+            return
+        self._parked.append(runner)
+        if self._idle_waiters:
+            self._note_idle()
+
+    def resume(self, runner: Runner) -> None:
+        """``runner``, which was lent, has the rest of a visit to go on with, or a failure to end with."""
+        if self.woken is not None:
+            self.woken()
+        if runner.gate is not None and not runner.gate.done():
+            runner.gate.set_result(None)
 
     def running(self, task: asyncio.Task[Any] | None) -> Cell | None:
         """The cell whose turn runs in ``task``; None if no turn does."""
@@ -202,44 +194,45 @@ class RunnerPool:
         if self.woken is not None:
             self.woken()
         if self._parked:
+            check_headroom(_OPENING)  # else the gate could be open, and its runner never told
             runner = self._parked.pop()
-            gate = runner.gate
-            if gate is not None and not gate.done():
-                gate.set_result(None)
+            if runner.gate is not None and not runner.gate.done():
+                runner.gate.set_result(None)
         elif self._phase.now is CLOSED:
             return
         else:
-            runner = Runner()
-            runner.task = self._loop.create_task(
-                self._serve(runner), name=f"moot runner {len(self.runners)}", context=self._clean.copy()
-            )
-            self.runners[runner.task] = runner
+            runner = self._make()
         self._owner = runner
+
+    def _make(self) -> Runner:
+        runner = Runner(self._clean.copy(), self._make_context)
+        runner.task = self._loop.create_task(
+            self._serve(runner), name=f"moot runner {len(self.runners)}", context=runner.context
+        )
+        self.runners[runner.task] = runner
+        return runner
 
     async def _serve(self, runner: Runner) -> None:
         """The life of ``runner``: run ready cells while it owns the queue, park, begin again, until it is retired."""
-        ready = self._ready
-        task = runner.task or asyncio.current_task()
+        if runner.task is None:
+            await next_pass()  # the loop's task factory began this task before the pool knew it
         turns = 0
         try:
             while True:
-                lingers = bool(ready)
-                while ready and self._owner is runner:
-                    cell = runner.cell = ready.popleft()
-                    if ready and not self._looking:
-                        self._looking = True
-                        self._loop.call_soon(self._look)
-                    turns += await self._run(cell, runner)
-                    runner.cell = runner.ctx = None
-                    if runner.abandoned or copy_context() != self._clean or (task is not None and task.cancelling()):
+                lingers = bool(self._ready)
+                while (visit := self._next_visit(runner)) is not None:
+                    turns += await visit
+                    runner.leave()
+                    is_cancelled = runner.task is not None and runner.task.cancelling()
+                    if is_cancelled or runner.abandoned or copy_context() != self._clean:
                         return
                     if self._owner is None:
                         self._owner = runner
                     if turns >= _TURNS_PER_PASS:
                         turns = 0
-                        await _next_pass()
+                        await next_pass()
                 if lingers and self._owner is runner:
-                    await _next_pass()
+                    await next_pass()
                     continue
                 if self._phase.now is CLOSED or len(self._parked) >= _MOST_PARKED:
                     return
@@ -253,15 +246,37 @@ class RunnerPool:
                 self._give_up()
             self._note_idle()
 
+    def _next_visit(self, runner: Runner) -> Awaitable[int] | None:
+        """What ``runner`` is to go on with or to begin; None if there is nothing for it."""
+        rest, ready = runner.rest, self._ready
+        if rest is not None:
+            runner.rest = None
+            return rest_of(rest)
+        if not ready or self._owner is not runner:
+            return None
+        cell = runner.cell = ready.popleft()
+        if ready and not self._looking:
+            self._looking = True
+            self._loop.call_soon(self._look)
+        return self.run(cell, runner, self.turns_per_visit)
+
     async def _park(self, runner: Runner) -> None:
         """Wait until there is something to do."""
         if self._owner is runner:
             self._owner = None
+        self._is_sparing = False
         runner.gate = self._loop.create_future()
         self._parked.append(runner)
         if self._idle_waiters:
             self._note_idle()
-        await runner.gate
+        try:
+            await runner.gate
+        except asyncio.CancelledError as cancelled:
+            if runner.rest is None:
+                raise (runner.failure or cancelled) from None
+            runner.rest.cancelled = cancelled
+        if runner.failure is not None:
+            raise runner.failure
 
     def _look(self) -> None:
         """Find out, between the steps of tasks, whether the owner has suspended in the middle of a visit."""

@@ -35,7 +35,7 @@ from moot.runtime.routing.delivery import Delivery
 if TYPE_CHECKING:
     from moot.agent.port import Runtime
     from moot.clock import Clock
-    from moot.runtime.dispatch.pool import Runner
+    from moot.runtime.dispatch.runner import Runner
 
 __all__ = ["Rollback", "Supervises", "Verdict", "roll_back"]
 

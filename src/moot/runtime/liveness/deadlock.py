@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from moot.agent.port import Turn
     from moot.messaging.flow_control import Station
     from moot.runtime.cell import Cell
-    from moot.runtime.dispatch.pool import Runner
+    from moot.runtime.dispatch.runner import Runner
 
 __all__ = ["DeadlockMode", "Deadlocks", "Wait"]
 

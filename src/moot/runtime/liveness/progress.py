@@ -26,7 +26,7 @@ from moot.runtime.phase import RESTARTING
 if TYPE_CHECKING:
     from moot.messaging.message import MessageName
     from moot.runtime.cell import Cell
-    from moot.runtime.dispatch.pool import Runner
+    from moot.runtime.dispatch.runner import Runner
     from moot.runtime.liveness.deadlock import Deadlocks
 
 __all__ = ["AgentHealth", "Health", "Liveness"]
@@ -102,7 +102,7 @@ class _Sample:
 
     def update(self, cell: Cell, runners: list[Runner], now: float) -> None:
         """Look at the agent again."""
-        names = [runner.ctx.message.name if runner.ctx is not None else None for runner in runners]
+        names = [runner.message.name if runner.message is not None else None for runner in runners]
         turns = [(name, self._since(name, now)) for name in names]
         head = cell.mailbox.items[0].name if cell.mailbox.items else None
         turned = names != [name for name, _ in self.turns]
@@ -239,8 +239,10 @@ class Liveness:
             return "it waits until its rate limit or its batch lets it take the next"
         doing = [f"its output waits for room in the mailbox of {target.id!r}" for target in cell.lanes or ()]
         for runner, (_, since) in zip(runners, sample.turns, strict=True):
-            turn = f"a turn on {runner.ctx.message.message_type!r}" if runner.ctx is not None else "its on_start"
-            asks = [f"{ask.to!r} to answer {ask.message_type!r}" for ask in self._waits.asks_of(cell, runner.ctx)]
+            turn = f"a turn on {runner.message.message_type!r}" if runner.message is not None else "its on_start"
+            is_hook = runner.message is None
+            awaited = self._waits.asks_of(cell, runner.made) if runner.made is not None or is_hook else ()
+            asks = [f"{ask.to!r} to answer {ask.message_type!r}" for ask in awaited]
             waits = f", waits for {' and '.join(asks)}" if asks else ""
             doing.append(f"{turn} has run for {now - since:.3g} s{waits}")
         return "; ".join(doing) or "it waits to be run"

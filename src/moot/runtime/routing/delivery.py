@@ -36,7 +36,8 @@ class Delivery:
 
     ``connect(delivery)`` makes the transport; None stands for the local one. ``wake(cell)`` is called for each message
     that enters a mailbox here. ``asker_gone(cell, message)`` is called when the asker of a request no longer waits and
-    ``cell`` has taken the request.
+    ``cell`` has taken the request. ``handle_at_once(cell, message)`` handles a request in the step of the task that
+    awaits its answer, if that can be done, and says whether it was; None if it never can.
     """
 
     def __init__(  # noqa: PLR0913 - it is where most parts meet
@@ -52,6 +53,7 @@ class Delivery:
         connect: Callable[[Delivery], Transport] | None,
         wake: Callable[[Cell], None],
         asker_gone: Callable[[Cell, AgentMessage], None],
+        handle_at_once: Callable[[Cell, AgentMessage], bool] | None,
     ) -> None:
         self._clock = clock
         self._router = router
@@ -63,6 +65,7 @@ class Delivery:
         self.journal = journal
         self._wake = wake
         self._asker_gone = asker_gone
+        self.handle_at_once = handle_at_once
         self.may_repeat = connect is not None
         """Whether a message may come twice. Inside one process it does not; a transport may deliver it again."""
         self.is_direct = connect is None and journal is None

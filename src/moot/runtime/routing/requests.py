@@ -32,7 +32,8 @@ class Requests:
     """Sends requests; the `moot.agent.ask.Asker` of callers from outside.
 
     ``durable_asks`` is the table of asks, if it is one that outlives the process. ``suspending()`` is called when a
-    turn is about to wait.
+    turn is about to wait. A request whose answer its asker awaits alone may be handled before the call that posts it
+    returns; see `moot.runtime.dispatch.at_once`.
     """
 
     def __init__(  # noqa: PLR0913 - it is where asking meets routing
@@ -58,6 +59,7 @@ class Requests:
         self._phase = phase
         self._durable_asks = durable_asks
         self._is_direct = not delivery.may_repeat
+        self._handle_at_once = delivery.handle_at_once if self._is_direct else None
         self._wake = wake
         self._suspending = suspending
         self.withdraw = delivery.withdraw
@@ -87,7 +89,6 @@ class Requests:
             ask.guard = self._breakers
             if self._breakers.alert:
                 self._breakers.guard(cell.id, ask)
-        self._suspending()
         target = self._cells.get(ask.to)
         if target is None or target.phase is STOPPING:
             target = self._router.reach(ask.to, ask.content, turn.records)
@@ -122,25 +123,45 @@ class Requests:
             if self._durable_asks.settle_known(ask):
                 return
             key = None  # the request of a turn is not stored: the turn is, and asks again
-        message = self._numbering.request(
-            incoming,
-            sender,
-            target.id,
-            ask.content,
-            ask.message_type,
-            reply_to,
-            deadline,
-            trace,
-            ask.idempotency_key,
-        )
-        if key is not None:
-            self._accept(ask, target, message, key)
-        elif self._is_direct and target.mailbox.offer(message):
-            ask.target, ask.message = target, message
-            if not target.queued:
-                self._wake(target)
-        else:
-            self._delivery.request(ask, target, message)
+        try:
+            message = self._numbering.request(
+                incoming,
+                sender,
+                target.id,
+                ask.content,
+                ask.message_type,
+                reply_to,
+                deadline,
+                trace,
+                ask.idempotency_key,
+            )
+            if key is not None:
+                self._accept(ask, target, message, key)
+                return
+            if self._handle_at_once is not None and ask.is_awaited:
+                ask.target, ask.message = target, message
+                if self._handle_at_once(target, message):
+                    if incoming is not None and not ask.done:
+                        self._suspending()
+                    return
+            if incoming is not None:
+                self._suspending()
+            if self._is_direct and target.mailbox.offer(message):
+                ask.target, ask.message = target, message
+                if not target.queued:
+                    self._wake_for(target, message)
+            else:
+                self._delivery.request(ask, target, message)
+        except BaseException:
+            self._asks.close(ask)
+            raise
+
+    def _wake_for(self, target: Cell, message: AgentMessage) -> None:
+        try:
+            self._wake(target)
+        except BaseException:  # the asker has run out of stack
+            target.mailbox.withdraw(message)
+            raise
 
     def _accept(self, ask: Ask[Any], target: Cell, message: AgentMessage, key: RequestKey) -> None:
         """Store a request, and deliver it."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from moot.agent.ask import Ask
 from moot.agent.gather import gather
+from moot.runtime.dispatch.runner import rest_of
 from moot.runtime.phase import ACTIVE, STOPPING
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = ["awaited", "stuck"]
 
 _AWAIT = Ask.__await__.__code__
 _GATHER = gather.__code__
+_REST_OF = rest_of.__code__
 
 
 def stuck(manager: AgentManager) -> list[str]:
@@ -90,5 +92,8 @@ def awaited(task: asyncio.Task[Any] | None) -> Sequence[Ask[Any]]:
         if getattr(step, "cr_code", None) is _GATHER:
             known = step.cr_frame.f_locals
             return tuple(known["asks"]) if known.get("needed") == len(known["asks"]) else ()
+        if getattr(step, "gi_code", None) is _REST_OF and step.gi_yieldfrom is None:
+            step = step.gi_frame.f_locals["visit"]
+            continue
         step = getattr(step, "cr_await", None) or getattr(step, "gi_yieldfrom", None)
     return ()

@@ -20,7 +20,7 @@ from moot.testing.simulation.witness import Witness
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
     from moot.runtime.cell import Cell
-    from moot.runtime.dispatch.pool import ReadyQueue
+    from moot.runtime.dispatch.ready_queue import ReadyQueue
     from moot.testing.simulation.loop import SimulatedLoop
 
 __all__ = ["SeededReady", "SimulatedManager", "World"]
