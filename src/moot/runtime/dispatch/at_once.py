@@ -129,6 +129,8 @@ def at_once_for(loop: asyncio.AbstractEventLoop, pool: RunnerPool) -> AtOnce | N
 
 def _can_swap_tasks(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether `_enter_task` and `_leave_task` do what asyncio's documentation of "Extending" says."""
+    if _enter_task is None or _leave_task is None:
+        return False
     other: Any = object()
     try:
         task = asyncio.current_task(loop)
@@ -146,5 +148,5 @@ def _can_swap_tasks(loop: asyncio.AbstractEventLoop) -> bool:
         return False
 
 
-_enter_task: Callable[[asyncio.AbstractEventLoop, Any], None] = getattr(asyncio, "_enter_task", None)  # type: ignore[assignment]
-_leave_task: Callable[[asyncio.AbstractEventLoop, Any], None] = getattr(asyncio, "_leave_task", None)  # type: ignore[assignment]
+_enter_task: Any = getattr(asyncio, "_enter_task", None)
+_leave_task: Any = getattr(asyncio, "_leave_task", None)

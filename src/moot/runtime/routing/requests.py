@@ -137,41 +137,35 @@ class Requests:
             )
             if key is not None:
                 self._accept(ask, target, message, key)
-                return
-            if self._handle_at_once is not None and ask.is_awaited:
-                ask.target, ask.message = target, message
-                if self._handle_at_once(target, message):
-                    if incoming is not None and not ask.done:
-                        self._suspending()
-                    return
-            if incoming is not None:
-                self._suspending()
-            if self._is_direct and target.mailbox.offer(message):
-                ask.target, ask.message = target, message
-                if not target.queued:
-                    self._wake_for(target, message)
             else:
-                self._delivery.request(ask, target, message)
+                self._deliver(ask, target, message, is_turn=incoming is not None)
         except BaseException:
             self._asks.close(ask)
             raise
 
-    def _wake_for(self, target: Cell, message: AgentMessage) -> None:
-        try:
-            self._wake(target)
-        except BaseException:  # the asker has run out of stack
-            target.mailbox.withdraw(message)
-            raise
+    def _deliver(self, ask: Ask[Any], target: Cell, message: AgentMessage, *, is_turn: bool) -> None:
+        """Let the request be handled at once, or put it into the mailbox. ``is_turn``: a turn is about to wait."""
+        ask.target, ask.message = target, message
+        if self._handle_at_once is not None and ask.is_awaited and self._handle_at_once(target, message):
+            if is_turn and not ask.done:
+                self._suspending()
+            return
+        if is_turn:
+            self._suspending()
+        if not self._is_direct or not target.mailbox.offer(message):
+            self._delivery.request(ask, target, message)
+        elif not target.queued:
+            try:
+                self._wake(target)
+            except BaseException:  # the asker has run out of stack; to take back needs no more of it than to send
+                target.mailbox.withdraw(message)
+                raise
 
     def _accept(self, ask: Ask[Any], target: Cell, message: AgentMessage, key: RequestKey) -> None:
         """Store a request, and deliver it."""
         journal = self._delivery.journal
         assert journal is not None  # only a durable system gives keys
-        try:
-            journal.accepted(target.id, message)
-        except BaseException:
-            self._asks.close(ask)
-            raise
+        journal.accepted(target.id, message)
         journal.replies.accept(key)
         try:
             self._delivery.request(ask, target, message)

@@ -1,0 +1,759 @@
+"""Asks at once: an awaited ask of an idle agent is handled in its asker's step; only passes of the loop tell it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Self
+
+import pytest
+
+from moot import (
+    Agent,
+    AgentContext,
+    AgentManager,
+    AgentStopped,
+    AskTimeout,
+    BatchPolicy,
+    DeadlockError,
+    Payload,
+    RateLimit,
+    Request,
+    Retry,
+    RetryPolicy,
+    TimeoutPolicy,
+    TurnError,
+    handles,
+)
+from moot.runtime.dispatch import at_once as module
+from moot.runtime.dispatch.at_once import AtOnce
+from moot.runtime.stack import is_deep
+
+VARIABLE: contextvars.ContextVar[int] = contextvars.ContextVar("VARIABLE", default=0)
+both_ways = pytest.mark.parametrize("at_once", [True, False], ids=["at once", "queued"])
+
+
+class Value(Request[int]):
+    number: int = 0
+
+
+class Do(Request[Any]):
+    """Do what the agent was given to do."""
+
+
+class Note(Payload):
+    number: int
+
+
+class Counter(Agent):
+    """Answers with the number; keeps the order in which its mail came."""
+
+    def __init__(self, agent_id: str = "counter") -> None:
+        super().__init__(agent_id)
+        self.seen: list[int] = []
+
+    @handles
+    async def on_value(self, message: Value) -> int:
+        self.seen.append(message.number)
+        return message.number
+
+    @handles
+    async def on_note(self, message: Note) -> None:
+        self.seen.append(message.number)
+
+
+Deed = Callable[[AgentContext], Coroutine[Any, Any, Any]]
+
+
+class Doer(Agent):
+    """Does what the test gives it."""
+
+    def __init__(self, agent_id: str, deed: Deed) -> None:
+        super().__init__(agent_id)
+        self.deed = deed
+
+    @handles
+    async def on_do(self, message: Do, ctx: AgentContext) -> Any:
+        return await self.deed(ctx)
+
+
+class Considerate(Doer):
+    cancel_with_asker = True
+
+
+class Answering(Doer):
+    @handles
+    async def on_value(self, message: Value) -> int:
+        return message.number
+
+
+class Passes:
+    """Counts passes of the loop: at each a callback runs, as long as somebody looks."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._loop = asyncio.get_running_loop()
+        self._handle = self._loop.call_soon(self._pass)
+
+    def _pass(self) -> None:
+        self.count += 1
+        self._handle = self._loop.call_soon(self._pass)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handle.cancel()
+
+
+async def warmed(manager: AgentManager) -> None:
+    """Let there be parked runners."""
+    await manager.register(Counter("warm"))
+    for _ in range(3):
+        await manager.ask("warm", Value())
+        await asyncio.sleep(0)
+    await manager.settle()
+
+
+async def passes_of_an_ask(manager: AgentManager, to: str = "counter") -> int:
+    with Passes() as passes:
+        assert await manager.ask(to, Value(number=7), timeout=5) == 7
+        return passes.count
+
+
+# when it is done
+async def test_an_ask_of_an_idle_agent_takes_no_pass_of_the_loop() -> None:
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+
+        assert await passes_of_an_ask(manager) == 0
+
+
+async def test_an_ask_in_a_turn_takes_no_pass_of_the_loop_either() -> None:
+    async def deed(ctx: AgentContext) -> int:
+        with Passes() as passes:
+            for number in range(10):
+                assert await ctx.ask("counter", Value(number=number)) == number
+            return passes.count
+
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+        await manager.register(Doer("doer", deed))
+
+        assert await manager.ask("doer", Do()) == 0
+
+
+async def test_it_can_be_switched_off() -> None:
+    async with AgentManager(at_once=False) as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+
+        assert await passes_of_an_ask(manager) > 0
+
+
+@pytest.mark.parametrize("wrong", [None, 1, "yes"])
+def test_what_is_neither_true_nor_false_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="at_once= is True or False"):
+        AgentManager(at_once=wrong)
+
+
+class Limited(Counter):
+    rate_limit = RateLimit(1000, burst=1000)
+
+
+class Batched(Agent):
+    @handles(batch=BatchPolicy(max_size=3, max_wait=0.0))
+    async def on_values(self, messages: list[Value]) -> list[int]:
+        return [message.number for message in messages]
+
+
+class Beginning(Counter):
+    async def on_start(self, ctx: AgentContext) -> None:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("agent", [Limited("counter"), Batched("counter")], ids=["rate limit", "batch"])
+async def test_an_agent_that_may_have_to_wait_takes_the_queue(agent: Agent) -> None:
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(agent)
+
+        assert await passes_of_an_ask(manager) > 0
+
+
+async def test_an_agent_with_mail_is_not_overtaken() -> None:
+    counter = Counter()
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(counter)
+        for number in range(3):
+            await manager.tell("counter", Note(number=number))
+
+        assert await passes_of_an_ask(manager) > 0
+        assert counter.seen == [0, 1, 2, 7]
+
+
+async def test_an_agent_in_a_turn_finishes_it_first() -> None:
+    order: list[str] = []
+
+    async def slow(ctx: AgentContext) -> None:
+        order.append("begun")
+        await asyncio.sleep(1)
+        order.append("ended")
+
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Doer("doer", slow))
+        first = asyncio.create_task(_awaited(manager.ask("doer", Do())))
+        await asyncio.sleep(0)
+        await manager.ask("doer", Do())
+        await first
+
+    assert order == ["begun", "ended"] * 2
+
+
+async def test_asks_that_are_gathered_take_the_queue() -> None:
+    async def deed(ctx: AgentContext) -> int:
+        with Passes() as passes:
+            assert await ctx.gather([ctx.ask("counter", Value(number=n)) for n in range(3)]) == [0, 1, 2]
+            return passes.count
+
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+        await manager.register(Doer("doer", deed))
+
+        assert await manager.ask("doer", Do()) > 0
+
+
+async def test_asks_go_only_so_deep_in_each_other() -> None:
+    """A chain of 40 agents, each of which asks the next."""
+    depths: list[int] = []
+    async with AgentManager() as manager:
+        await warmed(manager)
+        handle = manager._system.delivery.handle_at_once  # type: ignore[union-attr]
+        at_once: AtOnce = handle.__self__  # type: ignore[union-attr]
+
+        def link(number: int) -> Deed:
+            async def deed(ctx: AgentContext) -> int:
+                depths.append(at_once._nested)
+                return 1 + (await ctx.ask(f"link_{number + 1}", Do()) if number < 39 else 0)
+
+            return deed
+
+        for number in range(40):
+            await manager.register(Doer(f"link_{number}", link(number)))
+        for _ in range(40):
+            assert await manager.ask("link_0", Do()) == 40
+
+    assert max(depths) == 16
+
+
+# what it may cost others
+async def test_after_so_many_asks_the_loop_makes_a_pass() -> None:
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+        with Passes() as passes:
+            for number in range(1000):
+                await manager.ask("counter", Value(number=number))
+
+            assert 1000 // 65 <= passes.count <= 1000 // 16
+
+
+async def test_after_a_millisecond_the_loop_makes_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A handler that computes for 0.4 ms: two or three of them, then others have their turn."""
+    now = 0.0
+
+    async def compute(ctx: AgentContext) -> None:
+        nonlocal now
+        now += 0.0004
+
+    monkeypatch.setattr(module, "stopwatch", lambda loop: lambda: now)
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Doer("doer", compute))
+        with Passes() as passes:
+            for _ in range(100):
+                await manager.ask("doer", Do())
+
+            assert passes.count >= 25
+
+
+def test_a_timer_is_not_starved_by_asks() -> None:
+    """On the machine's own clock: an asker that never waits for anything else lets a timer fire."""
+
+    async def main() -> int:
+        async with AgentManager() as manager:
+            await manager.register(Counter())
+            fired: list[int] = []
+            asyncio.get_running_loop().call_later(0.001, fired.append, 1)
+            asked = 0
+            while not fired:
+                await manager.ask("counter", Value(number=asked))
+                asked += 1
+            return asked
+
+    assert asyncio.run(main()) > 0
+
+
+# the task and the context of a turn
+@both_ways
+async def test_a_turn_has_a_task_and_keeps_it(at_once: bool) -> None:
+    tasks: list[asyncio.Task[Any] | None] = []
+
+    async def deed(ctx: AgentContext) -> None:
+        tasks.append(asyncio.current_task())
+        await asyncio.sleep(1)
+        tasks.append(asyncio.current_task())
+        await asyncio.sleep(0)
+        tasks.append(asyncio.current_task())
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("doer", deed))
+        await manager.ask("doer", Do())
+
+    assert len(set(tasks)) == 1
+    assert tasks[0] is not None
+    assert tasks[0].get_name().startswith("moot runner")
+    assert tasks[0] is not asyncio.current_task()
+
+
+@both_ways
+async def test_what_needs_a_task_works_in_a_handler(at_once: bool) -> None:
+    async def deed(ctx: AgentContext) -> list[str]:
+        seen = []
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await asyncio.sleep(5)
+        seen.append("timeout")
+
+        async def fails() -> None:
+            await asyncio.sleep(0.1)
+            raise ValueError
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fails())
+                group.create_task(asyncio.sleep(5))
+        except* ValueError:
+            seen.append("failed")
+        seen.append("group")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 0.1)
+        return [*seen, "wait_for"]
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("doer", deed))
+
+        assert await manager.ask("doer", Do()) == ["timeout", "failed", "group", "wait_for"]
+        assert await manager.ask("doer", Do()) == ["timeout", "failed", "group", "wait_for"]
+
+
+@both_ways
+async def test_context_variables_of_asker_and_handler_are_apart(at_once: bool) -> None:
+    async def deed(ctx: AgentContext) -> int:
+        before = VARIABLE.get()
+        VARIABLE.set(before + 1)
+        return before
+
+    VARIABLE.set(10)
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("doer", deed))
+        VARIABLE.set(20)
+        seen = [await manager.ask("doer", Do()) for _ in range(5)]
+
+    assert seen == [10] * 5  # what the manager was started with, each time
+    assert VARIABLE.get() == 20
+
+
+@both_ways
+async def test_a_handler_that_cancels_its_own_task_harms_nobody_else(at_once: bool) -> None:
+    async def cancels(ctx: AgentContext) -> int:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return 1
+
+    async def cancels_and_waits(ctx: AgentContext) -> None:
+        await cancels(ctx)
+        await asyncio.sleep(1)
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("cancels", cancels))
+        await manager.register(Doer("waits", cancels_and_waits))
+        await manager.register(Counter())
+        for _ in range(3):
+            assert await manager.ask("cancels", Do()) == 1
+            with pytest.raises(TurnError, match="CancelledError"):
+                await manager.ask("waits", Do())
+            assert await manager.ask("counter", Value(number=1)) == 1
+        await manager.settle()
+        assert manager.stats().open_asks == 0
+
+
+class Ends(BaseException):
+    """What ends a program."""
+
+
+@both_ways
+async def test_what_ends_a_program_ends_the_runner_and_not_the_asker(at_once: bool) -> None:
+    async def deed(ctx: AgentContext) -> None:
+        raise Ends
+
+    raised: list[BaseException | None] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: raised.append(context.get("exception")))
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("doer", deed))
+        await manager.register(Counter())
+        with pytest.raises(TurnError, match="Ends"):
+            await manager.ask("doer", Do())
+        assert await manager.ask("counter", Value(number=1)) == 1
+        await manager.settle()
+        assert manager.stats().open_asks == 0
+
+
+def test_a_keyboard_interrupt_in_a_handler_ends_the_program() -> None:
+    async def deed(ctx: AgentContext) -> None:
+        raise KeyboardInterrupt
+
+    async def main() -> None:
+        async with AgentManager() as manager:
+            await warmed(manager)
+            await manager.register(Doer("doer", deed))
+            with pytest.raises(TurnError):
+                await manager.ask("doer", Do())
+            await asyncio.sleep(5)
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(main())
+
+
+# turns that wait
+@both_ways
+async def test_a_turn_that_waits_is_cancelled_with_its_asker(at_once: bool) -> None:
+    ended: list[str] = []
+
+    async def deed(ctx: AgentContext) -> None:
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Considerate("doer", deed))
+        for pause in (0, 1):
+            asker = asyncio.create_task(_awaited(manager.ask("doer", Do())))
+            for _ in range(3):
+                await asyncio.sleep(pause)
+            asker.cancel()
+            await asyncio.wait({asker})
+            await manager.settle()
+
+    assert ended == ["cancelled"] * 2
+
+
+@both_ways
+async def test_a_turn_that_is_cancelled_before_its_runner_has_it_gets_the_cancellation(at_once: bool) -> None:
+    """Its asker gives up in the very step in which the turn began to wait."""
+    ended: list[str] = []
+    waiting = asyncio.get_running_loop().create_future()
+
+    async def deed(ctx: AgentContext) -> None:
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Considerate("doer", deed))
+        ask = manager.ask("doer", Do())
+        steps = ask.__await__()
+        next(steps)  # the first step: the request is posted
+        if not at_once:
+            await asyncio.sleep(0)  # a runner takes it
+        steps.close()
+        await manager.settle()
+
+    assert ended == ["cancelled"]
+    assert waiting.cancelled()
+
+
+@both_ways
+async def test_deadlines_and_run_timeouts_hold(at_once: bool) -> None:
+    async def deed(ctx: AgentContext) -> None:
+        await asyncio.sleep(100)
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("slow", deed), timeouts=TimeoutPolicy(run_timeout=3))
+        with pytest.raises(AskTimeout):
+            await manager.ask("slow", Do(), timeout=1)
+        await manager.settle()
+        with pytest.raises(TurnError, match="TurnTimeout"):
+            await manager.ask("slow", Do(), timeout=50)
+
+
+@both_ways
+async def test_a_failed_turn_is_run_again_in_place(at_once: bool) -> None:
+    attempts: list[int] = []
+
+    async def deed(ctx: AgentContext) -> int:
+        attempts.append(ctx.attempt)
+        if ctx.attempt < 3:
+            raise Retry
+        return await ctx.ask("counter", Value(number=5))
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+        await manager.register(Doer("doer", deed), retry=RetryPolicy(max_attempts=3))
+
+        assert await manager.ask("doer", Do()) == 5
+    assert attempts == [1, 2, 3]
+
+
+@both_ways
+async def test_a_circle_of_asks_is_found(at_once: bool) -> None:
+    async def ask_b(ctx: AgentContext) -> Any:
+        return await ctx.ask("b", Do())
+
+    async def ask_a(ctx: AgentContext) -> Any:
+        return await ctx.ask("a", Do())
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("a", ask_b), retry=RetryPolicy(max_attempts=1))
+        await manager.register(Doer("b", ask_a), retry=RetryPolicy(max_attempts=1))
+        with pytest.raises(TurnError, match="DeadlockError"):
+            await manager.ask("a", Do(), timeout=20)
+        assert manager.stats().deadlocks == 1
+        await manager.settle()
+        assert manager.stats().open_asks == 0
+
+
+@both_ways
+async def test_a_quorum_that_can_be_had_without_the_circle_is_no_deadlock(at_once: bool) -> None:
+    async def quorum(ctx: AgentContext) -> list[Any]:
+        return await ctx.gather([ctx.ask("back", Do()), ctx.ask("counter", Value(number=3))], 1)
+
+    async def back(ctx: AgentContext) -> Any:
+        try:
+            return await ctx.ask("quorum", Value(number=4), timeout=1)
+        except (AskTimeout, DeadlockError) as error:
+            return type(error).__name__
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+        await manager.register(Answering("quorum", quorum))
+        await manager.register(Doer("back", back))
+
+        assert await manager.ask("quorum", Do()) == [3]
+        assert manager.stats().deadlocks == 0
+
+
+@both_ways
+async def test_an_agent_that_waits_is_seen_to_wait(at_once: bool) -> None:
+    async def waits(ctx: AgentContext) -> None:
+        await ctx.ask("slow", Do(), timeout=500)
+
+    async def slow(ctx: AgentContext) -> None:
+        await asyncio.sleep(100)
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("slow", slow))
+        await manager.register(Doer("waits", waits))
+        asker = asyncio.create_task(_awaited(manager.ask("waits", Do(), timeout=500)))
+        await asyncio.sleep(10)
+        agents = manager.health().agents
+        assert "waits for 'slow' to answer 'do'" in agents["waits"].doing
+        assert agents["slow"].running_for >= 8
+        await asker
+
+
+@both_ways
+async def test_a_stopped_manager_ends_what_was_begun(at_once: bool) -> None:
+    async def deed(ctx: AgentContext) -> None:
+        await asyncio.sleep(100)
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("doer", deed))
+        asker = asyncio.create_task(_awaited(manager.ask("doer", Do())))
+        await asyncio.sleep(0)
+        await manager.stop(drain=False)
+        with pytest.raises(AgentStopped):
+            await asker
+
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@both_ways
+async def test_effects_of_a_turn_are_there_before_its_answer(at_once: bool) -> None:
+    counter = Counter()
+
+    async def deed(ctx: AgentContext) -> str:
+        await ctx.shared_state.set("key", "value")
+        ctx.send("counter", Note(number=1))
+        return "done"
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(counter)
+        await manager.register(Doer("doer", deed))
+        await manager.ask("doer", Do())
+        assert await manager.shared_state.get("key") == "value"
+        assert await manager.ask("counter", Value(number=2)) == 2
+
+    assert counter.seen == [1, 2]
+
+
+@both_ways
+async def test_a_plain_handler_that_fails_is_retried_and_reported(at_once: bool) -> None:
+    """A handler without a context has none made for it, unless it is wanted."""
+    runs = []
+
+    class Plain(Agent):
+        @handles
+        def on_do(self, message: Do) -> None:
+            runs.append(1)
+            raise OSError("no luck")
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Plain("plain"), retry=RetryPolicy(max_attempts=2))
+        with pytest.raises(TurnError, match="no luck"):
+            await manager.ask("plain", Do())
+        assert [letter.attempts for letter in manager.dead_letters] == [2]
+    assert len(runs) == 2
+
+
+# the stack
+@both_ways
+def test_an_asker_that_runs_out_of_stack_leaves_nothing_half_done(at_once: bool) -> None:
+    """Whatever its depth, its own ask succeeds or fails, and the agent goes on serving others."""
+
+    async def main() -> None:
+        async with AgentManager(at_once=at_once) as manager:
+            await warmed(manager)
+            sink = Counter("sink")
+            await manager.register(sink)
+
+            async def sends(ctx: AgentContext) -> str:
+                ctx.send("sink", Note(number=1))
+                return "sent"
+
+            doer = Doer("doer", sends)
+            await manager.register(doer)
+
+            async def deep(levels: int) -> str:
+                if levels:
+                    return await deep(levels - 1)
+                return str(await manager.ask("doer", Do(), timeout=5))
+
+            outcomes = []
+            for levels in range(sys.getrecursionlimit() - 140, sys.getrecursionlimit()):
+                try:
+                    outcomes.append(await deep(levels))
+                except RecursionError:
+                    outcomes.append("too deep")
+                assert await manager.ask("doer", Do(), timeout=5) == "sent", levels
+                assert manager.stats().open_asks == 0, levels
+            await asyncio.wait_for(manager.settle(), 5)
+            assert set(outcomes) == {"sent", "too deep"}
+            assert len(sink.seen) == outcomes.count("sent") + len(outcomes)
+
+    asyncio.run(main())
+
+
+async def test_a_turn_has_most_of_the_stack_for_itself() -> None:
+    deepest: list[bool] = []
+
+    async def deed(ctx: AgentContext) -> None:
+        deepest.append(is_deep())
+
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Doer("doer", deed))
+
+        async def deep(levels: int) -> None:
+            await (deep(levels - 1) if levels else manager.ask("doer", Do()))
+
+        await deep(300)
+        await deep(100)
+
+    assert deepest == [False, False]
+
+
+# asyncio's hooks
+@pytest.mark.parametrize("hooks", [None, lambda loop, task: None], ids=["missing", "changed"])
+async def test_where_asyncio_has_no_hooks_for_it_asks_take_the_queue(
+    hooks: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "_enter_task", hooks)
+    if hooks is not None:
+        monkeypatch.setattr(module, "_leave_task", hooks)
+    with caplog.at_level(logging.WARNING):
+        async with AgentManager() as manager:
+            await warmed(manager)
+            await manager.register(Counter())
+
+            assert await passes_of_an_ask(manager) > 0
+
+    assert [record.name for record in caplog.records] == ["moot.runtime.dispatch.at_once"]
+    assert asyncio.current_task() is not None
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are of Python 3.12")
+@both_ways
+async def test_eager_tasks_change_nothing(at_once: bool) -> None:
+    """A task factory that begins tasks inside `create_task`, as some frameworks set it."""
+    loop = asyncio.get_running_loop()
+    loop.set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+    seen: list[str] = []
+
+    class Family(Doer):
+        async def on_start(self, ctx: AgentContext) -> None:
+            await ctx.spawn(Beginning(f"child of {self.id}"))
+
+        async def on_stop(self, ctx: AgentContext) -> None:
+            seen.append(self.id)
+
+    async def fails(ctx: AgentContext) -> None:
+        raise ValueError
+
+    async with AgentManager(at_once=at_once) as manager:
+        await manager.register(Family("doer", fails))
+        await manager.register(Counter())
+        for number in range(100):
+            assert await manager.ask("counter", Value(number=number)) == number
+        answers = await asyncio.gather(*(_awaited(manager.ask("counter", Value(number=n))) for n in range(10)))
+        assert answers == list(range(10))
+        with pytest.raises(TurnError):
+            await manager.ask("doer", Do())
+        await manager.unregister("doer")
+        await manager.settle()
+
+    assert seen == ["doer"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def _awaited(ask: Any) -> Any:
+    return await ask
