@@ -166,8 +166,6 @@ class Gateway:
             self._send_for(ask, self._journal)
         else:
             self._requests.enter(ask)
-        if self._observer is not None:
-            self._observer.requested(ask)
 
     def _send_for(self, ask: Ask[Any], journal: TurnJournal) -> None:
         """Send the request of ``ask``. Its answer leaves the process when all that led to it is stored."""

@@ -1,11 +1,12 @@
 """The mail observer: sees what enters a system from outside, and what is taken back before it was handled.
 
-What turns send is seen by a transport; together they see all mail. A simulation checks its laws with them.
+What turns send, and every request, is seen by a transport. Together they see all mail. A
+simulation checks its laws with them.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from moot.messaging.message import AgentMessage
 
@@ -21,10 +22,6 @@ class MailObserver(Protocol):
 
     def entered(self, message: AgentMessage) -> None:
         """The message was accepted."""
-        ...
-
-    def requested(self, ask: Any) -> None:
-        """A caller from outside has sent the request of an ask; it has no ``message`` if it shares another's."""
         ...
 
     def withdrawn(self, message: AgentMessage) -> None:

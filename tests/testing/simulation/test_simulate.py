@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from moot import Agent, AgentContext, AgentManager, AgentMessage, ManagerStopped, Payload, Request, handles
+from moot.agent.ask import Ask
 from moot.messaging.dead_letters import DeadLetter
+from moot.runtime.cell import Cell
+from moot.runtime.dispatch.at_once import AtOnce
+from moot.runtime.dispatch.pool import RunnerPool
+from moot.runtime.dispatch.runner import Runner
 from moot.telemetry.observer import TurnOutcome
 from moot.testing import (
     LAWS,
@@ -26,6 +32,7 @@ from moot.testing import (
     simulate,
 )
 from moot.testing.simulation import loop as loop_module
+from moot.testing.simulation.network import FaultyNetwork
 from moot.testing.simulation.shrink import shrink
 from tests.testing.simulation import workflow
 
@@ -390,3 +397,30 @@ def test_a_timer_that_is_replaced_or_cancelled_is_not_lost() -> None:
 
     simulate(build, seed=1).check()
     assert woken == [4]
+
+
+def test_a_coin_decides_whether_an_ask_is_handled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over a few seeds some are, some wait for something in the middle, and some take the queue."""
+    ways: Counter[str] = Counter()
+    request, handle, resume = FaultyNetwork.request, AtOnce.handle, RunnerPool.resume
+
+    def requesting(network: FaultyNetwork, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
+        ways["asked"] += 1
+        request(network, ask, target, message)
+
+    def handling(at_once: AtOnce, cell: Cell, message: AgentMessage) -> bool:
+        is_handled = handle(at_once, cell, message)
+        ways["at once"] += is_handled
+        return is_handled
+
+    def resuming(pool: RunnerPool, runner: Runner) -> None:
+        ways["gone on with"] += 1
+        resume(pool, runner)
+
+    monkeypatch.setattr(FaultyNetwork, "request", requesting)
+    monkeypatch.setattr(AtOnce, "handle", handling)
+    monkeypatch.setattr(RunnerPool, "resume", resuming)
+    for seed in range(5):
+        assert not simulate(workflow.build, seed=seed).violations
+
+    assert 0 < ways["gone on with"] < ways["at once"] < ways["asked"]

@@ -4,10 +4,14 @@ A channel leads from one sender to one receiver and is first in, first out, as a
 connection is: what is behind a held message waits, too. Channels overtake each other.
 Answers go back through channels of their own. What a caller from outside sends, and
 what an agent sends itself, is not carried, because it crosses nothing.
+
+A coin decides whether an idle agent handles a request at once, in the step of its asker. Such a
+request is not carried, and neither is its answer, if the turn does not wait for anything.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -39,6 +43,8 @@ class FaultyNetwork:
         self._flow = delivery.flow
         self._asks = delivery.asks
         self._channels = Channels(world.loop, world.plan)
+        self._draw = random.Random(f"{world.seed}:at once").random
+        self._at_once: set[int] = set()  # the keys of asks whose requests are being handled in their askers' steps
         self.wait_idle = self._channels.wait_idle
         self.close = self._channels.close
 
@@ -58,12 +64,11 @@ class FaultyNetwork:
         self._send(target, message, Parcel(arrive, lose), arrive)
 
     def request(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
-        if message.sender == OUTSIDE:  # the mail observer has told the witness
-            ask.lane = self._flow.offer(target, message)
-            return
         for listener in self._witness.requested:
             listener(ask, target, message)
-        if message.sender == target.id or not self._channels.can_fail:
+        if ask.is_awaited and self._is_handled_at_once(ask, target, message):
+            return
+        if message.sender in (OUTSIDE, target.id) or not self._channels.can_fail:
             ask.lane = self._flow.offer(target, message)
             return
         copy = partial(self._arrive_request, target, message, is_copy=True)
@@ -85,7 +90,7 @@ class FaultyNetwork:
         if ask is None or ask.message is None or ask.target is None:
             return arrive()
         asker, answerer = ask.message.sender, ask.target
-        if asker in (OUTSIDE, answerer.id) or not self._channels.can_fail:
+        if asker in (OUTSIDE, answerer.id) or ask.key in self._at_once or not self._channels.can_fail:
             return arrive()
         channel = self._channels.of(f"{answerer.id}>{asker}~answers")
         struck = channel.place.next()
@@ -95,6 +100,16 @@ class FaultyNetwork:
             return True
         self._channels.put(channel, Parcel(arrive, _nothing), struck, arrive)
         return True
+
+    def _is_handled_at_once(self, ask: Ask[Any], target: Cell, message: AgentMessage) -> bool:
+        handle = self._delivery.handle_at_once
+        if handle is None or self._draw() < 0.5 or self._channels.of(f"{message.sender}>{target.id}").parcels:
+            return False  # (what its asker has sent before is still on its way)
+        self._at_once.add(ask.key)
+        try:
+            return handle(target, message)
+        finally:
+            self._at_once.discard(ask.key)
 
     def _send(self, target: Cell, message: AgentMessage, parcel: Parcel, copy: Callable[[], Any]) -> None:
         """Put a message on its channel, unless it is dropped."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING, Any
 
-from moot.agent.ask import Ask
 from moot.clock import Clock
 from moot.manager.manager import AgentManager
 from moot.messaging.dead_letters import DeadLetter
@@ -151,14 +150,6 @@ class World:
         if target is not None:
             for listener in self.witness.entered:
                 listener(target, message)
-
-    def requested(self, ask: Ask[Any]) -> None:
-        """A caller from outside has sent the request of an ask."""
-        message = ask.message
-        target = self.system.directory.cells.get(message.to) if message is not None else None
-        if target is not None:
-            for listener in self.witness.requested:
-                listener(ask, target, message)
 
     def withdrawn(self, message: AgentMessage) -> None:
         """A message was accepted, and its sender has taken it back."""
