@@ -36,6 +36,22 @@ INSIDE: ContextVar[_Inside | None] = ContextVar("moot_inside", default=None)
 """The effect or branch that the present task is in."""
 
 
+class _Ledger(msgspec.Struct, eq=False):
+    """What records hold of effects and branches, and of earlier runs.
+
+    ``token`` stands for the turn; a task that outlives it keeps no more. ``users`` has the task in an effect or a
+    branch, by kind and name. ``pins`` has the agents to which an address went, ``under_way`` the effects that are not
+    over, and ``answers`` those of earlier runs. ``asked`` counts the occurrences in this run.
+    """
+
+    token: object = msgspec.field(default_factory=object)
+    users: dict[tuple[str, str], asyncio.Task[Any] | None] = {}
+    pins: dict[str, list[str]] = {}
+    under_way: dict[str, asyncio.Future[Any]] = {}
+    answers: dict[_Key, Any] = {}
+    asked: dict[tuple[str, str, bytes], int] = {}
+
+
 class Records(msgspec.Struct, eq=False):
     """What a turn keeps over all its runs.
 
@@ -48,12 +64,15 @@ class Records(msgspec.Struct, eq=False):
     conflicts: int = 0
     is_rerun: bool = False
     last: bytes = b""
-    _token: object = msgspec.field(default_factory=object)  # stands for the turn; a task that outlives it keeps no more
-    _users: dict[tuple[str, str], asyncio.Task[Any] | None] = {}  # the task in an effect or a branch, by kind and name
-    _pins: dict[str, list[str]] = {}
-    _under_way: dict[str, asyncio.Future[Any]] = {}
-    _answers: dict[_Key, Any] = {}
-    _asked: dict[tuple[str, str, bytes], int] = {}
+    _opened: _Ledger | None = None
+
+    @property
+    def _ledger(self) -> _Ledger:
+        """What most turns never need: they ask, and are not run again."""
+        ledger = self._opened
+        if ledger is None:
+            ledger = self._opened = _Ledger()
+        return ledger
 
     def note(self, kind: str, target: str, request: object, answer: Any) -> None:
         """Keep a successful answer."""
@@ -63,12 +82,12 @@ class Records(msgspec.Struct, eq=False):
     def scope(self) -> str:
         """The effect or branch of this turn in which the present task is, with a slash; empty if it is in none."""
         inside = INSIDE.get()
-        return inside.scope if inside is not None and inside.turn is self._token else ""
+        return inside.scope if inside is not None and inside.turn is self._ledger.token else ""
 
     @contextmanager
     def inside(self, scope: str) -> Iterator[None]:
         """Record the requests of the block, and of tasks begun in it, as part of ``scope``."""
-        outer = INSIDE.set(_Inside(self._token, f"{scope}/"))
+        outer = INSIDE.set(_Inside(self._ledger.token, f"{scope}/"))
         try:
             yield
         finally:
@@ -100,7 +119,7 @@ class Records(msgspec.Struct, eq=False):
 
         If an earlier run has left the same call under way, the result is that of the earlier call.
         """
-        key, under_way = self.last, self._under_way
+        key, under_way = self.last, self._ledger.under_way
         while (earlier := under_way.get(target)) is not None:
             await asyncio.wait({earlier})
             if (
@@ -111,10 +130,10 @@ class Records(msgspec.Struct, eq=False):
         try:
             await self.settled()
             result = await call()
-            if under_way is self._under_way:  # else it was forgotten meanwhile
+            if under_way is self._ledger.under_way:  # else it was forgotten meanwhile
                 await self.keep(key, kind, target, None, result)
                 if self.is_rerun:  # another run may have begun meanwhile, and not have come to it yet
-                    self._answers[kind + self.scope, target, digest(None), 0] = result
+                    self._ledger.answers[kind + self.scope, target, digest(None), 0] = result
         except asyncio.CancelledError:
             future.cancel()
             raise
@@ -131,40 +150,40 @@ class Records(msgspec.Struct, eq=False):
         """The agent that an earlier run asked at this occurrence of an address. Each call is the next occurrence."""
         address = self.scope + address
         occurrence = self._next_occurrence(("pin", address, b""))
-        chosen = self._pins.get(address, ())
+        chosen = self._ledger.pins.get(address, ())
         return chosen[occurrence] if occurrence < len(chosen) else None
 
     def pin(self, address: str, agent_id: str) -> None:
         """Keep the agent to which the present occurrence of an address went."""
         address = self.scope + address
-        occurrence = self._asked["pin", address, b""] - 1
-        self._pins.setdefault(address, [])[occurrence : occurrence + 1] = [agent_id]
+        occurrence = self._ledger.asked["pin", address, b""] - 1
+        self._ledger.pins.setdefault(address, [])[occurrence : occurrence + 1] = [agent_id]
 
     def rerun(self) -> None:
         """Begin another run of the turn, in which the records made so far are found."""
         occurrences: Counter[tuple[str, str, bytes]] = Counter()
         self.is_rerun = True
-        self._answers.clear()
+        self._ledger.answers.clear()
         made = iter(self.made)
         for kind, target, request, answer in zip(made, made, made, made, strict=True):
             key = (kind, target, digest(request))
-            self._answers.setdefault((*key, occurrences[key]), answer)
+            self._ledger.answers.setdefault((*key, occurrences[key]), answer)
             occurrences[key] += 1
-        self._asked.clear()
-        self._users = {}
+        self._ledger.asked.clear()
+        self._ledger.users = {}
 
     def forget(self) -> None:
         """Let the next run ask for everything anew, also for calls that are under way."""
-        self._under_way = {}
+        self._ledger.under_way = {}
         self.made.clear()
         self.rerun()
 
     def find(self, kind: str, target: str, request: object, type: Any = Any) -> tuple[bool, Any]:
         """Whether the answer to this occurrence of the request is recorded, and the answer, as a ``type``."""
-        if not self._answers:
+        if self._opened is None or not self._opened.answers:
             return False, None
         key = (kind + self.scope, target, digest(request))
-        answer = self._answers.get((*key, self._next_occurrence(key)), NOTHING)
+        answer = self._ledger.answers.get((*key, self._next_occurrence(key)), NOTHING)
         return (False, None) if answer is NOTHING else (True, answer)
 
     @contextmanager
@@ -175,7 +194,7 @@ class Records(msgspec.Struct, eq=False):
             RuntimeError: another task is in the same effect or branch. In the next run that task may come first, and
             each would get the records of the other.
         """
-        task, users = _present_task(), self._users
+        task, users = _present_task(), self._ledger.users
         if users.setdefault((kind, name), task) is not task:
             raise RuntimeError(
                 f"two tasks of one turn are in the {kind} {name!r} at once, and a run again could take the one for the "
@@ -187,8 +206,8 @@ class Records(msgspec.Struct, eq=False):
             users.pop((kind, name), None)
 
     def _next_occurrence(self, key: tuple[str, str, bytes]) -> int:
-        occurrence = self._asked.get(key, 0)
-        self._asked[key] = occurrence + 1
+        occurrence = self._ledger.asked.get(key, 0)
+        self._ledger.asked[key] = occurrence + 1
         return occurrence
 
 

@@ -645,6 +645,20 @@ async def test_a_plain_handler_that_fails_is_retried_and_reported(at_once: bool)
     assert len(runs) == 2
 
 
+@both_ways
+async def test_an_error_that_the_asker_handles_is_none_of_the_handlers(at_once: bool) -> None:
+    async def deed(ctx: AgentContext) -> str:
+        return repr(sys.exception())
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("doer", deed))
+        try:
+            raise ValueError("of the asker")
+        except ValueError:
+            assert await manager.ask("doer", Do()) == "None"
+
+
 # the stack
 @both_ways
 def test_an_asker_that_runs_out_of_stack_leaves_nothing_half_done(at_once: bool) -> None:

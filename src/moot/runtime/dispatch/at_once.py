@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ class AtOnce:
             or cell.starting
             or cell.phase is not ACTIVE
             or self._nested >= _MOST_NESTED
+            or sys.exception() is not None  # the handler would have it for its own
         ):
             return False
         if is_deep():

@@ -71,7 +71,7 @@ class DurableRecords(Records, kw_only=True):
         occurrence = self._next_occurrence(key)
         name = msgspec.msgpack.encode((self.turn, *key, occurrence))
         self.last = hashlib.blake2b(name, digest_size=16).digest()
-        answer = self._answers.get((*key, occurrence), NOTHING)
+        answer = self._ledger.answers.get((*key, occurrence), NOTHING)
         if answer is not NOTHING:
             return True, answer
         body = self.stored.get(self.last)
@@ -109,7 +109,7 @@ class DurableRecords(Records, kw_only=True):
         The agent that was asked has the record of its answer, and no other agent would find that.
         """
         address = self.scope + address
-        key = self._pin(address, self._asked["pin", address, b""] - 1)
+        key = self._pin(address, self._ledger.asked["pin", address, b""] - 1)
         chosen = self.chosen[key] = msgspec.msgpack.encode(agent_id)
         self.journal.put_record(self.turn, key, chosen)
 
