@@ -1,4 +1,4 @@
-"""The house: arrows only point down, libraries stay in their module, and importing `moot` needs msgspec alone.
+"""The house: arrows only point down, libraries stay in their module, and all of `moot` needs msgspec alone.
 
 Each import contract is broken once on purpose, in a copy of the source, and must be seen to fail.
 """
@@ -202,7 +202,7 @@ def test_a_callback_that_does_nothing_is_seen(tmp_path: Path) -> None:
 
 def test_importing_moot_loads_no_third_party_module_but_msgspec() -> None:
     code = (
-        "import sys; before = set(sys.modules); import moot, json;"
+        "import sys; before = set(sys.modules); from moot import *; import json;"
         "print(json.dumps(sorted({name.partition('.')[0] for name in set(sys.modules) - before})))"
     )
 

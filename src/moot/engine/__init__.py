@@ -6,14 +6,25 @@ names are loaded when they are first used, because most systems start without an
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from moot.engine.base import ChatMessage, Completion, CompletionChunk, Engine, EngineRequest, SamplingParams, Usage
     from moot.engine.choose import ENGINE_FORMS, open_engine
     from moot.engine.prompt import build_prompt, canonical_json
     from moot.engine.queue import AdmissionQueue, QueueStats
+else:
+    from moot.lazy import lazy_names
+
+    __getattr__, __dir__ = lazy_names(
+        __name__,
+        {
+            "base": "ChatMessage Completion CompletionChunk Engine EngineRequest SamplingParams Usage",
+            "choose": "ENGINE_FORMS open_engine",
+            "prompt": "build_prompt canonical_json",
+            "queue": "AdmissionQueue QueueStats",
+        },
+    )
 
 __all__ = [
     "ENGINE_FORMS",
@@ -30,29 +41,3 @@ __all__ = [
     "canonical_json",
     "open_engine",
 ]
-
-_PLACES = {
-    "AdmissionQueue": "queue",
-    "ChatMessage": "base",
-    "Completion": "base",
-    "CompletionChunk": "base",
-    "ENGINE_FORMS": "choose",
-    "Engine": "base",
-    "EngineRequest": "base",
-    "QueueStats": "queue",
-    "SamplingParams": "base",
-    "Usage": "base",
-    "build_prompt": "prompt",
-    "canonical_json": "prompt",
-    "open_engine": "choose",
-}
-"""The module of each public name."""
-
-
-def __getattr__(name: str) -> Any:
-    """A public name that is used for the first time."""
-    place = _PLACES.get(name)
-    if place is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(f"{__name__}.{place}"), name)
-    return value
