@@ -10,28 +10,15 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from enum import StrEnum
 
 import msgspec
 
 from moot.messaging.message import AgentMessage
+from moot.messaging.reason import Reason
 
 __all__ = ["DeadLetter", "DeadLetters", "Reason"]
 
 _log = logging.getLogger("moot.messaging.dead_letters")
-
-
-class Reason(StrEnum):
-    """Why a message could not be handled."""
-
-    UNKNOWN_AGENT = "unknown_agent"
-    STOPPED = "stopped"
-    OVERFLOW = "overflow"
-    EXPIRED = "expired"
-    INVALID = "invalid"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    FORBIDDEN = "forbidden"
 
 
 class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
