@@ -64,13 +64,8 @@ def moot(*arguments: str, cwd: Path | None = None, **environment: str) -> subpro
     )
 
 
-def test_help_names_every_command_without_loading_them() -> None:
-    code = (
-        "import sys; from moot.cli.app import run; run(['--help']);"
-        "sys.exit(sum(name.startswith('moot.cli.') for name in sys.modules) - 1)"
-    )
-
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+def test_help_names_every_command() -> None:
+    done = moot("--help")
 
     assert done.returncode == 0
     for command in COMMANDS:

@@ -16,7 +16,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from moot.cli import research as command
+from moot.cli import research_work
+from moot.cli.research import research
 from moot.engine.base import Engine
 from moot.engine.errors import EngineError, EngineUnavailable
 from moot.engine.scripted import ScriptedEngine
@@ -25,7 +26,7 @@ CORPUS = str(Path(__file__).parents[2] / "examples" / "corpus")
 QUESTION = "How many noisy qubits are needed to factor RSA-2048?"
 
 app = typer.Typer(pretty_exceptions_enable=False)
-app.command()(command.research)
+app.command()(research)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +40,7 @@ def _run(*arguments: str, stdin: bytes | None = None) -> Result:
 
 
 def _use(monkeypatch: pytest.MonkeyPatch, engine: Engine) -> None:
-    monkeypatch.setattr(command, "_open_engine", lambda *_: engine)
+    monkeypatch.setattr(research_work, "chosen_engine", lambda *_: engine)
 
 
 def _assert_one_line(result: Result, text: str) -> None:
@@ -257,8 +258,8 @@ def test_serve_answers_each_line_and_ends_with_the_input(monkeypatch: pytest.Mon
         for line in [*map(msgspec.json.encode, lines), b"no message", b"  "]:
             yield line
 
-    monkeypatch.setattr(command, "_stdin_lines", stdin)
-    monkeypatch.setattr(command, "_write_line", written.append)
+    monkeypatch.setattr(research_work, "stdin_lines", stdin)
+    monkeypatch.setattr(research_work, "write_line", written.append)
 
     result = _run("--serve", "--sources", CORPUS, "--engine", "none")
 
@@ -327,16 +328,17 @@ def test_a_question_of_a_page_is_one_line_of_progress() -> None:
 
 _HANGING = """
 import asyncio, sys, typer
-from moot.cli import research as command
+from moot.cli import research_work
+from moot.cli.research import research
 from moot.engine.scripted import ScriptedEngine
 
 async def hang(request):
     print("hanging", file=sys.stderr, flush=True)
     await asyncio.Event().wait()
 
-command._open_engine = lambda *_: ScriptedEngine(["factoring\\n", hang])
+research_work.chosen_engine = lambda *_: ScriptedEngine(["factoring\\n", hang])
 app = typer.Typer()
-app.command()(command.research)
+app.command()(research)
 app()
 """
 

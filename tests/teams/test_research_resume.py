@@ -17,7 +17,7 @@ QUESTION = "How many noisy qubits are needed to factor RSA-2048?"
 _PROGRAM = """
 import hashlib, os, signal, sys
 import msgspec
-from moot.cli import research as command
+from moot.cli import research_work
 from moot.cli.app import run
 from moot.engine.scripted import ScriptedEngine
 
@@ -36,7 +36,7 @@ class Deadly(ScriptedEngine):
             os.kill(os.getpid(), signal.SIGKILL)
         return await super().generate(request)
 
-command._open_engine = lambda *_: Deadly(["20 million noisy qubits are needed to factor RSA-2048.\\n"] * 50)
+research_work.chosen_engine = lambda *_: Deadly(["20 million noisy qubits are needed to factor RSA-2048.\\n"] * 50)
 sys.exit(run(sys.argv[3:]))
 """
 

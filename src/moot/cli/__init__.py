@@ -2,7 +2,7 @@
 
 The commands need the `cli` extra (typer and rich); without it `moot` ends with
 one line that says how to install it. Each command's module is loaded when the
-command is called, so that `moot --help` stays quick.
+command is called, and typer only when there is something to parse.
 """
 
 from __future__ import annotations

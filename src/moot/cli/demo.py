@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import typer
 
-from moot.cli.app import Command, LazyGroup
+from moot.cli.commands import Command
+from moot.cli.group import LazyGroup
 
 __all__ = ["DEMOS", "app"]
 

@@ -9,19 +9,14 @@ import datetime as dt
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-import typer
 
 from moot.backends.errors import BackendBusy, BackendError
 from moot.cli.app import UsageError
 
-__all__ = ["FILE", "JSON", "cell", "columns", "day", "printing", "safe", "shortened", "size", "to_json"]
-
-FILE = Annotated[Path, typer.Argument(metavar="FILE", help="The file of 'sqlite:///FILE'.")]
-JSON = Annotated[bool, typer.Option("--json", help="Print an object instead of lines.")]
+__all__ = ["cell", "columns", "day", "printing", "safe", "shortened", "size", "to_json"]
 
 _WIDTH = 100
 _DEPTH = 100

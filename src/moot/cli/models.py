@@ -1,6 +1,6 @@
 """``moot models``: list, pull, find and verify the models that the local engine runs.
 
-Only typer is imported up front, so that ``moot --help`` stays quick; the engine
+Only typer is imported up front, so that ``--help`` stays quick; the engine
 and rich are loaded by the command that needs them.
 """
 
@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from moot.cli.group import Group
+
 if TYPE_CHECKING:
     from moot.engine.models.catalogue import Model
 
 __all__ = ["app", "pull_with_progress"]
 
-app = typer.Typer(help="List, pull and check local models.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="List, pull and check local models.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="default, small or tiny.")]
 

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import StrEnum
 from pathlib import Path
 
-__all__ = ["BadInputError", "check_input"]
+__all__ = ["BadInputError", "Depth", "check_input"]
+
+
+class Depth(StrEnum):
+    """How much is read and written."""
+
+    BRIEF = "brief"
+    STANDARD = "standard"
+    COMPREHENSIVE = "comprehensive"
 
 
 class BadInputError(Exception):

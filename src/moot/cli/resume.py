@@ -24,7 +24,8 @@ def resume(
     """Go on with the research run in FILE, or print its report again if it is finished."""
     from moot.backends.errors import BackendError
     from moot.cli.app import UsageError
-    from moot.cli.research import Depth, research
+    from moot.cli.research import research
+    from moot.cli.research_input import Depth
     from moot.cli.stored_run import stored_run
 
     try:

@@ -8,9 +8,7 @@ from typing import Annotated
 
 import typer
 
-from moot.backends.sqlite.repair import repairing
-from moot.cli.files import FILE, printing, safe, size
-from moot.runtime.durability.replies import REMEMBERED_FOR
+from moot.cli.file_options import FILE
 
 __all__ = ["vacuum"]
 
@@ -22,6 +20,10 @@ def vacuum(
     ] = False,
 ) -> None:
     """Take out what no later run can need, and give its room back. The system must be stopped."""
+    from moot.backends.sqlite.repair import repairing  # these three: the runtime, which --help does without
+    from moot.cli.files import printing, safe, size
+    from moot.runtime.durability.replies import REMEMBERED_FOR
+
     with printing("let it run: it works with the file as it is"):
         before = bytes_of(file)
         with repairing(file) as held:
