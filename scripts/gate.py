@@ -29,7 +29,8 @@ BIN = Path(sys.executable).parent
 UV = ROOT / ".venv-tools" / "bin" / "uv"
 
 IMPORT_LIMIT = 0.120
-HELP_LIMIT = 0.180
+IMPORT = "from moot import Agent, AgentManager, Request, handles"
+HELP_LIMIT = 0.060
 
 
 class Step(NamedTuple):
@@ -54,7 +55,7 @@ def build_and_smoke(out: Path) -> bool:
         install(plain, str(wheel))
         and call(plain / "bin/python", "-W", "error", "-c", "import moot", cwd=out)
         and call(plain / "bin/python", "-W", "error", ROOT / "examples/01_ping_pong.py", cwd=out, quiet=True)
-        and quick("import moot", IMPORT_LIMIT, out, plain / "bin/python", "-W", "error", "-c", "import moot")
+        and quick(IMPORT, IMPORT_LIMIT, out, plain / "bin/python", "-W", "error", "-c", IMPORT)
         and says_how_to_install(plain, out)
         and install(cli, f"{wheel}[cli]")
         and call(cli / "bin/moot", "version", cwd=out)
