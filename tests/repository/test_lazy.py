@@ -52,6 +52,7 @@ def test_all_names_are_listed_and_no_other_is_found(package: str) -> None:
     module = importlib.import_module(package)
 
     assert set(module.__all__) <= set(dir(module))
+    assert set(dir(module)) - set(vars(module)) <= set(module.__all__)  # what is not loaded yet
     with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nothing'"):
         module.nothing  # noqa: B018
 
