@@ -164,13 +164,13 @@ class Dispatcher:
                             answer = call(agent, content, ctx) if handler.wants_context else call(agent, content)
                             if handler.is_async or answer.__class__ is CoroutineType:
                                 answer = await answer
-                        if ctx is None:
-                            ctx = runner.made  # somebody may have asked for it meanwhile
-                        if ctx is not None and ctx.closed:
+                        if ctx is None and (ctx := runner.made) is None:  # (somebody may have asked for it meanwhile)
+                            if message.reply_to is not None:
+                                self._asks.resolve(message.reply_to, answer)
+                        elif ctx.closed:
                             raise AgentStopped(cell.id)  # the turn was abandoned meanwhile
-                        if ctx is None or (ctx.effects is None and journal is None):
-                            if ctx is not None:
-                                ctx.closed = True
+                        elif ctx.effects is None and journal is None:
+                            ctx.closed = True
                             if message.reply_to is not None:
                                 self._asks.resolve(message.reply_to, answer)
                         elif (waiting := self._commit.run(cell, ctx, answer)) is not None:

@@ -21,7 +21,7 @@ A parked runner is also lent: a visit is begun at once in another task
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
 
@@ -125,7 +125,7 @@ class RunnerPool:
 
     def take_back(self, runner: Runner) -> None:
         """The visit for which ``runner`` was lent has ended. The runner parks again, if the next agent may have it."""
-        runner.leave()
+        runner.cell = runner.message = runner.made = None
         gate = runner.gate
         if gate is None or gate.done():
             return  # a handler has cancelled it
@@ -212,22 +212,23 @@ class RunnerPool:
         self.runners[runner.task] = runner
         return runner
 
-    async def _serve(self, runner: Runner) -> None:
+    async def _serve(self, runner: Runner) -> None:  # noqa: C901, PLR0915 - each visit would pay for calls
         """The life of ``runner``: run ready cells while it owns the queue, park, begin again, until it is retired."""
         if runner.task is None:
             await next_pass()  # the loop's task factory began this task before the pool knew it
+        ready, most = self._ready, self.turns_per_visit
         turns = 0
         try:
             while True:
-                lingers = bool(self._ready)
-                while (visit := self._next_visit(runner)) is not None:
-                    turns += await visit
-                    runner.leave()
-                    is_cancelled = runner.task is not None and runner.task.cancelling()
-                    if is_cancelled or runner.abandoned or copy_context() != self._clean:
+                lingers = bool(ready)
+                while ready and self._owner is runner:
+                    cell = runner.cell = ready.popleft()
+                    if ready and not self._looking:
+                        self._looking = True
+                        self._loop.call_soon(self._look)
+                    turns += await self.run(cell, runner, most)
+                    if self._is_spent(runner):
                         return
-                    if self._owner is None:
-                        self._owner = runner
                     if turns >= _TURNS_PER_PASS:
                         turns = 0
                         await next_pass()
@@ -237,6 +238,11 @@ class RunnerPool:
                 if self._phase.now is CLOSED or len(self._parked) >= _MOST_PARKED:
                     return
                 await self._park(runner)
+                rest, runner.rest = runner.rest, None
+                if rest is not None:
+                    turns += await rest_of(rest)
+                    if self._is_spent(runner):
+                        return
         finally:
             if runner.task is not None:
                 self.runners.pop(runner.task, None)
@@ -246,19 +252,15 @@ class RunnerPool:
                 self._give_up()
             self._note_idle()
 
-    def _next_visit(self, runner: Runner) -> Awaitable[int] | None:
-        """What ``runner`` is to go on with or to begin; None if there is nothing for it."""
-        rest, ready = runner.rest, self._ready
-        if rest is not None:
-            runner.rest = None
-            return rest_of(rest)
-        if not ready or self._owner is not runner:
-            return None
-        cell = runner.cell = ready.popleft()
-        if ready and not self._looking:
-            self._looking = True
-            self._loop.call_soon(self._look)
-        return self.run(cell, runner, self.turns_per_visit)
+    def _is_spent(self, runner: Runner) -> bool:
+        """A visit has ended: whether the runner may begin no other. If it may, and nobody owns the queue, it does."""
+        runner.cell = runner.message = runner.made = None
+        is_cancelled = runner.task is not None and runner.task.cancelling()
+        if is_cancelled or runner.abandoned or copy_context() != self._clean:
+            return True
+        if self._owner is None:
+            self._owner = runner
+        return False
 
     async def _park(self, runner: Runner) -> None:
         """Wait until there is something to do."""

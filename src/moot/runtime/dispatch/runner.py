@@ -44,7 +44,7 @@ class Rest:
 
 @types.coroutine
 def rest_of(rest: Rest) -> Generator[Any, Any, int]:
-    """Go on with a visit in the present task, as if that had begun it. How many turns the whole visit ran."""
+    """Go on with a visit in the present task, as if that had begun it. Returns how many turns the visit ran."""
     visit, waits_for = rest.visit, rest.waits_for
     error: BaseException | None = rest.cancelled
     if error is not None and waits_for is not None and waits_for.cancel():
@@ -108,10 +108,6 @@ class Runner:
         if self.made is None and self.message is not None and self.cell is not None:
             self.made = self._make_context(self.cell, self.message)
         return self.made
-
-    def leave(self) -> None:
-        """The visit has ended."""
-        self.cell = self.message = self.made = None
 
     def settle(self) -> BaseException | None:
         """Why the turn was interrupted, now that it has ended; None if it was not. The task goes on uncancelled."""
