@@ -57,6 +57,12 @@ def workload(name: str, size: int) -> Callable[[Path], float]:
     return lambda root: float(json.loads(output_of(root, "benchmarks/ours.py", name, str(size)))["cpu_us"])
 
 
+def asks_on_a_file(root: Path) -> float:
+    """CPU microseconds of an ask in a turn on a file; both builds run this build's workload."""
+    ours = str(ROOT / "benchmarks/ours.py")
+    return float(json.loads(output_of(root, ours, "ask_in_turn_durable", "5000"))["cpu_us"])
+
+
 def durable(root: Path) -> float:
     """CPU microseconds of a durable turn."""
     return float(json.loads(output_of(root, "benchmarks/durable_ours.py", "64", "1"))["cpu_us"])
@@ -74,7 +80,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="some of the rows")
     options = parser.parse_args()
     rows = {name: workload(name, size) for name, size in WORKLOADS.items()}
-    rows |= {"durable turn": durable, "import all names": importing}
+    rows |= {"durable turn": durable, "ask in a turn, durable": asks_on_a_file, "import all names": importing}
     chosen = {name: run for name, run in rows.items() if not options.only or name in options.only}
     ratios: dict[str, list[float]] = {name: [] for name in chosen}
     for turn in range(options.rounds):

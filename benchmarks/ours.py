@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
@@ -75,6 +77,17 @@ class Doubler(Agent):
     @handles
     async def on_part(self, part: Part) -> int:
         return int(part.content) * 2
+
+
+class Busy(Agent):
+    """Computes for a millisecond."""
+
+    @handles
+    async def double(self, message: Double) -> int:
+        until = time.perf_counter() + 0.001
+        while time.perf_counter() < until:
+            pass
+        return message.number * 2
 
 
 class Asker(Agent):
@@ -224,6 +237,39 @@ async def ask_in_turn(size: int, *features: str) -> dict[str, float]:
         return rate(size, watch.stop())
 
 
+async def ask_in_turn_durable(size: int) -> dict[str, float]:
+    """`ask_in_turn` on a file: each answer is stored before the turn that asked can end."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with AgentManager(f"sqlite:///{folder}/moot.db") as manager:
+            await manager.register(Worker("worker"))
+            await manager.register(Asker("asker"))
+            watch = Watch()
+            for _ in range(size // FAN_OUT):
+                await manager.ask("asker", AskMany(rounds=FAN_OUT), timeout=60)
+            return rate(size, watch.stop())
+
+
+async def lag(size: int) -> dict[str, float]:
+    """How late a timer of 2 ms comes, at worst, while somebody asks an agent that computes for 1 ms each time."""
+    async with AgentManager() as manager:
+        await manager.register(Busy("busy"))
+        loop = asyncio.get_running_loop()
+        lags: list[float] = []
+
+        async def tick() -> None:
+            while True:
+                due = loop.time() + 0.002
+                await asyncio.sleep(0.002)
+                lags.append(loop.time() - due)
+
+        ticker = asyncio.create_task(tick())
+        for number in range(size):
+            await manager.ask("busy", Double(number=number, text="hello"), timeout=30)
+        ticker.cancel()
+    lags.sort()
+    return {"median_ms": lags[len(lags) // 2] * 1000, "worst_ms": lags[-1] * 1000}
+
+
 async def fan_out(size: int) -> dict[str, float]:
     async with AgentManager() as manager:
         for index in range(FAN_OUT):
@@ -314,6 +360,8 @@ if __name__ == "__main__":
         **{f"{name}+on": with_features(name, *RELIABILITY) for name in WORKLOADS},
         **{f"{name}+all": with_features(name, *FEATURES) for name in WORKLOADS},
         **{f"{name}+{feature}": with_features(name, feature) for name in WORKLOADS for feature in FEATURES},
+        ask_in_turn_durable=ask_in_turn_durable,
+        lag=lag,
         fan_out=fan_out,
         fan_out_gather=fan_out_gather,
         hierarchy=hierarchy,
