@@ -64,12 +64,16 @@ class Agent(Generic[S]):
     cancel_with_asker: ClassVar[bool] = False
     """Whether a running turn is cancelled when its asker no longer waits."""
 
-    _arguments: tuple[tuple[Any, ...], dict[str, Any] | None]
+    _arguments: tuple[Any, ...]
+    _keyword_arguments: dict[str, Any] | None = None
     _table: ClassVar[HandlerTable | None] = None
+    _state_type: ClassVar[Any] = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         agent = super().__new__(cls)
-        agent._arguments = (args, kwargs or None)
+        agent._arguments = args
+        if kwargs:
+            agent._keyword_arguments = kwargs
         return agent
 
     def __init__(self, agent_id: str) -> None:
@@ -90,7 +94,8 @@ class Agent(Generic[S]):
 
     def initial_state(self) -> S:
         """The state that a new ``Agent[S]`` begins with: ``S()``, unless overridden."""
-        return cast(S, None if (state_type := _state_type(type(self))) is None else state_type())
+        state_type = _state_type(type(self))
+        return cast(S, None if state_type is None else state_type())
 
     def stored_state(self, body: bytes, version: int) -> S:
         """The state in ``body``, which was stored as one of ``version``.
@@ -109,8 +114,7 @@ class Agent(Generic[S]):
 
     def construct_again(self) -> Self:
         """A new agent from the arguments that this one was constructed with."""
-        args, kwargs = self._arguments
-        return type(self)(*args, **(kwargs or {}))
+        return type(self)(*self._arguments, **(self._keyword_arguments or {}))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({getattr(self, 'id', '?')!r})"
@@ -153,7 +157,14 @@ def agents_of(agent: Any, count: int = 1) -> list[Agent[Any]]:
     return [FunctionAgent(agent)]
 
 
-def _state_type(cls: type[Any]) -> Any:
+def _state_type(cls: type[Agent[Any]]) -> Any:
+    """The ``S`` of a class that is an ``Agent[S]``, looked for once for the class; None if it has no state."""
+    if "_state_type" not in cls.__dict__:
+        cls._state_type = _declared_state_type(cls)
+    return cls._state_type
+
+
+def _declared_state_type(cls: type[Any]) -> Any:
     for owner in cls.__mro__:
         for base in getattr(owner, "__orig_bases__", ()):
             origin = typing.get_origin(base)

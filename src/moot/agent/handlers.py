@@ -83,13 +83,17 @@ class Handler(msgspec.Struct, frozen=True):
 
 
 class HandlerTable:
-    """The handlers of one class by message type, and the handler of all other types, if there is one."""
+    """The handlers of one class by message type, and the handler of all other types, if there is one.
 
-    __slots__ = ("by_type", "rest")
+    ``has_limits``: a handler has a rate limit or takes batches.
+    """
+
+    __slots__ = ("by_type", "has_limits", "rest")
 
     def __init__(self, handlers: Mapping[str, Handler], rest: Handler | None) -> None:
         self.by_type = dict(handlers)
         self.rest = rest
+        self.has_limits = any(handler.rate is not None or handler.batch is not None for handler in self)
 
     def __iter__(self) -> Iterator[Handler]:
         return iter(self.by_type.values())

@@ -23,9 +23,11 @@ __all__ = ["Limits", "limits_of"]
 
 def limits_of(agent_id: str, table: HandlerTable, limit: RateLimit | None) -> Limits | None:
     """The limits of an agent; None if it has none."""
+    if limit is None and not table.has_limits:
+        return None
     rates = {handler.message_type: handler.rate for handler in table if handler.rate is not None}
     batches = {handler.message_type: handler.batch for handler in table if handler.batch is not None}
-    return Limits(agent_id, limit, rates, batches) if limit is not None or rates or batches else None
+    return Limits(agent_id, limit, rates, batches)
 
 
 class Limits:
