@@ -10,7 +10,7 @@ import pytest
 from moot import DeadLetters, MailboxFull, MailboxPolicy, Reason
 from moot.agent.ask import AskTable
 from moot.clock import LoopClock
-from moot.messaging.flow_control import FlowControl, Station
+from moot.messaging.flow_control import FlowControl, Station, StationPolicies
 from moot.messaging.message import AgentMessage
 from moot.resilience.deadlines import DeadlineWheel
 
@@ -32,7 +32,7 @@ class Network:
             blocked=lambda station: None,
         )
         self.stations = [
-            Station(f"s{index}", MailboxPolicy(capacity, overflow))  # type: ignore[arg-type]
+            Station(f"s{index}", StationPolicies(MailboxPolicy(capacity, overflow)))  # type: ignore[arg-type]
             for index, capacity in enumerate(capacities)
         ]
         self._sent = 0

@@ -94,6 +94,23 @@ def test_a_million_messages_take_no_more_memory_than_a_hundred_thousand() -> Non
     assert figures["grown"] <= 5 * 2**20
 
 
+def test_an_idle_agent_takes_at_most_560_bytes() -> None:
+    figures = measure("""
+        async def main():
+            async with AgentManager() as manager:
+                for number in range(1000):
+                    await manager.register(Silent(f"before_{number}"))
+                before = rss()
+                for number in range(50_000):
+                    await manager.register(Silent(f"idle_{number}"))
+                print(json.dumps({"bytes": (rss() - before) / 50_000}))
+
+        asyncio.run(main())
+    """)
+
+    assert figures["bytes"] <= 560
+
+
 @pytest.mark.parametrize("how", ["cancelled", "failed", "expired", "gathered"])
 def test_asks_that_come_to_nothing_leave_nothing_behind(how: str) -> None:
     figures = measure(f"""

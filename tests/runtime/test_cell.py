@@ -1,8 +1,15 @@
-"""Cells: what an agent's class declares holds for its agents, and for no other class."""
+"""Cells: agents of a class share what they have in common, and nothing that one of them says of itself."""
 
 from __future__ import annotations
 
-from moot import Agent, MailboxPolicy, Payload, RateLimit, RetryPolicy, handles
+import gc
+import weakref
+from typing import Any
+
+import pytest
+
+from moot import Agent, MailboxPolicy, Payload, RateLimit, RetryPolicy, TimeoutPolicy, handles
+from moot.policies import Policies
 from moot.runtime.cell import Cell
 
 
@@ -13,6 +20,10 @@ class Note(Payload):
 class Plain(Agent):
     @handles
     async def on_note(self, message: Note) -> None: ...
+
+
+class Patient(Plain):
+    retry = RetryPolicy(max_attempts=7)
 
 
 class Own(Plain):
@@ -35,6 +46,66 @@ class CountingOn(Counting):
 
 class Elsewise(Counting, Agent[dict[str, int]]):
     pass
+
+
+def attempts(agent: Agent[Any], policies: Policies | None = None) -> int:
+    return Cell(agent, policies).policies.retry.max_attempts
+
+
+def test_agents_of_a_class_share_their_policies() -> None:
+    first, second = Cell(Plain("first")), Cell(Plain("second"))
+
+    assert first.policies is second.policies
+
+
+def test_nothing_is_kept_of_an_agent_that_is_gone() -> None:
+    class Coalescing(Plain):
+        def __init__(self, agent_id: str) -> None:
+            super().__init__(agent_id)
+            self.mailbox = MailboxPolicy(overflow="coalesce", key=self.key_of)  # type: ignore[misc]
+
+        def key_of(self, content: Any) -> str:
+            return self.id
+
+    cell = Cell(Coalescing("a"))
+    gone = weakref.ref(cell.agent)
+
+    del cell
+    gc.collect()
+
+    assert gone() is None
+
+
+def test_a_subclass_has_policies_of_its_own_whichever_class_came_first() -> None:
+    assert [attempts(kind("a")) for kind in (Plain, Patient, Plain, Patient)] == [3, 7, 3, 7]
+
+
+def test_what_an_agent_says_of_itself_holds_for_no_other_of_its_class() -> None:
+    agents = [Own("a", 1), Own("b", 2), Own("c", 1, capacity=5), Own("d", 1)]
+
+    cells = [Cell(agent) for agent in agents]
+
+    assert [cell.policies.retry.max_attempts for cell in cells] == [1, 2, 1, 1]
+    assert [cell.mailbox.capacity for cell in cells] == [1024, 1024, 5, 1024]
+
+
+def test_what_a_registration_says_goes_before_and_holds_for_no_other() -> None:
+    chosen: Policies = {"retry": RetryPolicy(max_attempts=9)}
+
+    assert [attempts(Patient("a")), attempts(Patient("b"), chosen), attempts(Patient("c"))] == [7, 9, 7]
+    assert [attempts(Own("a", 1), chosen), attempts(Own("b", 1))] == [9, 1]
+
+
+def test_a_policy_of_the_class_that_is_changed_holds_for_the_agents_made_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    early = Cell(Patient("early"))
+
+    monkeypatch.setattr(Patient, "timeouts", TimeoutPolicy(run_timeout=1, send_timeout=2))
+    late = Cell(Patient("late"))
+
+    assert (early.is_timed, early.policies.patience) == (False, 30)
+    assert (late.is_timed, late.policies.patience) == (True, 2)
 
 
 def test_only_an_agent_with_a_rate_limit_or_a_limited_handler_has_limits() -> None:

@@ -28,31 +28,44 @@ from moot.ids import TOPIC
 from moot.messaging.dead_letters import DeadLetters, Reason
 from moot.messaging.mailbox import Mailbox
 from moot.messaging.message import AgentMessage, ReplyTo
-from moot.messaging.overflow import displacement
+from moot.messaging.overflow import Displace, displacement
 from moot.policies import SEND_TIMEOUT, MailboxPolicy
 from moot.resilience.deadlines import DeadlineWheel, Expiring
 
-__all__ = ["Askers", "FlowControl", "Lane", "Station"]
+__all__ = ["Askers", "FlowControl", "Lane", "Station", "StationPolicies"]
 
 _BLOCKED = "the receiver's mailbox stayed full"
+
+
+class StationPolicies:
+    """What holds for the mail of a station. Stations that are treated alike share one, so it never changes.
+
+    A mailbox has ``capacity``. ``displace`` chooses the message that a full mailbox loses, if it is set to lose one.
+    Output may wait ``patience`` seconds for room.
+    """
+
+    __slots__ = ("capacity", "displace", "fails_when_full", "patience")
+
+    def __init__(self, mailbox: MailboxPolicy, patience: float = SEND_TIMEOUT) -> None:
+        self.capacity = mailbox.capacity
+        self.fails_when_full = mailbox.overflow == "fail"
+        self.displace: Displace | None = displacement(mailbox)
+        self.patience = patience
 
 
 class Station:
     """A place where messages arrive and leave: a mailbox, and the lanes on both sides of it.
 
-    ``lanes`` are this station's undelivered output by receiver. ``queue`` are the lanes that wait for its mailbox. Its
-    output may wait ``patience`` seconds for room. ``displace`` chooses the message that a full mailbox loses, if the
-    mailbox is set to lose one; ``lost`` counts the lost messages.
+    ``lanes`` are this station's undelivered output by receiver. ``queue`` are the lanes that wait for its mailbox.
+    ``lost`` counts the messages that found no room.
     """
 
-    __slots__ = ("_mark", "displace", "fails_when_full", "id", "lanes", "lost", "mailbox", "patience", "queue")
+    __slots__ = ("_mark", "id", "lanes", "lost", "mailbox", "policies", "queue")
 
-    def __init__(self, station_id: str, policy: MailboxPolicy, patience: float = SEND_TIMEOUT) -> None:
+    def __init__(self, station_id: str, policies: StationPolicies) -> None:
         self.id = station_id
-        self.patience = patience
-        self.mailbox = Mailbox(policy.capacity)
-        self.fails_when_full = policy.overflow == "fail"
-        self.displace = displacement(policy)
+        self.policies = policies
+        self.mailbox = Mailbox(policies.capacity)
         self.lost = 0
         self.lanes: dict[Station, Lane] | None = None
         self.queue: deque[Lane] | None = None
@@ -121,14 +134,13 @@ class FlowControl:
     def put(self, source: Station, target: Station, message: AgentMessage) -> None:
         """Deliver ``message``, which a turn of ``source`` sent: at once, or through the outbox of ``source``."""
         lane = source.lanes.get(target) if source.lanes is not None else None
-        patience = SEND_TIMEOUT if source is target else source.patience  # its own timers are not lost to its own mail
         if lane is not None:
             lane.messages.append(message)
         elif self._enter(target, message) != "full":
             return
-        elif target.fails_when_full:
+        elif target.policies.fails_when_full:
             self._bury(target, message, f"mailbox of {target.id!r} is full and set to fail")
-        elif patience == 0:
+        elif (patience := source.policies.patience if source is not target else SEND_TIMEOUT) == 0:  # keeps its timers
             self._bury(target, message, f"mailbox of {target.id!r} is full, and {source.id!r} does not wait")
         else:
             lane = self._queue(source, target, message)
@@ -148,7 +160,7 @@ class FlowControl:
         """
         if self._enter(target, message) != "full":
             return None
-        if target.fails_when_full or not waits:
+        if target.policies.fails_when_full or not waits:
             raise target.full(self._clock.now())
         return self._queue(None, target, message)
 
@@ -220,7 +232,8 @@ class FlowControl:
         if target.mailbox.offer(message):
             self._wake(target)
             return "entered"
-        lost = target.displace(target.mailbox, message) if target.displace is not None else None
+        displace = target.policies.displace
+        lost = displace(target.mailbox, message) if displace is not None else None
         if lost is None:
             return "full"
         if lost is message:

@@ -10,19 +10,33 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable
-from typing import Any
+from operator import attrgetter
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from moot.agent.agent import Agent
 from moot.ids import CAPABILITY, OUTSIDE, TOPIC
 from moot.messaging.dedup import SeenIds
-from moot.messaging.flow_control import Station
+from moot.messaging.flow_control import Station, StationPolicies
 from moot.messaging.mailbox import WatchedMailbox
 from moot.messaging.message import AgentMessage
-from moot.policies import Policies
+from moot.policies import (
+    BreakerPolicy,
+    MailboxPolicy,
+    Policies,
+    RateLimit,
+    RestartKind,
+    RetryPolicy,
+    Supervision,
+    TimeoutPolicy,
+)
 from moot.runtime.limits import limits_of
 from moot.runtime.phase import ACTIVE, RESTARTING
 
-__all__ = ["Cell", "Restarts"]
+__all__ = ["Cell", "CellPolicies", "Restarts"]
+
+_NO_IDS = ("", OUTSIDE)
+_NO_PREFIXES = (CAPABILITY, TOPIC)
 
 
 class Restarts:
@@ -44,6 +58,55 @@ class Restarts:
         self._times.append(now)
 
 
+class _Said(NamedTuple):
+    """Every policy of an agent, by the names of `Policies`."""
+
+    mailbox: MailboxPolicy
+    retry: RetryPolicy
+    timeouts: TimeoutPolicy
+    rate_limit: RateLimit | None
+    breaker: BreakerPolicy | None
+    supervision: Supervision
+    restart: RestartKind
+
+
+_said_by = attrgetter(*_Said._fields)
+
+
+class CellPolicies(StationPolicies):
+    """How an agent is treated: what its registration says, and otherwise what the agent itself says.
+
+    Most agents say what their class says. So the agents of a class share one object, as long as they say the same.
+    """
+
+    __slots__ = ("__weakref__", "breaker", "rate_limit", "restart", "retry", "said", "supervision", "timeouts")
+
+    def __init__(self, said: _Said) -> None:
+        super().__init__(said.mailbox, said.timeouts.send_timeout)
+        self.said = said
+        self.retry = said.retry
+        self.timeouts = said.timeouts
+        self.rate_limit = said.rate_limit
+        self.breaker = said.breaker
+        self.supervision = said.supervision
+        self.restart = said.restart
+
+    @classmethod
+    def of(cls, agent: Agent[Any], chosen: Policies) -> CellPolicies:
+        """The policies of ``agent``, registered with ``chosen``."""
+        said = _said_by(agent)
+        if chosen:
+            said = _Said(*said)._replace(**chosen)
+        latest = _latest.get(type(agent))
+        if latest is None or latest.said != said:
+            latest = _latest[type(agent)] = cls(_Said(*said))
+        return latest
+
+
+_latest: WeakValueDictionary[type[Agent[Any]], CellPolicies] = WeakValueDictionary()
+"""What the latest agent of each class said, as long as there is an agent that it holds for."""
+
+
 class Cell(Station):
     """One agent, and what the runtime knows of it.
 
@@ -55,10 +118,10 @@ class Cell(Station):
     children.
     """
 
+    policies: CellPolicies
+
     __slots__ = (
         "agent",
-        "breaker",
-        "cancels",
         "children",
         "concurrency",
         "held",
@@ -67,44 +130,31 @@ class Cell(Station):
         "parent",
         "phase",
         "queued",
-        "rate_limit",
         "renewed",
-        "restart",
         "restarts",
-        "retry",
         "running",
         "seen",
         "started",
         "starting",
         "state",
-        "supervision",
         "table",
-        "timeouts",
     )
 
     def __init__(self, agent: Agent[Any], policies: Policies | None = None) -> None:
-        chosen: Policies = policies or {}
-        timeouts = chosen.get("timeouts", agent.timeouts)
-        super().__init__(_checked_id(agent), chosen.get("mailbox", agent.mailbox), timeouts.send_timeout)
-        if agent.concurrency < 1:
-            raise ValueError(f"agent {agent.id!r} must handle at least 1 message at a time, not {agent.concurrency}")
+        super().__init__(_checked_id(agent), CellPolicies.of(agent, policies or {}))
+        concurrency = agent.concurrency
+        if concurrency < 1:
+            raise ValueError(f"agent {agent.id!r} must handle at least 1 message at a time, not {concurrency}")
         self.agent = agent
         self.table = agent.handler_table()
-        self.retry = chosen.get("retry", agent.retry)
-        self.timeouts = timeouts
-        self.rate_limit = chosen.get("rate_limit", agent.rate_limit)
-        self.limits = limits_of(self.id, self.table, self.rate_limit)
+        self.limits = limits_of(self.id, self.table, self.policies.rate_limit)
         if self.limits is not None and self.limits.waits_for_batches:
             self.mailbox = WatchedMailbox(self.mailbox.capacity)
-        self.breaker = chosen.get("breaker", agent.breaker)
-        self.supervision = chosen.get("supervision", agent.supervision)
-        self.restart = chosen.get("restart", agent.restart)
         self.starting = type(agent).on_start is not Agent.on_start
-        self.concurrency = 1 if self.starting else agent.concurrency  # nothing is handled beside ``on_start``
-        self.cancels = agent.cancel_with_asker
-        self.is_timed = self.timeouts.run_timeout is not None
+        self.concurrency = 1 if self.starting else concurrency  # nothing is handled beside ``on_start``
+        self.is_timed = self.policies.timeouts.run_timeout is not None
         self.state: Any = agent.initial_state()
-        if self.state is not None and agent.concurrency != 1:
+        if self.state is not None and concurrency != 1:
             raise ValueError(f"agent {agent.id!r} has a state of its own, so it must handle one message at a time")
         self.parent: Cell | None = None
         self.children: dict[Cell, None] | None = None
@@ -157,7 +207,7 @@ class Cell(Station):
 def _checked_id(agent: Agent[Any]) -> str:
     """The id of ``agent``. Raises `ValueError` if it is empty, or looks like another kind of address."""
     agent_id = getattr(agent, "id", None)
-    if isinstance(agent_id, str) and agent_id not in ("", OUTSIDE) and not agent_id.startswith((CAPABILITY, TOPIC)):
+    if isinstance(agent_id, str) and agent_id not in _NO_IDS and not agent_id.startswith(_NO_PREFIXES):
         return agent_id
     raise ValueError(
         f"{agent_id!r} is no agent id: it is text, neither empty nor {OUTSIDE!r}, and begins with neither "

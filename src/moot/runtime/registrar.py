@@ -128,7 +128,7 @@ class Registrar:
 
     def _take_up(self, cell: Cell, message: AgentMessage, mail: StoredMail) -> None:
         """Let a message of an earlier life wait again."""
-        if mail.attempts >= cell.retry.max_deaths:
+        if mail.attempts >= cell.policies.retry.max_deaths:
             text = f"the process died {mail.attempts} times while it was handled"
             self._delivery.bury(message, Reason.FAILED, text, attempts=mail.attempts, receiver=cell)
             return

@@ -120,7 +120,7 @@ class Supervisor:
         """The agent of ``cell`` said that it stops. A permanent agent begins anew, any other is taken out."""
         if self._phase.now >= CLOSING or cell.phase is not ACTIVE:
             return
-        if cell.restart == "permanent":
+        if cell.policies.restart == "permanent":
             self._restart_group(cell, None, again=())
         else:
             self._stop(cell, None)
@@ -134,12 +134,12 @@ class Supervisor:
         return parent.restarts
 
     def _policy_for(self, cell: Cell) -> Supervision:
-        return cell.parent.supervision if cell.parent is not None else self._policy
+        return cell.parent.policies.supervision if cell.parent is not None else self._policy
 
     def _decide(self, cell: Cell, error: BaseException, default: Directive, again: Collection[Cell]) -> None:
         error = decisive(error)
         directive = self._policy_for(cell).directive(error, default)
-        if directive == "restart" and cell.restart == "temporary":
+        if directive == "restart" and cell.policies.restart == "temporary":
             directive = "stop"
         if directive != "resume":
             _log.warning("agent %s failed (%s: %s): %s", cell.id, type(error).__name__, error, directive)
@@ -193,7 +193,7 @@ class Supervisor:
             await self._halt(cell)
         await asyncio.sleep(delay)
         for index, cell in enumerate(group):
-            if cell.restart == "temporary":
+            if cell.policies.restart == "temporary":
                 await self._remove(cell, None)
             elif cell.phase is not STOPPING and (error := await self._renew(cell)) is not None:
                 rest = group[index + 1 :]

@@ -239,18 +239,24 @@ async def test_a_probe_that_is_cancelled_lets_another_try() -> None:
         assert await call(manager, "100", caller="impatient") == "fine"
 
 
+class OneCellPolicies(NamedTuple):
+    """What a breaker asks of its caller's policies."""
+
+    breaker: BreakerPolicy
+
+
 class OneCell(NamedTuple):
     """What a breaker knows of its caller."""
 
     id: str
-    breaker: BreakerPolicy
+    policies: OneCellPolicies
 
 
 async def test_the_breakers_that_are_remembered_are_bounded() -> None:
     breakers = Breakers(LoopClock(asyncio.get_running_loop()), most=10)
 
     class Nobody:
-        cell = OneCell("a", BreakerPolicy(failures=1))
+        cell = OneCell("a", OneCellPolicies(BreakerPolicy(failures=1)))
 
         def post(self, ask: Ask[Any]) -> None:
             breakers.guard("a", ask)
@@ -270,7 +276,7 @@ async def test_calls_under_way_at_once_share_one_breaker_whatever_they_come_to()
     breakers = Breakers(LoopClock(asyncio.get_running_loop()))
 
     class Caller:
-        cell = OneCell("a", BreakerPolicy(failures=2))
+        cell = OneCell("a", OneCellPolicies(BreakerPolicy(failures=2)))
 
         def post(self, ask: Ask[Any]) -> None: ...
 
@@ -310,7 +316,7 @@ async def test_an_ask_from_before_the_breaker_opened_says_nothing_after_it_has_c
     numbers = iter(range(1, 100))
 
     class Caller:
-        cell = OneCell("a", BreakerPolicy(failures=1, reset_after=10))
+        cell = OneCell("a", OneCellPolicies(BreakerPolicy(failures=1, reset_after=10)))
 
         def post(self, ask: Ask[Any]) -> None: ...
 

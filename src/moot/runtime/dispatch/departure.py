@@ -43,5 +43,5 @@ class Departure:
         self._death_watch.ended(cell, error)
         if self._phase.now < CLOSING:  # else all timers end, or are stored for the next run
             self._timers.ended(cell)
-        if cell.breaker is not None:
+        if cell.policies.breaker is not None:
             self._breakers.forget(cell.id)

@@ -79,7 +79,7 @@ class Interrupts:
         shortest = None
         for runner in self._pool.busy():
             cell, ctx = runner.cell, runner.ctx
-            timeout = cell.timeouts.run_timeout if cell is not None else None
+            timeout = cell.policies.timeouts.run_timeout if cell is not None else None
             if cell is None or timeout is None:
                 continue
             shortest = timeout if shortest is None else min(shortest, timeout)

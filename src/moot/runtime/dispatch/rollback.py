@@ -78,7 +78,7 @@ class Rollback:
 
         A cancellation gives a verdict, too. `check_runner` says whether the runner has to end with it.
         """
-        error = decisive(runner.settle() or error, (Retry, StateConflict, *cell.retry.retry_on))
+        error = decisive(runner.settle() or error, (Retry, StateConflict, *cell.policies.retry.retry_on))
         if isinstance(ctx.message, Batch):
             await self._take_apart(cell, ctx, error, runner)
             return "retried", None
@@ -155,9 +155,9 @@ class Rollback:
             return False
         if isinstance(error, StateConflict):
             return ctx.records is None or ctx.records.conflicts < _MOST_CONFLICTS
-        if ctx.attempt >= cell.retry.max_attempts:
+        if ctx.attempt >= cell.policies.retry.max_attempts:
             return False
-        return isinstance(error, (Retry, *cell.retry.retry_on))
+        return isinstance(error, (Retry, *cell.policies.retry.retry_on))
 
     async def _wait(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> None:
         if isinstance(error, StateConflict):
@@ -166,7 +166,7 @@ class Rollback:
             delay = error.after
         else:
             name = f"{ctx.idempotency_key}/{ctx.attempt}"
-            delay = cell.retry.backoff.delay(ctx.attempt, self._runtime.random_for(name))
+            delay = cell.policies.retry.backoff.delay(ctx.attempt, self._runtime.random_for(name))
         await asyncio.sleep(delay)
 
     def _give_up(self, cell: Cell, ctx: AgentContext[Any], reason: Reason, error: MootError) -> None:

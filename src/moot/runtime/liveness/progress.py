@@ -257,7 +257,7 @@ class Liveness:
 
 
 def _is_overdue(cell: Cell, sample: _Sample, now: float) -> bool:
-    timeout = cell.timeouts.idle_timeout
+    timeout = cell.policies.timeouts.idle_timeout
     if cell.limits is not None and cell.limits.is_waiting:
         return False  # on purpose, until its timer
     return sample.head is not None and timeout is not None and sample.no_progress(now) >= timeout
@@ -265,5 +265,5 @@ def _is_overdue(cell: Cell, sample: _Sample, now: float) -> bool:
 
 def _is_worth_watching(cell: Cell, sample: _Sample, now: float) -> bool:
     """Whether a longer look may show something new."""
-    timeout = cell.timeouts.idle_timeout
+    timeout = cell.policies.timeouts.idle_timeout
     return timeout is not None and now - sample.since < _LONG_ENOUGH * timeout

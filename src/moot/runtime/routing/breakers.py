@@ -59,7 +59,7 @@ class Breakers:
             return  # the ask began before the breaker opened, and says nothing about the time after
         breaker = self._failing.get((caller, ask.to))
         if breaker is None:
-            breaker = Breaker(asker.cell.breaker, f"of {caller!r} to {ask.to!r}")
+            breaker = Breaker(asker.cell.policies.breaker, f"of {caller!r} to {ask.to!r}")
         self.ended((caller, ask.to), breaker, 0, error)
 
     def ended(self, key: _Key, breaker: Breaker, in_round: int, error: BaseException | None) -> None:

@@ -161,7 +161,7 @@ class Delivery:
             self.flow.admit(target)
         if not untaken:
             cell = self.cells.get(target.id)
-            if cell is target and cell.cancels:
+            if cell is target and cell.agent.cancel_with_asker:
                 self._asker_gone(cell, message)
         elif expired:
             self.bury(message, Reason.EXPIRED, "its deadline passed while it waited in the mailbox", receiver=target)
@@ -178,7 +178,7 @@ class Delivery:
         if untaken:
             text = "all who asked for it gave up while it waited in the mailbox"
             self.bury(message, Reason.EXPIRED, text, receiver=target)
-        if untaken or (cell is target and cell.cancels):
+        if untaken or (cell is target and cell.agent.cancel_with_asker):
             ask.cancel()
 
     def progress(self, turn: Turn, to: ReplyTo, content: Any) -> None:

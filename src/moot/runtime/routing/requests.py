@@ -85,7 +85,7 @@ class Requests:
     def post_from(self, turn: Turn, ask: Ask[Any]) -> None:
         """Send the request of an ask that a turn makes. Raises as `post`, and `BreakerOpen`, `DeadlockError`."""
         cell: Any = turn.cell
-        if cell.breaker is not None:
+        if cell.policies.breaker is not None:
             ask.guard = self._breakers
             if self._breakers.alert:
                 self._breakers.guard(cell.id, ask)
