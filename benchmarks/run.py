@@ -1,4 +1,4 @@
-"""Compare Moot with its floors and a rival, interleaved in one run, and write the table.
+"""Compare Moot with its floors, a rival and a Rust program, interleaved in one run, and write the table.
 
     .venv/bin/python benchmarks/run.py            # 9 rounds; writes RESULTS.md and RESULTS.json
     .venv/bin/python benchmarks/run.py --quick    # 3 rounds, smaller; prints only
@@ -6,7 +6,7 @@
 In each round every program runs each workload three times, in processes of their own, one program after the other,
 and its lowest CPU time counts: a neighbour on the machine can only make it longer. A figure is the median over the
 rounds of that round's ratio, so that what else the machine did in a round hits both sides. Above 1 is faster than the
-other side. The rival needs `benchmarks/rivals/setup.sh` first; without it its column is empty.
+other side. The rival and the Rust program need `benchmarks/rivals/setup.sh` first; without it their columns are empty.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -28,12 +29,13 @@ TRIES = 3
 
 HERE = Path(__file__).resolve().parent
 RIVAL_PYTHON = HERE.parent / ".venv-autogen/bin/python"
+RUST_PROGRAM = HERE / "rivals/rust_reference/target/release/rustref"
 
 Figures = dict[str, float]
 
 
 class Program(NamedTuple):
-    """One side of the comparison: what runs it, and how its sizes compare (a slow rival runs fewer operations)."""
+    """One side of the comparison: what runs it, and how its sizes compare (a slow program runs fewer operations)."""
 
     name: str
     command: tuple[str, ...]
@@ -52,15 +54,17 @@ class Workload(NamedTuple):
     must: float | None = None
     must_rival: float | None = None
     has_rival: bool = True
+    is_in_rust: bool = False
 
 
 OURS = Program("moot", (sys.executable, str(HERE / "ours.py")))
 FLOOR = Program("floor", (sys.executable, str(HERE / "floor.py")))
 RIVAL = Program("autogen-core", (str(RIVAL_PYTHON), str(HERE / "rivals/autogen.py")), share=0.05)
+RUST = Program("Rust reference", (str(RUST_PROGRAM),), share=10)
 
 COMPARED = [
-    Workload("tell", "tell", 100_000, 1.0),
-    Workload("ask", "ask from outside", 20_000, 0.7, 20),
+    Workload("tell", "tell", 100_000, 1.0, is_in_rust=True),
+    Workload("ask", "ask from outside", 20_000, 0.7, 20, is_in_rust=True),
     Workload("ask_in_turn", "ask in a turn", 20_000, 0.7, 20),
     Workload("tell+on", "tell, everything on", 100_000, 0.9),
     Workload("ask+on", "ask from outside, everything on", 20_000, 0.6, 20),
@@ -91,7 +95,11 @@ def measure(program: Program, workload: Workload, shrink: float) -> Figures:
 
 def compare(workload: Workload, rounds: int, shrink: float) -> dict[str, Any]:
     """All programs, ``rounds`` times, interleaved."""
-    programs = [FLOOR, OURS, *([RIVAL] if workload.has_rival and RIVAL_PYTHON.exists() else [])]
+    programs = [FLOOR, OURS]
+    if workload.has_rival and RIVAL_PYTHON.exists():
+        programs.append(RIVAL)
+    if workload.is_in_rust and RUST_PROGRAM.exists():
+        programs.append(RUST)
     taken: dict[str, list[float]] = {program.name: [] for program in programs}
     for _ in range(rounds):
         tries = [[measure(program, workload, shrink)["cpu_us"] for program in programs] for _ in range(TRIES)]
@@ -134,8 +142,17 @@ def machine() -> dict[str, str]:
         "moot": metadata.version("moot"),
         "msgspec": metadata.version("msgspec"),
         "autogen-core": rival,
+        "rust": version_of("rustc") if RUST_PROGRAM.exists() else "not built",
         "load": f"{os.getloadavg()[0]:.1f}",
     }
+
+
+def version_of(command: str) -> str:
+    """The version that a command tells."""
+    if shutil.which(command) is None:
+        return "unknown"
+    told = subprocess.run([command, "--version"], check=True, capture_output=True, text=True).stdout
+    return told.split()[1]
 
 
 def table(results: dict[str, Any]) -> str:
@@ -151,11 +168,12 @@ def table(results: dict[str, Any]) -> str:
         f"{TRIES} runs each, above 1 Moot is faster. The floor is a bare `asyncio.Queue` actor without types, bounds,",
         'errors or retries; for asks (and for `gather`), a future per request over the same queues. "Everything on" is',
         "a dropping mailbox, run timeouts, restarting supervision, circuit breakers, deadlock detection and liveness,",
-        "at once; `features.py` says what each costs, and rate limits, an observer and deduplication. The ratios",
-        "count, not the times.",
+        "at once; `features.py` says what each costs, and rate limits, an observer and deduplication. The Rust",
+        "reference is a program in Rust that delivers and answers messages, without mailboxes, retries or supervision",
+        "(`rivals/rust_reference`). The ratios count, not the times.",
         "",
-        "| workload | Moot | floor | × floor | must | × autogen-core | must |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| workload | Moot | floor | × floor | must | × autogen-core | must | × Rust reference |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
         *(row(workload, result) for workload, result in zip(COMPARED, results["compared"], strict=True)),
         "",
         "| figure | Moot | floor | must |",
@@ -183,15 +201,15 @@ def described(about: dict[str, str]) -> str:
     """When, on what and with which versions."""
     return (
         f"{about['date']}, {about['machine']}, {about['system']}, Python {about['python']}, plain asyncio on all "
-        f"sides; moot {about['moot']}, msgspec {about['msgspec']}, autogen-core {about['autogen-core']}; load at "
-        f"the start {about['load']}."
+        f"sides; moot {about['moot']}, msgspec {about['msgspec']}, autogen-core {about['autogen-core']}, "
+        f"Rust {about['rust']}; load at the start {about['load']}."
     )
 
 
 def row(workload: Workload, result: dict[str, Any]) -> str:
     """One workload's line."""
     cpu, ratios = result["cpu_us"], result["ratios"]
-    floor, rival = ratios["floor"], ratios.get(RIVAL.name)
+    floor, rival, rust = ratios["floor"], ratios.get(RIVAL.name), ratios.get(RUST.name)
     return " | ".join(
         [
             f"| {workload.text}",
@@ -200,7 +218,8 @@ def row(workload: Workload, result: dict[str, Any]) -> str:
             f"**{floor['median']:.2f}** ({floor['low']:.2f}–{floor['high']:.2f})",
             f"≥ {workload.must}" if workload.must else "",
             f"{rival['median']:.0f} ({rival['low']:.0f}–{rival['high']:.0f})" if rival else "",
-            f"≥ {workload.must_rival:.0f} |" if workload.must_rival else "|",
+            f"≥ {workload.must_rival:.0f}" if workload.must_rival else "",
+            f"{rust['median']:.2f} ({rust['low']:.2f}–{rust['high']:.2f}) |" if rust else "|",
         ]
     )
 

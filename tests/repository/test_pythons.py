@@ -115,11 +115,13 @@ def test_of_two_that_work_the_one_on_the_path_is_taken(path: Path, tmp_path: Pat
     assert _others()[0] == str(first)
 
 
-def test_the_rivals_get_environments_made_with_the_tools_of_the_gate(path: Path, tmp_path: Path) -> None:
+def _set_up_rivals(path: Path, tmp_path: Path) -> tuple[str, str]:
+    """Run the rivals' setup with a uv that only writes down what it is told; what that was, and what is said."""
     _python(path / "python3", OWN)
     checkout = tmp_path / "checkout"
+    (checkout / "benchmarks/rivals/rust_reference").mkdir(parents=True)
     for script in ("scripts/setup.sh", "benchmarks/rivals/setup.sh"):
-        (checkout / script).parent.mkdir(parents=True)
+        (checkout / script).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(SCRIPTS.parent / script, checkout / script)
     tools = checkout / ".venv-tools" / "bin"
     version = re.findall(r"^UV_VERSION=(.+)$", (SCRIPTS / "setup.sh").read_text(), re.MULTILINE)[0]
@@ -132,5 +134,64 @@ def test_the_rivals_get_environments_made_with_the_tools_of_the_gate(path: Path,
         ["bash", str(checkout / "benchmarks/rivals/setup.sh")], capture_output=True, text=True, check=False
     )
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "pip install --quiet --python .venv-autogen/bin/python autogen-core==" in (tmp_path / "told").read_text()
+    assert done.returncode == 0
+    return (tmp_path / "told").read_text(), done.stderr
+
+
+def _cargo(path: Path, words: str) -> None:
+    (path / "cargo").write_text(f"#!/bin/sh\n{words}\n")
+    (path / "cargo").chmod(0o755)
+
+
+def test_the_rivals_get_environments_made_with_the_tools_of_the_gate(path: Path, tmp_path: Path) -> None:
+    _cargo(path, "exit 0")
+
+    told, said = _set_up_rivals(path, tmp_path)
+
+    assert "pip install --quiet --python .venv-autogen/bin/python autogen-core==" in told
+    assert said == ""
+
+
+def test_in_a_fresh_checkout_the_rivals_get_the_tools_first(path: Path, tmp_path: Path) -> None:
+    python = _python(path / "python3", OWN)
+    python.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/told"\n')
+    checkout = tmp_path / "checkout"
+    shutil.copytree(SCRIPTS, checkout / "scripts")
+    (checkout / "benchmarks/rivals").mkdir(parents=True)
+    script = shutil.copy(SCRIPTS.parent / "benchmarks/rivals/setup.sh", checkout / "benchmarks/rivals")
+
+    done = subprocess.run(["bash", script], capture_output=True, text=True, check=False)
+
+    assert (tmp_path / "told").read_text().endswith("-m venv --clear .venv-tools\n")
+    assert done.returncode == 1  # that Python makes no environment
+
+
+@pytest.mark.parametrize(
+    ("cargo", "why"),
+    [
+        (None, "there is no cargo on PATH."),
+        ("echo 'error: failed to get `tokio`'; echo more; exit 101", "error: failed to get `tokio` (apt-get install "),
+    ],
+)
+def test_where_the_rust_reference_cannot_be_built_one_line_says_why(
+    path: Path, tmp_path: Path, cargo: str | None, why: str
+) -> None:
+    if cargo is not None:
+        _cargo(path, cargo)
+
+    told, said = _set_up_rivals(path, tmp_path)
+
+    assert ".venv-mesa" in told
+    assert said.startswith(f"The Rust reference is not built, and its column stays empty: {why}")
+    assert said.count("\n") == 1
+
+
+def test_the_rust_reference_is_built_from_crates_io_where_debian_has_no_crates(path: Path, tmp_path: Path) -> None:
+    _cargo(path, f'echo "$@" >> "{tmp_path}/built"; case "$*" in *--offline*) exit 101;; esac')
+
+    _, said = _set_up_rivals(path, tmp_path)
+
+    debian, crates_io = (tmp_path / "built").read_text().splitlines()
+    assert '--config source.debian.directory="/usr/share/cargo/registry"' in debian
+    assert crates_io == "build --quiet --release"
+    assert said == ""
