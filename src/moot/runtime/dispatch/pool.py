@@ -256,7 +256,7 @@ class RunnerPool:
         """A visit has ended: whether the runner may begin no other. If it may, and nobody owns the queue, it does."""
         runner.cell = runner.message = runner.made = None
         is_cancelled = runner.task is not None and runner.task.cancelling()
-        if is_cancelled or runner.abandoned or copy_context() != self._clean:
+        if is_cancelled or runner.abandoned or runner.context != self._clean:
             return True
         if self._owner is None:
             self._owner = runner

@@ -137,29 +137,25 @@ class Requests:
             )
             if key is not None:
                 self._accept(ask, target, message, key)
-            else:
-                self._deliver(ask, target, message, is_turn=incoming is not None)
+                return
+            ask.target, ask.message = target, message
+            if self._handle_at_once is not None and ask.is_awaited and self._handle_at_once(target, message):
+                if incoming is not None and not ask.done:
+                    self._suspending()
+                return
+            if incoming is not None:
+                self._suspending()
+            if not self._is_direct or not target.mailbox.offer(message):
+                self._delivery.request(ask, target, message)
+            elif not target.queued:
+                try:
+                    self._wake(target)
+                except BaseException:  # the asker has run out of stack; to take back needs no more of it than to send
+                    target.mailbox.withdraw(message)
+                    raise
         except BaseException:
             self._asks.close(ask)
             raise
-
-    def _deliver(self, ask: Ask[Any], target: Cell, message: AgentMessage, *, is_turn: bool) -> None:
-        """Let the request be handled at once, or put it into the mailbox. ``is_turn``: a turn is about to wait."""
-        ask.target, ask.message = target, message
-        if self._handle_at_once is not None and ask.is_awaited and self._handle_at_once(target, message):
-            if is_turn and not ask.done:
-                self._suspending()
-            return
-        if is_turn:
-            self._suspending()
-        if not self._is_direct or not target.mailbox.offer(message):
-            self._delivery.request(ask, target, message)
-        elif not target.queued:
-            try:
-                self._wake(target)
-            except BaseException:  # the asker has run out of stack; to take back needs no more of it than to send
-                target.mailbox.withdraw(message)
-                raise
 
     def _accept(self, ask: Ask[Any], target: Cell, message: AgentMessage, key: RequestKey) -> None:
         """Store a request, and deliver it."""
