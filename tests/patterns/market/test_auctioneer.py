@@ -368,6 +368,7 @@ async def test_it_closes_and_confirms_though_nobody_says_anything() -> None:
         late = await do(manager, "ann", PlaceBid(7))
         await asyncio.sleep(10)
         confirmed = await do(manager, "ann", ConfirmAward())
+        await manager.settle()
 
         assert (late.refused, confirmed.refused) == ("too_late", "")
         assert [(result.winner, result.no_shows) for result in ann.results + bob.results] == [("ann", ("bob",))] * 2

@@ -29,7 +29,7 @@ from moot.runtime.cell import Cell
 from moot.runtime.dispatch.ready_queue import ReadyQueue
 from moot.runtime.dispatch.runner import MakeContext, Runner, Visit, rest_of
 from moot.runtime.phase import ACTIVE, CLOSED, SystemPhase
-from moot.runtime.stack import check_headroom
+from moot.runtime.stack import check_headroom, is_deep
 from moot.runtime.tasks import next_pass
 
 __all__ = ["RunnerPool"]
@@ -194,7 +194,8 @@ class RunnerPool:
         if self.woken is not None:
             self.woken()
         if self._parked:
-            check_headroom(_OPENING)  # else the gate could be open, and its runner never told
+            if is_deep():
+                check_headroom(_OPENING)  # else the gate could be open, and its runner never told
             runner = self._parked.pop()
             if runner.gate is not None and not runner.gate.done():
                 runner.gate.set_result(None)
