@@ -6,7 +6,9 @@ import asyncio
 import contextvars
 import logging
 import sys
+import time
 from collections.abc import Callable, Coroutine
+from importlib.util import find_spec
 from typing import Any, Self
 
 import pytest
@@ -767,6 +769,43 @@ async def test_eager_tasks_change_nothing(at_once: bool) -> None:
 
     assert seen == ["doer"]
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.skipif(find_spec("uvloop") is None, reason="uvloop is not installed")
+def test_on_uvloop_it_is_the_same_and_time_passes_within_a_pass() -> None:
+    """Its `loop.time()` stands still until the next pass; the budget of a millisecond must not."""
+    import uvloop
+
+    async def compute(ctx: AgentContext) -> None:
+        until = time.monotonic() + 0.001
+        while time.monotonic() < until:
+            pass
+
+    async def waits(ctx: AgentContext) -> str:
+        async with asyncio.timeout(5):
+            await asyncio.sleep(0.001)
+        return await ctx.ask("waits too", Do())
+
+    async def waits_too(ctx: AgentContext) -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    async def main() -> None:
+        async with AgentManager() as manager:
+            await warmed(manager)
+            await manager.register(Counter())
+            await manager.register(Doer("computes", compute))
+            await manager.register(Doer("waits", waits))
+            await manager.register(Doer("waits too", waits_too))
+            assert await passes_of_an_ask(manager) == 0
+            assert await asyncio.gather(*(_awaited(manager.ask("waits", Do())) for _ in range(5))) == ["done"] * 5
+            with Passes() as passes:
+                for _ in range(20):
+                    await manager.ask("computes", Do())
+                assert passes.count >= 5
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 async def _awaited(ask: Any) -> Any:
