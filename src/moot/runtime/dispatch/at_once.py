@@ -75,8 +75,8 @@ class AtOnce:
             check_headroom(_HEADROOM)
             return False
         task = asyncio.current_task(loop)
-        if task is None or not self._has_time():
-            return False
+        if task is None or task.cancelling() or sys.exception() is not None or not self._has_time():
+            return False  # a cancelled asker is to be told where it waits, and its error is none of the handler's
         runner = self._pool.lend()
         if runner is None:
             return False
