@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from moot import Agent, AgentManager, Request, handles
@@ -82,3 +82,63 @@ async def test_a_cancelled_task_learns_of_it_where_it_asks() -> None:
         return await asyncio.create_task(ask())
 
     assert await both_ways(program, Witness("witness")) == ["cancelled", "cancelled"]
+
+
+class Cancelled(Agent):
+    """Cancels its own task, and waits."""
+
+    @handles
+    async def look(self, message: Look) -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel("of its own will")
+        if message.what == "taken back":
+            task.uncancel()
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError as cancelled:
+            task.uncancel()
+            return repr(cancelled)
+        return "not cancelled"
+
+
+async def test_a_handler_that_cancels_its_task_finds_its_message_in_the_cancellation() -> None:
+    async def program(manager: AgentManager) -> Any:
+        return await manager.ask("cancelled", Look())
+
+    assert await both_ways(program, Cancelled("cancelled")) == ["CancelledError('of its own will')"] * 2
+
+
+async def test_a_handler_can_take_a_cancellation_back_where_python_lets_it() -> None:
+    async def program(manager: AgentManager) -> Any:
+        return await manager.ask("cancelled", Look("taken back"))
+
+    expected = "not cancelled" if sys.version_info >= (3, 13) else "CancelledError('of its own will')"
+    assert await both_ways(program, Cancelled("cancelled")) == [expected] * 2
+
+
+class Nonsense:
+    """Waits for what no task can wait for."""
+
+    def __await__(self) -> Generator[int, None, None]:
+        yield 42
+
+
+async def test_a_cancellation_comes_before_nonsense_that_the_handler_waits_for() -> None:
+    class Absurd(Agent):
+        @handles
+        async def look(self, message: Look) -> str:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel("of its own will")
+            try:
+                await Nonsense()
+            except asyncio.CancelledError as cancelled:
+                task.uncancel()
+                return repr(cancelled)
+            return "nothing happened"
+
+    async def program(manager: AgentManager) -> Any:
+        return await manager.ask("absurd", Look())
+
+    assert await both_ways(program, Absurd("absurd")) == ["CancelledError('of its own will')"] * 2

@@ -21,6 +21,7 @@ A parked runner is also lent: a visit is begun at once in another task
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
@@ -277,7 +278,8 @@ class RunnerPool:
         except asyncio.CancelledError as cancelled:
             if runner.rest is None:
                 raise (runner.failure or cancelled) from None
-            runner.rest.cancelled = cancelled
+            if sys.version_info < (3, 13) or (runner.task is not None and runner.task.cancelling()):
+                runner.rest.cancelled = cancelled  # (else the handler has taken it back, which Python 3.13 allows)
         if runner.failure is not None:
             raise runner.failure
 

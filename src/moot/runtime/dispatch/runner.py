@@ -47,7 +47,8 @@ def rest_of(rest: Rest) -> Generator[Any, Any, int]:
     """Go on with a visit in the present task, as if that had begun it. Returns how many turns the visit ran."""
     visit, waits_for = rest.visit, rest.waits_for
     error: BaseException | None = rest.cancelled
-    if error is not None and waits_for is not None and waits_for.cancel():
+    is_future = getattr(waits_for, "_asyncio_future_blocking", False)  # what a task looks for, too
+    if error is not None and is_future and waits_for is not None and waits_for.cancel(*error.args):
         error = None  # it comes from there
     while True:
         try:
