@@ -1,16 +1,122 @@
 """Nobody can tell whether an ask was handled at once or took the queue, but by the clock and the passes of the loop.
 
-The differences that were found, each as the smallest program that shows it.
+Random programs, whose outcome does not depend on scheduling, are run both ways: what callers, handlers, observers and
+stores see of the two runs is the same. Most run in memory, some on SQLite and, where Python has it, with an eager task
+factory. ``MOOT_BOTH_WAYS`` sets how many programs are run (by default 300). Then the differences that were found, each
+as the smallest program that shows it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from moot import Agent, AgentManager, Request, handles
+from moot.runtime.dispatch import at_once
+from moot.runtime.dispatch.at_once import AtOnce
+from tests.promises.programs.program import told
+
+PROGRAMS = int(os.environ.get("MOOT_BOTH_WAYS", "300"))
+PARTS = 10
+
+
+def differences(seed: int, folder: Path | None = None, *, eager: bool = False) -> dict[str, Any]:
+    """What two runs of a program tell differently, with both sides of it."""
+    folders = [folder / "at_once", folder / "queued"] if folder is not None else [None, None]
+    for one in folders:
+        if one is not None:
+            one.mkdir(parents=True)
+    handled, queued = (
+        told(seed, one, eager=eager, at_once=way) for one, way in zip(folders, (True, False), strict=True)
+    )
+    assert (handled["open"], handled["left"]) == ((0, 0), (0, 0, 0, 0)), seed
+    return {name: (what, queued[name]) for name, what in handled.items() if what != queued[name]}
+
+
+def found(programs: int = 100) -> bool:
+    """Whether so many programs show a difference."""
+    return any(differences(seed) for seed in range(programs))
+
+
+@pytest.mark.parametrize(
+    "part", [pytest.param(part, marks=[pytest.mark.slow] if part > 1 else []) for part in range(PARTS)]
+)
+def test_a_random_program_tells_the_same_both_ways(part: int, tmp_path: Path) -> None:
+    for seed in range(part, PROGRAMS, PARTS):
+        round_of_seeds = seed // PARTS
+        folder = tmp_path / str(seed) if round_of_seeds % 6 == 0 else None
+        eager = round_of_seeds % 3 == 1 and sys.version_info >= (3, 12)
+        assert differences(seed, folder, eager=eager) == {}, seed
+
+
+def test_the_programs_ask_at_once_in_one_way_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = {True: 0, False: 0}
+    handle = AtOnce.handle
+
+    def counted(self: AtOnce, *words: Any) -> bool:
+        is_handled = handle(self, *words)
+        begun[is_handled] += 1
+        return is_handled
+
+    monkeypatch.setattr(AtOnce, "handle", counted)
+    for seed in range(10):
+        told(seed, at_once=True)
+    assert begun[True] > begun[False] > 0
+
+    begun.update({True: 0, False: 0})
+    told(0, at_once=False)
+    assert begun == {True: 0, False: 0}
+
+
+def test_a_handler_in_the_task_of_its_asker_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_once, "_can_swap_tasks", lambda loop: True)
+    for name in ("_enter_task", "_leave_task"):
+        monkeypatch.setattr(at_once, name, lambda loop, task: None)
+
+    assert found()
+
+
+def test_a_handler_that_sees_the_error_of_its_asker_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_once, "sys", SimpleNamespace(exception=lambda: None))
+
+    assert found()
+
+
+def test_a_handler_in_the_context_of_its_asker_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = AtOnce.handle
+
+    def here(self: AtOnce, *words: Any) -> bool:
+        runner = self._pool.lend()
+        if runner is not None:
+            runner.context = SimpleNamespace(run=lambda send, value: send(value))  # type: ignore[assignment]
+            self._pool._parked.append(runner)
+        return handle(self, *words)
+
+    monkeypatch.setattr(AtOnce, "handle", here)
+
+    assert found()
+
+
+def test_a_second_turn_of_an_agent_that_handles_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    handle = AtOnce.handle
+
+    def beside(self: AtOnce, cell: Any, message: Any) -> bool:
+        running, cell.running = cell.running, 0
+        try:
+            return handle(self, cell, message)
+        finally:
+            cell.running += running
+
+    monkeypatch.setattr(AtOnce, "handle", beside)
+
+    assert found()
 
 
 class Look(Request[Any]):

@@ -1,0 +1,1 @@
+"""Random programs, and what can be told of their runs."""
