@@ -114,6 +114,8 @@ def commit(_folder: Path) -> bool:
     return True
 
 
+BOTH_WAYS = "tests/promises/test_both_ways.py"
+
 MANY_RUNS = [
     "tests/backends/test_conformance.py",
     "tests/backends/test_lives.py",
@@ -124,18 +126,35 @@ MANY_RUNS = [
     "tests/testing/simulation",
     "tests/state",
     "tests/runtime/liveness/test_deadlock_random.py",
+    BOTH_WAYS,
     "tests/promises/test_flood.py",
     "tests/promises/test_memory.py",
     "tests/promises/test_random_programs.py",
 ]
 """Tests that run the same lines very often: measuring coverage would make them much slower, and find nothing more."""
 
+QUEUED = [
+    "tests/agent",
+    "tests/backends/test_conformance.py",
+    "tests/manager",
+    "tests/promises",
+    "tests/runtime",
+    f"--ignore={BOTH_WAYS}",
+    "--ignore=tests/promises/test_flood.py",
+]
+"""What runs a second time with every ask through the queue of ready agents: half a minute of CPU."""
+
 
 def all_tests(folder: Path) -> bool:
-    """All tests on this Python, and the quick ones on the others, which fill the core that becomes free first."""
+    """All tests on this Python, some with all asks queued, and the quick ones on the other Pythons.
+
+    Those that stand last fill the core that becomes free first.
+    """
     many = Pytest(("-q", "--durations=5", *MANY_RUNS))
     rest = Pytest(("-q", "--durations=5", "--cov", "--cov-report=term", *(f"--ignore={one}" for one in MANY_RUNS)))
-    return side_by_side(many, rest, *pythons.quick_tests(MANY_RUNS))(folder)
+    queued = Pytest(("-q", "--queued", *QUEUED))
+    others = pythons.quick_tests([one for one in MANY_RUNS if one != BOTH_WAYS])
+    return side_by_side(many, rest, queued, *others)(folder)
 
 
 FAST = [

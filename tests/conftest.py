@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sqlite3
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from moot import AgentManager
 from moot.testing import run
 
 pytest_plugins = ["moot.testing.pytest_plugin"]  # where moot is installed, it is there by itself
@@ -25,6 +27,28 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("gate")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--queued``: also an ask of an idle agent takes the queue of ready agents, unless a test says otherwise."""
+    parser.addoption("--queued", action="store_true", help="managers are made with at_once=False by default")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def way_of_asks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whether asks of idle agents are handled at once; see `pytest_addoption`."""
+    if not request.config.getoption("--queued"):
+        yield
+        return
+    begin = AgentManager.__init__
+
+    @functools.wraps(begin)
+    def begin_queued(manager: AgentManager, *words: Any, **options: Any) -> None:
+        begin(manager, *words, **{"at_once": False} | options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AgentManager, "__init__", begin_queued)
+        yield
 
 
 @pytest.fixture(autouse=True)
