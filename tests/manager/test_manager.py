@@ -602,6 +602,22 @@ async def test_an_ask_that_was_let_in_goes_out_anew_while_the_system_drains_if_t
     assert await answers[1] == ["pong"]
 
 
+async def test_an_answered_ask_with_an_id_has_no_deadline_any_more() -> None:
+    class Slow(Agent):
+        @handles
+        async def ping(self, message: Ping) -> str:
+            await asyncio.sleep(0.1)
+            return "pong"
+
+    async with AgentManager() as manager:
+        await manager.register(Slow("slow"))
+        for number in range(10):
+            assert await manager.ask("slow", Ping(), message_id=f"ping {number}", timeout=600) == "pong"
+
+        assert manager._system is not None
+        assert len(manager._system.wheel) == 0
+
+
 class Picks:
     async def select(self, *facts: object) -> None: ...
 

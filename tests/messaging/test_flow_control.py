@@ -10,8 +10,9 @@ import pytest
 from moot import DeadLetters, MailboxFull, MailboxPolicy, Reason
 from moot.agent.ask import AskTable
 from moot.clock import LoopClock
-from moot.messaging.flow_control import FlowControl, Station, StationPolicies
+from moot.messaging.flow_control import FlowControl, Station
 from moot.messaging.message import AgentMessage
+from moot.messaging.station_policies import StationPolicies
 from moot.resilience.deadlines import DeadlineWheel
 
 

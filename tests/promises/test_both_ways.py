@@ -107,10 +107,10 @@ def test_a_handler_in_the_context_of_its_asker_is_found(monkeypatch: pytest.Monk
 def test_a_second_turn_of_an_agent_that_handles_one_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     handle = AtOnce.handle
 
-    def beside(self: AtOnce, cell: Any, message: Any) -> bool:
+    def beside(self: AtOnce, ask: Any, cell: Any, message: Any) -> bool:
         running, cell.running = cell.running, 0
         try:
-            return handle(self, cell, message)
+            return handle(self, ask, cell, message)
         finally:
             cell.running += running
 

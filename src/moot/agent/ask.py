@@ -96,6 +96,10 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
     started: bool = False
     is_awaited: bool = False
     """Whether a task awaits this ask alone. Then an idle agent may handle the request before `Asker.post` returns."""
+    is_begun: bool = False
+    """Whether it was handled so, and waits for something: its answer does not come within a pass of the loop."""
+    gives_way: bool = False
+    """Whether the task was cancelled meanwhile, and is to learn of that at this ``await``."""
     done: bool = False
     error: BaseException | None = None
     """Why the ask failed; None until then."""
@@ -127,9 +131,10 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         if not self.started:
             self.is_awaited = True
             self.start()
-        if not self.done:
+        if not self.done or self.gives_way:
             try:
-                yield  # a pass of the loop costs less than a future and a deadline, and most answers come within one
+                if not self.is_begun:
+                    yield  # a pass of the loop costs less than a future and a deadline; most answers come within one
                 if not self.done:
                     waiter = self._waiter
                     if waiter is not None:
@@ -190,6 +195,8 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
             guard.settled(self, error)
         if self.siblings is not None:
             self.siblings.pop(self, None)
+        if self.expiring is not None:
+            self.expiring.pop(self, None)
         waiter = self._waiter
         if waiter is not None:
             self._waiter = None
@@ -252,8 +259,7 @@ class AskTable:
 
     def close(self, ask: Ask[Any]) -> None:
         """Forget an ask."""
-        if self._pending.pop(ask.key, None) is not None and ask.expiring is not None:
-            ask.expiring.pop(ask, None)
+        self._pending.pop(ask.key, None)
 
     def resolve(self, reply_to: ReplyTo, answer: Any, body: bytes | None = None) -> bool:
         """Give ``answer`` to its asker. False when the asker does not wait any more.
@@ -265,8 +271,6 @@ class AskTable:
         ask = self._pending.pop(reply_to.key, None) if reply_to.inbox == self.inbox else None
         if ask is None:
             return False
-        if ask.expiring is not None:
-            ask.expiring.pop(ask, None)
         ask.resolve(answer)
         return True
 

@@ -128,7 +128,11 @@ class Gateway:
             target = self._cells.get(message.to)
             if target is not None and target.phase is not STOPPING and target.mailbox.offer(message):
                 if not target.queued:
-                    self._wake(target)
+                    try:
+                        self._wake(target)
+                    except RecursionError:  # the caller has run out of stack
+                        target.mailbox.withdraw(message)
+                        raise
                 return None
         return self._offer(message)
 

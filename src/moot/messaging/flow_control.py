@@ -28,29 +28,13 @@ from moot.ids import TOPIC
 from moot.messaging.dead_letters import DeadLetters, Reason
 from moot.messaging.mailbox import Mailbox
 from moot.messaging.message import AgentMessage, ReplyTo
-from moot.messaging.overflow import Displace, displacement
-from moot.policies import SEND_TIMEOUT, MailboxPolicy
+from moot.messaging.station_policies import StationPolicies
+from moot.policies import SEND_TIMEOUT
 from moot.resilience.deadlines import DeadlineWheel, Expiring
 
-__all__ = ["Askers", "FlowControl", "Lane", "Station", "StationPolicies"]
+__all__ = ["Askers", "FlowControl", "Lane", "Station"]
 
 _BLOCKED = "the receiver's mailbox stayed full"
-
-
-class StationPolicies:
-    """What holds for the mail of a station. Stations that are treated alike share one, so it never changes.
-
-    A mailbox has ``capacity``. ``displace`` chooses the message that a full mailbox loses, if it is set to lose one.
-    Output may wait ``patience`` seconds for room.
-    """
-
-    __slots__ = ("capacity", "displace", "fails_when_full", "patience")
-
-    def __init__(self, mailbox: MailboxPolicy, patience: float = SEND_TIMEOUT) -> None:
-        self.capacity = mailbox.capacity
-        self.fails_when_full = mailbox.overflow == "fail"
-        self.displace: Displace | None = displacement(mailbox)
-        self.patience = patience
 
 
 class Station:
@@ -230,7 +214,11 @@ class FlowControl:
     def _enter(self, target: Station, message: AgentMessage) -> Literal["entered", "lost", "full"]:
         """Put a message into a mailbox. If that is full, its policy may choose a message to lose."""
         if target.mailbox.offer(message):
-            self._wake(target)
+            try:
+                self._wake(target)
+            except RecursionError:  # the sender has run out of stack
+                target.mailbox.withdraw(message)
+                raise
             return "entered"
         displace = target.policies.displace
         lost = displace(target.mailbox, message) if displace is not None else None

@@ -17,9 +17,10 @@ from weakref import WeakValueDictionary
 from moot.agent.agent import Agent
 from moot.ids import CAPABILITY, OUTSIDE, TOPIC
 from moot.messaging.dedup import SeenIds
-from moot.messaging.flow_control import Station, StationPolicies
+from moot.messaging.flow_control import Station
 from moot.messaging.mailbox import WatchedMailbox
 from moot.messaging.message import AgentMessage
+from moot.messaging.station_policies import StationPolicies
 from moot.policies import (
     BreakerPolicy,
     MailboxPolicy,

@@ -21,6 +21,7 @@ from moot import (
     AskTimeout,
     BatchPolicy,
     DeadlockError,
+    MailboxPolicy,
     Payload,
     RateLimit,
     Request,
@@ -33,6 +34,7 @@ from moot import (
 from moot.runtime.dispatch import at_once as module
 from moot.runtime.dispatch.at_once import AtOnce
 from moot.runtime.stack import is_deep
+from moot.runtime.system import System
 
 VARIABLE: contextvars.ContextVar[int] = contextvars.ContextVar("VARIABLE", default=0)
 both_ways = pytest.mark.parametrize("at_once", [True, False], ids=["at once", "queued"])
@@ -219,6 +221,68 @@ async def test_an_agent_in_a_turn_finishes_it_first() -> None:
     assert order == ["begun", "ended"] * 2
 
 
+async def test_an_agent_whose_output_waits_for_room_takes_the_queue() -> None:
+    order: list[str] = []
+
+    async def fills(ctx: AgentContext) -> None:
+        order.append("turn")
+        for number in range(3):
+            ctx.send("slow", Note(number=number))
+
+    class Slow(Agent):
+        @handles
+        async def on_note(self, message: Note) -> None:
+            await asyncio.sleep(1)
+            order.append(f"note {message.number}")
+
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Slow("slow"), mailbox=MailboxPolicy(capacity=1))
+        await manager.register(Doer("fills", fills))
+        await manager.ask("fills", Do())
+        await manager.ask("fills", Do())
+
+    assert order.index("turn") == 0
+    assert order.index("turn", 1) >= 2  # when all that the first turn has sent is in the mailbox, or was handled
+
+
+async def test_an_asker_without_a_task_takes_the_queue() -> None:
+    """Somebody drives a coroutine by hand, from a plain callback of the loop."""
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+        ask = manager.ask("counter", Value(number=3))
+        steps = ask.__await__()
+        began = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(lambda: began.set_result((next(steps), ask.done)))
+        assert await began == (None, False)
+        await manager.settle()
+        assert ask.answer == 3
+        steps.close()
+
+
+async def test_a_visit_at_once_is_one_turn() -> None:
+    """What the agent gets meanwhile waits for a visit of its own, so that its asker goes on first."""
+    order: list[str] = []
+
+    async def tells(ctx: AgentContext) -> None:
+        order.append("asked")
+        await manager.tell("doer", Note(number=1))
+
+    class Both(Doer):
+        @handles
+        async def on_note(self, message: Note) -> None:
+            order.append("told")
+
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Both("doer", tells))
+        await manager.ask("doer", Do())
+        order.append("answered")
+
+    assert order == ["asked", "answered", "told"]
+
+
 async def test_asks_that_are_gathered_take_the_queue() -> None:
     async def deed(ctx: AgentContext) -> int:
         with Passes() as passes:
@@ -238,7 +302,7 @@ async def test_asks_go_only_so_deep_in_each_other() -> None:
     depths: list[int] = []
     async with AgentManager() as manager:
         await warmed(manager)
-        handle = manager._system.delivery.handle_at_once  # type: ignore[union-attr]
+        handle = _system(manager).delivery.handle_at_once
         at_once: AtOnce = handle.__self__  # type: ignore[union-attr]
 
         def link(number: int) -> Deed:
@@ -254,6 +318,21 @@ async def test_asks_go_only_so_deep_in_each_other() -> None:
             assert await manager.ask("link_0", Do()) == 40
 
     assert max(depths) == 16
+
+
+async def test_one_runner_at_a_time_is_made_to_be_lent() -> None:
+    async with AgentManager() as manager:
+        asks = []
+        for number in range(10):
+            await manager.register(Counter(f"counter_{number}"))
+            asks.append(manager.ask(f"counter_{number}", Value(number=number)).__await__())
+        for steps in asks:
+            next(steps)
+        assert len(_system(manager).pool.runners) <= 2
+        await manager.settle()
+        assert await passes_of_an_ask(manager, "counter_7") == 0
+        for steps in asks:
+            steps.close()
 
 
 # what it may cost others
@@ -302,6 +381,34 @@ def test_a_timer_is_not_starved_by_asks() -> None:
             return asked
 
     assert asyncio.run(main()) > 0
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.00002, 0.0004])
+async def test_several_askers_share_what_there_is(seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each asks an agent of its own as often as it can, for some passes of the loop; an answer takes some time."""
+    answered = [0] * 5
+    now = 0.0
+
+    async def asks(number: int) -> None:
+        nonlocal now
+        while True:
+            await manager.ask(f"counter_{number}", Value())
+            answered[number] += 1
+            now += seconds
+
+    monkeypatch.setattr(module, "stopwatch", lambda loop: lambda: now)
+    async with AgentManager() as manager:
+        await warmed(manager)
+        for number in range(5):
+            await manager.register(Counter(f"counter_{number}"))
+        askers = [asyncio.create_task(asks(number)) for number in range(5)]
+        for _ in range(200):
+            await asyncio.sleep(0)
+        for asker in askers:
+            asker.cancel()
+        await asyncio.wait(askers)
+
+    assert max(answered) <= 3 * min(answered)
 
 
 # the task and the context of a turn
@@ -372,6 +479,8 @@ async def test_context_variables_of_asker_and_handler_are_apart(at_once: bool) -
         await manager.register(Doer("doer", deed))
         VARIABLE.set(20)
         seen = [await manager.ask("doer", Do()) for _ in range(5)]
+        await asyncio.wait_for(manager.settle(), 1)
+        assert len(_system(manager).pool.runners) <= 3  # those whose context was changed have ended
 
     assert seen == [10] * 5  # what the manager was started with, each time
     assert VARIABLE.get() == 20
@@ -401,6 +510,78 @@ async def test_a_handler_that_cancels_its_own_task_harms_nobody_else(at_once: bo
             assert await manager.ask("counter", Value(number=1)) == 1
         await manager.settle()
         assert manager.stats().open_asks == 0
+
+
+@both_ways
+async def test_a_task_that_a_handler_cancels_learns_of_it_where_it_asked(at_once: bool) -> None:
+    reached: list[str] = []
+    async with AgentManager(at_once=at_once) as manager:
+
+        async def cancels(ctx: AgentContext) -> str:
+            asker.cancel("enough")
+            return "answered"
+
+        async def asks() -> None:
+            reached.append(await manager.ask("doer", Do()))
+
+        await warmed(manager)
+        await manager.register(Doer("doer", cancels))
+        asker = asyncio.create_task(asks())
+        with pytest.raises(asyncio.CancelledError):
+            await asker
+        assert reached == []
+        await manager.settle()
+        assert manager.stats().open_asks == 0
+
+
+class Incomparable:
+    """A value that cannot be compared, as arrays and expressions are."""
+
+    def __eq__(self, other: object) -> bool:
+        raise ValueError("the truth of this is unknown")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@both_ways
+async def test_a_context_variable_whose_value_cannot_be_compared_harms_nobody(at_once: bool) -> None:
+    variable: contextvars.ContextVar[Any] = contextvars.ContextVar("variable")
+
+    async def deed(ctx: AgentContext) -> int:
+        variable.set(Incomparable())
+        return 1
+
+    variable.set(Incomparable())
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("doer", deed))
+        assert [await manager.ask("doer", Do()) for _ in range(5)] == [1] * 5
+        await asyncio.wait_for(manager.settle(), 1)
+
+
+@both_ways
+async def test_a_task_in_the_context_of_a_runner_may_ask(at_once: bool) -> None:
+    """No two tasks can be in one context, so the runner to which it belongs cannot be lent to that task."""
+    children: list[asyncio.Task[Any]] = []
+
+    async def child() -> list[int]:
+        await asyncio.sleep(1)
+        return [await manager.ask("counter", Value(number=number), timeout=5) for number in range(4)]
+
+    async def deed(ctx: AgentContext) -> None:
+        runner = _system(manager).pool.runners[asyncio.current_task()]  # type: ignore[index]
+        children.append(asyncio.get_running_loop().create_task(child(), context=runner.context))
+
+    counter = Counter()
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(counter)
+        await manager.register(Doer("doer", deed))
+        await manager.ask("doer", Do())
+        assert await children[0] == [0, 1, 2, 3]
+        await asyncio.wait_for(manager.settle(), 1)
+
+    assert counter.seen == [0, 1, 2, 3]
 
 
 class Ends(BaseException):
@@ -550,6 +731,27 @@ async def test_a_circle_of_asks_is_found(at_once: bool) -> None:
 
 
 @both_ways
+async def test_a_circle_through_a_task_of_the_turn_is_found(at_once: bool) -> None:
+    """The asker is known to wait before the task begins, which the asked turn waits for."""
+
+    async def ask_b(ctx: AgentContext) -> Any:
+        return await ctx.ask("b", Do(), timeout=50)
+
+    async def ask_a_beside(ctx: AgentContext) -> Any:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_awaited(ctx.ask("a", Do(), timeout=50)))
+
+    async with AgentManager(at_once=at_once) as manager:
+        await warmed(manager)
+        await manager.register(Doer("a", ask_b), retry=RetryPolicy(max_attempts=1))
+        await manager.register(Doer("b", ask_a_beside), retry=RetryPolicy(max_attempts=1))
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(TurnError, match="DeadlockError"):
+            await manager.ask("a", Do(), timeout=100)
+        assert asyncio.get_running_loop().time() - began < 1
+
+
+@both_ways
 async def test_a_quorum_that_can_be_had_without_the_circle_is_no_deadlock(at_once: bool) -> None:
     async def quorum(ctx: AgentContext) -> list[Any]:
         return await ctx.gather([ctx.ask("back", Do()), ctx.ask("counter", Value(number=3))], 1)
@@ -582,6 +784,7 @@ async def test_an_agent_that_waits_is_seen_to_wait(at_once: bool) -> None:
         await warmed(manager)
         await manager.register(Doer("slow", slow))
         await manager.register(Doer("waits", waits))
+        await asyncio.sleep(100)  # nobody watches a system that is idle
         asker = asyncio.create_task(_awaited(manager.ask("waits", Do(), timeout=500)))
         await asyncio.sleep(10)
         agents = manager.health().agents
@@ -686,6 +889,9 @@ def test_an_asker_that_runs_out_of_stack_leaves_nothing_half_done(at_once: bool)
 
             outcomes = []
             for levels in range(sys.getrecursionlimit() - 140, sys.getrecursionlimit()):
+                await manager.settle()
+                for _ in range(3):  # until the last runner has parked, and has to be woken
+                    await asyncio.sleep(0)
                 try:
                     outcomes.append(await deep(levels))
                 except RecursionError:
@@ -695,6 +901,34 @@ def test_an_asker_that_runs_out_of_stack_leaves_nothing_half_done(at_once: bool)
             await asyncio.wait_for(manager.settle(), 5)
             assert set(outcomes) == {"sent", "too deep"}
             assert len(sink.seen) == outcomes.count("sent") + len(outcomes)
+
+    asyncio.run(main())
+
+
+@both_ways
+def test_a_teller_that_runs_out_of_stack_has_told_nothing(at_once: bool) -> None:
+    async def main() -> None:
+        async with AgentManager(at_once=at_once) as manager:
+            counter = Counter()
+            await manager.register(counter)
+            told: list[int] = []
+
+            async def deep(levels: int) -> None:
+                if levels:
+                    await deep(levels - 1)
+                else:
+                    await manager.tell("counter", Note(number=len(told)))
+
+            for levels in range(sys.getrecursionlimit() - 100, sys.getrecursionlimit()):
+                try:
+                    await deep(levels)
+                except RecursionError:
+                    assert len(_system(manager).directory.cells["counter"].mailbox) == 0, levels
+                else:
+                    told.append(levels)
+                await asyncio.wait_for(manager.settle(), 5)
+            assert 0 < len(counter.seen) == len(told) < 100
+            assert manager.health().agents == {}  # whoever watches the agents goes on
 
     asyncio.run(main())
 
@@ -806,6 +1040,11 @@ def test_on_uvloop_it_is_the_same_and_time_passes_within_a_pass() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+def _system(manager: AgentManager) -> System:
+    assert manager._system is not None
+    return manager._system
 
 
 async def _awaited(ask: Any) -> Any:

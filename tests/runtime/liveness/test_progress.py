@@ -275,3 +275,22 @@ async def test_an_idle_system_has_no_timer() -> None:
 async def test_a_manager_that_does_not_run_has_no_health() -> None:
     with pytest.raises(ManagerStopped, match="look at its health"):
         AgentManager().health()
+
+
+async def test_a_watch_that_cannot_begin_begins_with_the_next_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A teller that has run out of stack wakes the watch, too, and fails in the middle of it."""
+
+    def too_deep(*words: Any) -> None:
+        raise RecursionError
+
+    async with AgentManager() as manager:
+        await manager.register(Worker("worker"))
+        with monkeypatch.context() as patch:
+            patch.setattr(asyncio.get_running_loop(), "call_later", too_deep)
+            with pytest.raises(RecursionError):
+                await manager.tell("worker", Job(seconds=1))
+        await manager.tell("worker", Job(seconds=20))
+        await asyncio.sleep(15)
+
+        assert manager.health().agents["worker"].running_for >= 13
+        assert manager.stats().turns == 0

@@ -408,8 +408,8 @@ def test_a_coin_decides_whether_an_ask_is_handled_at_once(monkeypatch: pytest.Mo
         ways["asked"] += 1
         request(network, ask, target, message)
 
-    def handling(at_once: AtOnce, cell: Cell, message: AgentMessage) -> bool:
-        is_handled = handle(at_once, cell, message)
+    def handling(at_once: AtOnce, ask: Ask[Any], cell: Cell, message: AgentMessage) -> bool:
+        is_handled = handle(at_once, ask, cell, message)
         ways["at once"] += is_handled
         return is_handled
 

@@ -15,28 +15,30 @@ and nothing else starves. The walk of a request is otherwise the same: there is 
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from moot.clock import stopwatch
 from moot.runtime.dispatch.runner import Rest
 from moot.runtime.phase import ACTIVE
-from moot.runtime.stack import check_headroom, is_deep
+from moot.runtime.stack import is_deep
 
 if TYPE_CHECKING:
+    from moot.agent.ask import Ask
+    from moot.messaging.mailbox import Mailbox
     from moot.messaging.message import AgentMessage
     from moot.runtime.cell import Cell
     from moot.runtime.dispatch.pool import RunnerPool
+    from moot.runtime.dispatch.runner import Runner, Visit
 
 __all__ = ["AtOnce", "at_once_for"]
 
 _MOST_NESTED = 16
 _VISITS_PER_PASS = 64
 _SECONDS_PER_PASS = 0.001
-_HEADROOM = 60
-"""Frames that delivering a request may need."""
 
 _log = logging.getLogger("moot.runtime.dispatch.at_once")
 
@@ -49,15 +51,15 @@ class AtOnce:
         self._pool = pool
         self._time = time
         self._nested = 0
-        self._left = _VISITS_PER_PASS
+        self._asker: asyncio.Task[Any] | None = None
+        """The task whose step it is; None until the first ask of a pass."""
+        self._askers = self._visits = 0
+        self._is_late = False
+        self._share = self._left = _VISITS_PER_PASS
         self._until = 0.0
 
-    def handle(self, cell: Cell, message: AgentMessage) -> bool:
-        """Handle ``message``, for whose answer the present task waits. Whether that was begun; if not, deliver it.
-
-        Raises:
-            RecursionError: the stack is too deep to deliver it. Nothing has happened.
-        """
+    def handle(self, ask: Ask[Any], cell: Cell, message: AgentMessage) -> bool:
+        """Handle ``message``, the request of ``ask``, which the present task awaits; whether that was begun."""
         mailbox, loop = cell.mailbox, self._loop
         if (
             cell.queued
@@ -68,15 +70,13 @@ class AtOnce:
             or cell.starting
             or cell.phase is not ACTIVE
             or self._nested >= _MOST_NESTED
-            or sys.exception() is not None  # the handler would have it for its own
+            or sys.exception() is not None  # the asker handles an error, which would be the handler's, too
+            or is_deep()
         ):
             return False
-        if is_deep():
-            check_headroom(_HEADROOM)
-            return False
         task = asyncio.current_task(loop)
-        if task is None or task.cancelling() or sys.exception() is not None or not self._has_time():
-            return False  # a cancelled asker is to be told where it waits, and its error is none of the handler's
+        if task is None or not self._has_time(task):
+            return False
         runner = self._pool.lend()
         if runner is None:
             return False
@@ -92,30 +92,63 @@ class AtOnce:
         except StopIteration:
             self._pool.take_back(runner)
         except BaseException as error:
-            runner.failure = error
+            if inspect.getcoroutinestate(visit) == inspect.CORO_CREATED:
+                return self._unbegun(runner, visit, mailbox, message)
+            runner.failure = error  # it ends the runner, as if the runner had run the visit
             self._pool.resume(runner)
         else:
+            ask.is_begun = True
             runner.rest = Rest(visit, waits_for)
             self._pool.resume(runner)
         finally:
             _leave_task(loop, own)
             _enter_task(loop, task)
             self._nested -= 1
+        ask.gives_way = bool(task.cancelling())
         return True
 
-    def _has_time(self) -> bool:
-        """Whether the loop can wait for one more visit before it makes a pass."""
-        left = self._left
-        if left == _VISITS_PER_PASS:
-            self._loop.call_soon(self._passed)
-            self._until = self._time() + _SECONDS_PER_PASS
-        elif left == 0 or self._time() >= self._until:
+    def _unbegun(self, runner: Runner, visit: Visit, mailbox: Mailbox, message: AgentMessage) -> Literal[False]:
+        """The visit could not begin: a task that shares the context of ``runner`` is in it."""
+        visit.close()
+        mailbox.withdraw(message)
+        self._pool.retire(runner)
+        return False
+
+    def _has_time(self, task: asyncio.Task[Any]) -> bool:
+        """Whether ``task`` may have one more ask handled before the loop makes a pass.
+
+        What several tasks ask in one pass they share: in the next, each may ask for as much as the others.
+        """
+        if getattr(task, "cancelling", _always)():
+            return (
+                False  # it was cancelled in this step, and is to be told so where it asks; or it is none of asyncio's
+            )
+        if task is not self._asker and self._nested == 0:
+            if self._asker is None:
+                self._loop.call_soon(self._passed)
+                self._until = self._time() + _SECONDS_PER_PASS
+            self._asker = task
+            self._askers += 1
+            self._left = self._share
+        if self._left == 0:
             return False
-        self._left = left - 1
+        if self._time() >= self._until:
+            self._is_late = True
+            return False
+        self._left -= 1
+        self._visits += 1
         return True
 
     def _passed(self) -> None:
-        self._left = _VISITS_PER_PASS
+        enough = self._visits if self._is_late else _VISITS_PER_PASS
+        self._share = max(1, enough // self._askers)
+        self._askers = self._visits = 0
+        self._is_late = False
+        self._asker = None
+
+
+def _always() -> bool:
+    return True
 
 
 def at_once_for(loop: asyncio.AbstractEventLoop, pool: RunnerPool) -> AtOnce | None:

@@ -21,7 +21,6 @@ A parked runner is also lent: a visit is begun at once in another task
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable
 from contextvars import copy_context
 from typing import Any
@@ -38,8 +37,7 @@ __all__ = ["RunnerPool"]
 _TURNS_PER_VISIT = 64
 _TURNS_PER_PASS = 256
 _MOST_PARKED = 64
-_OPENING = 8
-"""Frames that asyncio may need to open a gate."""
+_OPENING = 8  # frames that asyncio may need to open a gate
 
 
 class RunnerPool:
@@ -120,29 +118,31 @@ class RunnerPool:
             if runner.gate is not None and not runner.gate.done():  # else it is being cancelled
                 return runner
         if not self._is_sparing and self._phase.now is not CLOSED:
-            self._is_sparing = True
             self._make()
+            self._is_sparing = True
         return None
 
     def take_back(self, runner: Runner) -> None:
         """The visit for which ``runner`` was lent has ended. The runner parks again, if the next agent may have it."""
-        runner.cell = runner.message = runner.made = None
-        gate = runner.gate
-        if gate is None or gate.done():
-            return  # a handler has cancelled it
-        if runner.abandoned or runner.context != self._clean:
-            gate.cancel()
+        if runner.gate is None or runner.gate.done() or runner.has_changed(self._clean):
+            self.retire(runner)
             return
+        runner.cell = runner.message = runner.made = None
         self._parked.append(runner)
         if self._idle_waiters:
             self._note_idle()
+
+    def retire(self, runner: Runner) -> None:
+        """``runner``, which was lent, must not run another visit: it ends."""
+        runner.cell = runner.message = runner.made = None
+        runner.is_spent = True
+        runner.open()
 
     def resume(self, runner: Runner) -> None:
         """``runner``, which was lent, has the rest of a visit to go on with, or a failure to end with."""
         if self.woken is not None:
             self.woken()
-        if runner.gate is not None and not runner.gate.done():
-            runner.gate.set_result(None)
+        runner.open()
 
     def running(self, task: asyncio.Task[Any] | None) -> Cell | None:
         """The cell whose turn runs in ``task``; None if no turn does."""
@@ -198,8 +198,7 @@ class RunnerPool:
             if is_deep():
                 check_headroom(_OPENING)  # else the gate could be open, and its runner never told
             runner = self._parked.pop()
-            if runner.gate is not None and not runner.gate.done():
-                runner.gate.set_result(None)
+            runner.open()
         elif self._phase.now is CLOSED:
             return
         else:
@@ -241,10 +240,11 @@ class RunnerPool:
                     return
                 await self._park(runner)
                 rest, runner.rest = runner.rest, None
-                if rest is not None:
-                    turns += await rest_of(rest)
-                    if self._is_spent(runner):
-                        return
+                if rest is not None and runner.task is not None:
+                    turns += await rest_of(rest, runner.task)
+                    runner.is_spent = self._is_spent(runner)
+                if runner.is_spent:
+                    return
         finally:
             if runner.task is not None:
                 self.runners.pop(runner.task, None)
@@ -255,10 +255,10 @@ class RunnerPool:
             self._note_idle()
 
     def _is_spent(self, runner: Runner) -> bool:
-        """A visit has ended: whether the runner may begin no other. If it may, and nobody owns the queue, it does."""
+        """A visit has ended: whether ``runner`` must end, too. If not, and nobody owns the queue, it does."""
         runner.cell = runner.message = runner.made = None
         is_cancelled = runner.task is not None and runner.task.cancelling()
-        if is_cancelled or runner.abandoned or runner.context != self._clean:
+        if is_cancelled or runner.abandoned or runner.has_changed(self._clean):
             return True
         if self._owner is None:
             self._owner = runner
@@ -278,8 +278,7 @@ class RunnerPool:
         except asyncio.CancelledError as cancelled:
             if runner.rest is None:
                 raise (runner.failure or cancelled) from None
-            if sys.version_info < (3, 13) or (runner.task is not None and runner.task.cancelling()):
-                runner.rest.cancelled = cancelled  # (else the handler has taken it back, which Python 3.13 allows)
+            runner.rest.cancelled = cancelled
         if runner.failure is not None:
             raise runner.failure
 

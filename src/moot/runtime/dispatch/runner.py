@@ -43,28 +43,28 @@ class Rest:
 
 
 @types.coroutine
-def rest_of(rest: Rest) -> Generator[Any, Any, int]:
-    """Go on with a visit in the present task, as if that had begun it. Returns how many turns the visit ran."""
+def rest_of(rest: Rest, task: asyncio.Task[Any]) -> Generator[Any, Any, int]:
+    """Go on with a visit in ``task``, the present one, as if it had begun it. Returns how many turns the visit ran."""
     visit, waits_for = rest.visit, rest.waits_for
-    error: BaseException | None = rest.cancelled
-    is_future = getattr(waits_for, "_asyncio_future_blocking", False)  # what a task looks for, too
-    if error is not None and is_future and waits_for is not None and waits_for.cancel(*error.args):
-        error = None  # it comes from there
+    if rest.cancelled is not None:
+        task.cancel(*rest.cancelled.args)  # again: it comes where the visit waits
+        task.uncancel()  # (it was counted before)
+    elif waits_for is None:
+        turns: int = yield from visit
+        return turns
     while True:
-        try:
-            if error is not None:
-                waits_for = visit.throw(error)
-            elif waits_for is None:
-                turns: int = yield from visit
-                return turns
-        except StopIteration as end:
-            return int(end.value)
+        failure: BaseException | None = None
         try:
             yield waits_for
-        except BaseException as raised:
-            error = raised
-        else:
-            error = waits_for = None
+        except BaseException as error:
+            failure = error
+        if failure is None:
+            turns = yield from visit
+            return turns
+        try:
+            waits_for = visit.throw(failure)  # not in the block above: the visit would see what is handled there
+        except StopIteration as end:
+            return int(end.value)
 
 
 class Runner:
@@ -83,6 +83,7 @@ class Runner:
         "failure",
         "gate",
         "interruption",
+        "is_spent",
         "made",
         "message",
         "rest",
@@ -98,6 +99,8 @@ class Runner:
         """The context of the present run, if its handler takes one or somebody has asked for it."""
         self.interruption: BaseException | None = None
         self.abandoned = False
+        self.is_spent = False
+        """Whether the runner must not run another visit."""
         self.gate: asyncio.Future[None] | None = None
         self.rest: Rest | None = None
         self.failure: BaseException | None = None
@@ -109,6 +112,18 @@ class Runner:
         if self.made is None and self.message is not None and self.cell is not None:
             self.made = self._make_context(self.cell, self.message)
         return self.made
+
+    def open(self) -> None:
+        """Let a parked runner go on."""
+        if self.gate is not None and not self.gate.done():
+            self.gate.set_result(None)
+
+    def has_changed(self, clean: Context) -> bool:
+        """Whether a handler has changed the context variables, which were those of ``clean``."""
+        try:
+            return bool(self.context != clean)
+        except Exception:  # a value that cannot be compared is one that a handler has set
+            return True
 
     def settle(self) -> BaseException | None:
         """Why the turn was interrupted, now that it has ended; None if it was not. The task goes on uncancelled."""

@@ -180,8 +180,8 @@ class Liveness:
 
     def _arm(self) -> None:
         """Begin to tick, because something begins to run."""
-        self._pool.woken = None
         self._timer = self._loop.call_later(max(_TICK, _TICK * len(self._cells) / _AGENTS_PER_TICK), self._tick)
+        self._pool.woken = None  # last: what is woken may have run out of stack
 
     def _tick(self) -> None:
         now = self._clock.now()

@@ -36,8 +36,8 @@ class Delivery:
 
     ``connect(delivery)`` makes the transport; None stands for the local one. ``wake(cell)`` is called for each message
     that enters a mailbox here. ``asker_gone(cell, message)`` is called when the asker of a request no longer waits and
-    ``cell`` has taken the request. ``handle_at_once(cell, message)`` handles a request in the step of the task that
-    awaits its answer, if that can be done, and says whether it was; None if it never can.
+    ``cell`` has taken the request. ``handle_at_once(ask, cell, message)`` handles a request in the step of the task
+    that awaits its answer, if that can be done, and says whether it was; None if it never can.
     """
 
     def __init__(  # noqa: PLR0913 - it is where most parts meet
@@ -53,7 +53,7 @@ class Delivery:
         connect: Callable[[Delivery], Transport] | None,
         wake: Callable[[Cell], None],
         asker_gone: Callable[[Cell, AgentMessage], None],
-        handle_at_once: Callable[[Cell, AgentMessage], bool] | None,
+        handle_at_once: Callable[[Ask[Any], Cell, AgentMessage], bool] | None,
     ) -> None:
         self._clock = clock
         self._router = router

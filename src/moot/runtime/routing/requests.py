@@ -139,7 +139,7 @@ class Requests:
                 self._accept(ask, target, message, key)
                 return
             ask.target, ask.message = target, message
-            if self._handle_at_once is not None and ask.is_awaited and self._handle_at_once(target, message):
+            if self._handle_at_once is not None and ask.is_awaited and self._handle_at_once(ask, target, message):
                 if incoming is not None and not ask.done:
                     self._suspending()
                 return

@@ -107,7 +107,7 @@ class FaultyNetwork:
             return False  # (what its asker has sent before is still on its way)
         self._at_once.add(ask.key)
         try:
-            return handle(target, message)
+            return handle(ask, target, message)
         finally:
             self._at_once.discard(ask.key)
 
