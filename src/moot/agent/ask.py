@@ -129,8 +129,11 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
 
     def __await__(self) -> Generator[Any, None, R]:
         if not self.started:
-            self.is_awaited = True
-            self.start()
+            self.started = self.is_awaited = True
+            try:  # as `start`, a call shorter
+                self.asker.post(self)
+            except (DeliveryError, InvalidPayload) as error:
+                self.fail(error)
         if not self.done or self.gives_way:
             try:
                 if not self.is_begun:

@@ -16,7 +16,6 @@ from moot.agent.ask import Ask
 from moot.messaging.dead_letters import DeadLetter
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.at_once import AtOnce
-from moot.runtime.dispatch.pool import RunnerPool
 from moot.runtime.dispatch.runner import Runner
 from moot.telemetry.observer import TurnOutcome
 from moot.testing import (
@@ -402,7 +401,7 @@ def test_a_timer_that_is_replaced_or_cancelled_is_not_lost() -> None:
 def test_a_coin_decides_whether_an_ask_is_handled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over a few seeds some are, some wait for something in the middle, and some take the queue."""
     ways: Counter[str] = Counter()
-    request, handle, resume = FaultyNetwork.request, AtOnce.handle, RunnerPool.resume
+    request, handle, resume = FaultyNetwork.request, AtOnce.handle, AtOnce._resume
 
     def requesting(network: FaultyNetwork, ask: Ask[Any], target: Cell, message: AgentMessage) -> None:
         ways["asked"] += 1
@@ -413,13 +412,13 @@ def test_a_coin_decides_whether_an_ask_is_handled_at_once(monkeypatch: pytest.Mo
         ways["at once"] += is_handled
         return is_handled
 
-    def resuming(pool: RunnerPool, runner: Runner) -> None:
+    def resuming(at_once: AtOnce, runner: Runner) -> None:
         ways["gone on with"] += 1
-        resume(pool, runner)
+        resume(at_once, runner)
 
     monkeypatch.setattr(FaultyNetwork, "request", requesting)
     monkeypatch.setattr(AtOnce, "handle", handling)
-    monkeypatch.setattr(RunnerPool, "resume", resuming)
+    monkeypatch.setattr(AtOnce, "_resume", resuming)
     for seed in range(5):
         assert not simulate(workflow.build, seed=seed).violations
 

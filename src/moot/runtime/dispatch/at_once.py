@@ -58,7 +58,7 @@ class AtOnce:
         self._share = self._left = _VISITS_PER_PASS
         self._until = 0.0
 
-    def handle(self, ask: Ask[Any], cell: Cell, message: AgentMessage) -> bool:
+    def handle(self, ask: Ask[Any], cell: Cell, message: AgentMessage) -> bool:  # noqa: PLR0915 - calls would cost 3 %
         """Handle ``message``, the request of ``ask``, which the present task awaits; whether that was begun."""
         mailbox, loop = cell.mailbox, self._loop
         if (
@@ -75,16 +75,25 @@ class AtOnce:
         ):
             return False
         task = asyncio.current_task(loop)
-        if task is None or not self._has_time(task):
+        if not isinstance(task, asyncio.Task) or task.cancelling():  # who is cancelled is to be told so where it asks
+            return False
+        if task is not self._asker and self._nested == 0:
+            self._begin_share(task)
+        if self._left == 0:
+            return False
+        if self._time() >= self._until:
+            self._is_late = True
             return False
         runner = self._pool.lend()
         if runner is None:
             return False
+        self._left -= 1
+        self._visits += 1
+        self._nested += 1
         runner.cell = cell
         own: Any = runner.task
         mailbox.offer(message)
         visit = self._pool.run(cell, runner, 1)
-        self._nested += 1
         _leave_task(loop, task)
         _enter_task(loop, own)
         try:
@@ -95,49 +104,36 @@ class AtOnce:
             if inspect.getcoroutinestate(visit) == inspect.CORO_CREATED:
                 return self._unbegun(runner, visit, mailbox, message)
             runner.failure = error  # it ends the runner, as if the runner had run the visit
-            self._pool.resume(runner)
+            self._resume(runner)
         else:
             ask.is_begun = True
             runner.rest = Rest(visit, waits_for)
-            self._pool.resume(runner)
+            self._resume(runner)
         finally:
             _leave_task(loop, own)
             _enter_task(loop, task)
             self._nested -= 1
-        ask.gives_way = bool(task.cancelling())
+        if task.cancelling():
+            ask.gives_way = True
         return True
 
-    def _unbegun(self, runner: Runner, visit: Visit, mailbox: Mailbox, message: AgentMessage) -> Literal[False]:
-        """The visit could not begin: a task that shares the context of ``runner`` is in it."""
-        visit.close()
-        mailbox.withdraw(message)
-        self._pool.retire(runner)
-        return False
+    def _resume(self, runner: Runner) -> None:
+        """The runner has the rest of a visit to go on with, or a failure to end with; it is watched from now on."""
+        if self._pool.woken is not None:
+            self._pool.woken()
+        runner.open()
 
-    def _has_time(self, task: asyncio.Task[Any]) -> bool:
-        """Whether ``task`` may have one more ask handled before the loop makes a pass.
+    def _begin_share(self, task: asyncio.Task[Any]) -> None:
+        """``task`` asks for the first time in this step.
 
-        What several tasks ask in one pass they share: in the next, each may ask for as much as the others.
+        What several tasks ask in one pass they share: in the next, each may have as much handled as the others.
         """
-        if getattr(task, "cancelling", _always)():
-            return (
-                False  # it was cancelled in this step, and is to be told so where it asks; or it is none of asyncio's
-            )
-        if task is not self._asker and self._nested == 0:
-            if self._asker is None:
-                self._loop.call_soon(self._passed)
-                self._until = self._time() + _SECONDS_PER_PASS
-            self._asker = task
-            self._askers += 1
-            self._left = self._share
-        if self._left == 0:
-            return False
-        if self._time() >= self._until:
-            self._is_late = True
-            return False
-        self._left -= 1
-        self._visits += 1
-        return True
+        if self._asker is None:
+            self._loop.call_soon(self._passed)
+            self._until = self._time() + _SECONDS_PER_PASS
+        self._asker = task
+        self._askers += 1
+        self._left = self._share
 
     def _passed(self) -> None:
         enough = self._visits if self._is_late else _VISITS_PER_PASS
@@ -146,9 +142,12 @@ class AtOnce:
         self._is_late = False
         self._asker = None
 
-
-def _always() -> bool:
-    return True
+    def _unbegun(self, runner: Runner, visit: Visit, mailbox: Mailbox, message: AgentMessage) -> Literal[False]:
+        """The visit could not begin: a task that shares the context of ``runner`` is in it."""
+        visit.close()
+        mailbox.withdraw(message)
+        self._pool.retire(runner)
+        return False
 
 
 def at_once_for(loop: asyncio.AbstractEventLoop, pool: RunnerPool) -> AtOnce | None:

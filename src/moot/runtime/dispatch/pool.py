@@ -14,8 +14,7 @@ pass, and most often it has the next thing to do.
 A runner whose handlers changed its context variables or cancelled its task is retired, because
 the next agent must not see that.
 
-A parked runner is also lent: a visit is begun at once in another task
-(`moot.runtime.dispatch.at_once`), and comes to the runner if it has to wait.
+A parked runner is also lent, to begin a visit in another task: `moot.runtime.dispatch.at_once`.
 """
 
 from __future__ import annotations
@@ -113,9 +112,11 @@ class RunnerPool:
 
     def lend(self) -> Runner | None:
         """A parked runner for a visit that begins in another task. If none is parked, one soon will be: None."""
-        while self._parked:
-            runner = self._parked.pop()
-            if runner.gate is not None and not runner.gate.done():  # else it is being cancelled
+        parked = self._parked
+        while parked:
+            runner = parked.pop()
+            gate = runner.gate
+            if gate is not None and not gate.done():  # else it is being cancelled
                 return runner
         if not self._is_sparing and self._phase.now is not CLOSED:
             self._make()
@@ -124,7 +125,12 @@ class RunnerPool:
 
     def take_back(self, runner: Runner) -> None:
         """The visit for which ``runner`` was lent has ended. The runner parks again, if the next agent may have it."""
-        if runner.gate is None or runner.gate.done() or runner.has_changed(self._clean):
+        gate = runner.gate
+        try:
+            is_as_before = gate is not None and not gate.done() and runner.context == self._clean
+        except Exception:  # as in `Runner.has_changed`, a call shorter
+            is_as_before = False
+        if not is_as_before:
             self.retire(runner)
             return
         runner.cell = runner.message = runner.made = None
@@ -136,12 +142,6 @@ class RunnerPool:
         """``runner``, which was lent, must not run another visit: it ends."""
         runner.cell = runner.message = runner.made = None
         runner.is_spent = True
-        runner.open()
-
-    def resume(self, runner: Runner) -> None:
-        """``runner``, which was lent, has the rest of a visit to go on with, or a failure to end with."""
-        if self.woken is not None:
-            self.woken()
         runner.open()
 
     def running(self, task: asyncio.Task[Any] | None) -> Cell | None:
