@@ -116,9 +116,9 @@ async def walks(url: str) -> list[Walk]:
     """The walks of a backend. The limits are what must hold: calls, files, returns."""
     on_disk = url.startswith("sqlite")
     name = "sqlite" if on_disk else "memory"
-    tell = Walk(f"{name}: tell, handled", None if on_disk else (27, 9, 6))
-    ask = Walk(f"{name}: ask from outside, answered", None if on_disk else (18, 8, 5))
-    send = Walk(f"{name}: `ctx.send`, committed, handled", (110, 20, 55) if on_disk else (40, 12, 11))
+    tell = Walk(f"{name}: tell, handled", None if on_disk else (30, 11, 9))
+    ask = Walk(f"{name}: ask from outside, answered", None if on_disk else (18, 10, 5))
+    send = Walk(f"{name}: `ctx.send`, committed, handled", (110, 21, 60) if on_disk else (45, 14, 14))
     in_turn = Walk(f"{name}: ask in a turn", None if on_disk else (50, 12, 1000))
     async with AgentManager(url) as manager:
         await manager.register(Sink("sink"))
