@@ -64,8 +64,8 @@ RUST = Program("Rust reference", (str(RUST_PROGRAM),), share=10)
 
 COMPARED = [
     Workload("tell", "tell", 100_000, 1.0, is_in_rust=True),
-    Workload("ask", "ask from outside", 20_000, 1.4, 40, is_in_rust=True),
-    Workload("ask_in_turn", "ask in a turn", 20_000, 1.1, 32),
+    Workload("ask", "ask from outside", 20_000, 1.4, 25, is_in_rust=True),
+    Workload("ask_in_turn", "ask in a turn", 20_000, 1.1, 22),
     Workload("tell+on", "tell, everything on", 100_000, 0.9),
     Workload("ask+on", "ask from outside, everything on", 20_000, 0.9, 20),
     Workload("ask_in_turn+on", "ask in a turn, everything on", 20_000, 0.7, 20),
