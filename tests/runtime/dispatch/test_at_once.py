@@ -865,6 +865,23 @@ async def test_an_error_that_the_asker_handles_is_none_of_the_handlers(at_once: 
 
 
 # the stack
+async def _levels_to_the_limit() -> range:
+    """So many awaits within awaits just fit from here on, or just do not. Who watches the test takes some, too."""
+
+    async def down(levels: int) -> None:
+        if levels:
+            await down(levels - 1)
+
+    most = 0
+    for step in (512, 256, 128, 64, 32, 16, 8, 4, 2, 1):
+        try:
+            await down(most + step)
+        except RecursionError:
+            continue
+        most += step
+    return range(most - 120, most + 10)
+
+
 @both_ways
 def test_an_asker_that_runs_out_of_stack_leaves_nothing_half_done(at_once: bool) -> None:
     """Whatever its depth, its own ask succeeds or fails, and the agent goes on serving others."""
@@ -888,7 +905,7 @@ def test_an_asker_that_runs_out_of_stack_leaves_nothing_half_done(at_once: bool)
                 return str(await manager.ask("doer", Do(), timeout=5))
 
             outcomes = []
-            for levels in range(sys.getrecursionlimit() - 140, sys.getrecursionlimit()):
+            for levels in await _levels_to_the_limit():
                 await manager.settle()
                 for _ in range(3):  # until the last runner has parked, and has to be woken
                     await asyncio.sleep(0)
@@ -919,7 +936,7 @@ def test_a_teller_that_runs_out_of_stack_has_told_nothing(at_once: bool) -> None
                 else:
                     await manager.tell("counter", Note(number=len(told)))
 
-            for levels in range(sys.getrecursionlimit() - 100, sys.getrecursionlimit()):
+            for levels in await _levels_to_the_limit():
                 try:
                     await deep(levels)
                 except RecursionError:
@@ -927,7 +944,7 @@ def test_a_teller_that_runs_out_of_stack_has_told_nothing(at_once: bool) -> None
                 else:
                     told.append(levels)
                 await asyncio.wait_for(manager.settle(), 5)
-            assert 0 < len(counter.seen) == len(told) < 100
+            assert 0 < len(counter.seen) == len(told) < 130
             assert manager.health().agents == {}  # whoever watches the agents goes on
 
     asyncio.run(main())
