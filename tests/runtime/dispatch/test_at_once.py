@@ -131,7 +131,7 @@ async def passes_of_an_ask(manager: AgentManager, to: str = "counter") -> int:
 
 # when it is done
 async def test_an_ask_of_an_idle_agent_takes_no_pass_of_the_loop() -> None:
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(Counter())
 
@@ -145,12 +145,22 @@ async def test_an_ask_in_a_turn_takes_no_pass_of_the_loop_either() -> None:
                 assert await ctx.ask("counter", Value(number=number)) == number
             return passes.count
 
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(Counter())
         await manager.register(Doer("doer", deed))
 
         assert await manager.ask("doer", Do()) == 0
+
+
+async def test_it_is_on_where_nobody_says_anything(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--queued"):
+        pytest.skip("in this run the default is another")
+    async with AgentManager() as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+
+        assert await passes_of_an_ask(manager) == 0
 
 
 async def test_it_can_be_switched_off() -> None:
@@ -184,7 +194,7 @@ class Beginning(Counter):
 
 @pytest.mark.parametrize("agent", [Limited("counter"), Batched("counter")], ids=["rate limit", "batch"])
 async def test_an_agent_that_may_have_to_wait_takes_the_queue(agent: Agent) -> None:
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(agent)
 
@@ -193,7 +203,7 @@ async def test_an_agent_that_may_have_to_wait_takes_the_queue(agent: Agent) -> N
 
 async def test_an_agent_with_mail_is_not_overtaken() -> None:
     counter = Counter()
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(counter)
         for number in range(3):
@@ -211,7 +221,7 @@ async def test_an_agent_in_a_turn_finishes_it_first() -> None:
         await asyncio.sleep(1)
         order.append("ended")
 
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(Doer("doer", slow))
         first = asyncio.create_task(_awaited(manager.ask("doer", Do())))
@@ -236,7 +246,7 @@ async def test_an_agent_whose_output_waits_for_room_takes_the_queue() -> None:
             await asyncio.sleep(1)
             order.append(f"note {message.number}")
 
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(Slow("slow"), mailbox=MailboxPolicy(capacity=1))
         await manager.register(Doer("fills", fills))
@@ -249,7 +259,7 @@ async def test_an_agent_whose_output_waits_for_room_takes_the_queue() -> None:
 
 async def test_an_asker_without_a_task_takes_the_queue() -> None:
     """Somebody drives a coroutine by hand, from a plain callback of the loop."""
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(Counter())
         ask = manager.ask("counter", Value(number=3))
@@ -275,7 +285,7 @@ async def test_a_visit_at_once_is_one_turn() -> None:
         async def on_note(self, message: Note) -> None:
             order.append("told")
 
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(Both("doer", tells))
         await manager.ask("doer", Do())
@@ -290,7 +300,7 @@ async def test_asks_that_are_gathered_take_the_queue() -> None:
             assert await ctx.gather([ctx.ask("counter", Value(number=n)) for n in range(3)]) == [0, 1, 2]
             return passes.count
 
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(Counter())
         await manager.register(Doer("doer", deed))
@@ -301,7 +311,7 @@ async def test_asks_that_are_gathered_take_the_queue() -> None:
 async def test_asks_go_only_so_deep_in_each_other() -> None:
     """A chain of 40 agents, each of which asks the next."""
     depths: list[int] = []
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         handle = _system(manager).delivery.handle_at_once
         at_once: AtOnce = handle.__self__  # type: ignore[union-attr]
@@ -322,7 +332,7 @@ async def test_asks_go_only_so_deep_in_each_other() -> None:
 
 
 async def test_one_runner_at_a_time_is_made_to_be_lent() -> None:
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         asks = []
         for number in range(10):
             await manager.register(Counter(f"counter_{number}"))
@@ -338,7 +348,7 @@ async def test_one_runner_at_a_time_is_made_to_be_lent() -> None:
 
 # what it may cost others
 async def test_after_so_many_asks_the_loop_makes_a_pass() -> None:
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(Counter())
         with Passes() as passes:
@@ -357,7 +367,7 @@ async def test_after_a_millisecond_the_loop_makes_a_pass(monkeypatch: pytest.Mon
         now += 0.0004
 
     monkeypatch.setattr(module, "stopwatch", lambda loop: lambda: now)
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(Doer("doer", compute))
         with Passes() as passes:
@@ -371,7 +381,7 @@ def test_a_timer_is_not_starved_by_asks() -> None:
     """On the machine's own clock: an asker that never waits for anything else lets a timer fire."""
 
     async def main() -> int:
-        async with AgentManager() as manager:
+        async with AgentManager(at_once=True) as manager:
             await manager.register(Counter())
             fired: list[int] = []
             asyncio.get_running_loop().call_later(0.001, fired.append, 1)
@@ -398,7 +408,7 @@ async def test_several_askers_share_what_there_is(seconds: float, monkeypatch: p
             now += seconds
 
     monkeypatch.setattr(module, "stopwatch", lambda loop: lambda: now)
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         for number in range(5):
             await manager.register(Counter(f"counter_{number}"))
@@ -613,7 +623,7 @@ def test_a_keyboard_interrupt_in_a_handler_ends_the_program() -> None:
         raise KeyboardInterrupt
 
     async def main() -> None:
-        async with AgentManager() as manager:
+        async with AgentManager(at_once=True) as manager:
             await warmed(manager)
             await manager.register(Doer("doer", deed))
             with pytest.raises(TurnError):
@@ -958,7 +968,7 @@ async def test_a_turn_has_most_of_the_stack_for_itself() -> None:
     async def deed(ctx: AgentContext) -> None:
         deepest.append(is_deep())
 
-    async with AgentManager() as manager:
+    async with AgentManager(at_once=True) as manager:
         await warmed(manager)
         await manager.register(Doer("doer", deed))
 
@@ -980,7 +990,7 @@ async def test_where_asyncio_has_no_hooks_for_it_asks_take_the_queue(
     if hooks is not None:
         monkeypatch.setattr(module, "_leave_task", hooks)
     with caplog.at_level(logging.WARNING):
-        async with AgentManager() as manager:
+        async with AgentManager(at_once=True) as manager:
             await warmed(manager)
             await manager.register(Counter())
 
@@ -1044,7 +1054,7 @@ def test_on_uvloop_it_is_the_same_and_time_passes_within_a_pass() -> None:
         return "done"
 
     async def main() -> None:
-        async with AgentManager() as manager:
+        async with AgentManager(at_once=True) as manager:
             await warmed(manager)
             await manager.register(Counter())
             await manager.register(Doer("computes", compute))
