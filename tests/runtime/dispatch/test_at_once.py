@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -18,7 +19,9 @@ from moot import (
     Agent,
     AgentContext,
     AgentManager,
+    AgentMessage,
     AgentStopped,
+    Ask,
     AskTimeout,
     BatchPolicy,
     DeadlockError,
@@ -32,8 +35,11 @@ from moot import (
     TurnError,
     handles,
 )
+from moot.runtime.cell import Cell
 from moot.runtime.dispatch import at_once as module
 from moot.runtime.dispatch.at_once import AtOnce
+from moot.runtime.routing.delivery import Delivery
+from moot.runtime.routing.transport import LocalTransport
 from moot.runtime.stack import is_deep
 from moot.runtime.system import System
 
@@ -292,6 +298,64 @@ async def test_a_visit_at_once_is_one_turn() -> None:
         order.append("answered")
 
     assert order == ["asked", "answered", "told"]
+
+
+async def test_an_agent_that_has_not_started_takes_the_queue() -> None:
+    async with AgentManager(at_once=True) as manager:
+        await warmed(manager)
+        starting = asyncio.create_task(manager.register(Beginning("counter")))
+        await asyncio.sleep(0)
+
+        assert await passes_of_an_ask(manager) > 0
+        await starting
+
+
+async def test_an_ask_that_may_be_repeated_takes_the_queue() -> None:
+    async with AgentManager(at_once=True) as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+        with Passes() as passes:
+            assert await manager.ask("counter", Value(number=7), message_id="seven") == 7
+            assert passes.count > 0
+
+
+def test_an_ask_from_outside_of_a_durable_system_takes_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those in its turns do not."""
+    handled: list[str] = []
+    handle = AtOnce.handle
+
+    def handling(at_once: AtOnce, ask: Ask[Any], cell: Cell, message: AgentMessage) -> bool:
+        is_handled = handle(at_once, ask, cell, message)
+        handled.extend([message.sender] if is_handled else [])
+        return is_handled
+
+    async def asks(ctx: AgentContext) -> int:
+        return await ctx.ask("counter", Value(number=7))
+
+    async def main() -> None:
+        async with AgentManager(f"sqlite:///{tmp_path}/moot.db", at_once=True) as manager:
+            await manager.register(Counter())
+            await manager.register(Doer("doer", asks))
+            for _ in range(5):
+                assert await manager.ask("doer", Do()) == 7
+
+    monkeypatch.setattr(AtOnce, "handle", handling)
+    asyncio.run(main())
+
+    assert set(handled) == {"doer"}
+
+
+async def test_what_a_transport_carries_takes_the_queue() -> None:
+    def connect(delivery: Delivery) -> LocalTransport:
+        return LocalTransport(delivery.flow, delivery.asks)
+
+    async with AgentManager(at_once=True, transport=connect) as manager:
+        await warmed(manager)
+        await manager.register(Counter())
+
+        assert await passes_of_an_ask(manager) > 0
 
 
 async def test_asks_that_are_gathered_take_the_queue() -> None:
