@@ -39,8 +39,8 @@ async def test_a_second_signal_while_a_stop_drains_loses_nothing() -> None:
 
     stopping = asyncio.ensure_future(first.stop(timeout=1000))
     await asyncio.sleep(1)
-    assert first._system is not None
-    await first._system.stop_draining()
+    assert first._keeper is not None
+    await first._keeper.hurry(grace=0.0)
     await stopping
     second = AgentManager(disk)
     await second.register(Worker("worker", heard, hangs=False))

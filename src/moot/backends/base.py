@@ -76,6 +76,18 @@ class Journal(Protocol):
     Saying that something has ended which is not there is no error.
     """
 
+    def hold(self) -> None:
+        """What is told from here to `release` belongs together. Calls may be nested.
+
+        If the step ends without the release, the program was interrupted in the middle. Then nothing of the step is
+        kept, and nothing after it.
+        """
+        ...
+
+    def release(self) -> None:
+        """All that belongs together was told."""
+        ...
+
     @property
     def is_behind(self) -> bool:
         """Whether so much is not written yet that no turn should begin."""

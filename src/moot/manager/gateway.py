@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -43,6 +44,7 @@ class Gateway:
         self._wake = system.pool.wake
         self._observer = observer
         self._journal: TurnJournal | None = system.journal
+        self._whole = nullcontext() if system.journal is None else system.journal.whole
         self._seen = SeenIds()
         self._entering: dict[RequestKey, tuple[Lane, asyncio.Future[None]]] = {}
         self._idempotent = IdempotentAsks(system.requests, system.delivery, system.journal)
@@ -77,9 +79,10 @@ class Gateway:
             return
         self._seen.add(key)
         try:
-            lane = self.accept(message)
-            if replies is not None:
-                replies.accept(key)
+            with self._whole:
+                lane = self.accept(message)
+                if replies is not None:
+                    replies.accept(key)
             if lane is not None:
                 await self._enter(key, lane, timeout)
         except BaseException:

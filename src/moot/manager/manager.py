@@ -25,12 +25,12 @@ from moot.manager.signals import StopSignals, stop_signal
 from moot.policies import Policies, check_names
 from moot.resilience.breaker import BreakerStatus
 from moot.runtime.cell import Cell
+from moot.runtime.keeper import Keeper
 from moot.runtime.liveness.progress import Health
 from moot.runtime.options import Options, check_seams
-from moot.runtime.phase import DRAINING
 from moot.runtime.routing.directory import AgentCard, Directory
 from moot.runtime.system import System
-from moot.runtime.tasks import begin_later
+from moot.runtime.tasks import next_pass
 from moot.telemetry.observer import GuardedObserver, Observer
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class AgentManager(Client):
         self._options = options
         self._failure: MootError | None = None
         self._system: System | None = None
+        self._keeper: Keeper | None = None
         self._signals: StopSignals | None = None
-        self._stopping: asyncio.Task[None] | None = None
         self.shared_state = shared_state if shared_state is not None else self._backend.shared_state
         self.dead_letters = self._backend.dead_letters
         self.directory = Directory()
@@ -124,8 +124,10 @@ class AgentManager(Client):
             raise
         system.dispatcher.observer = self._observer
         self._system = system
+        self._keeper = Keeper(system, self._let_go)
         self._gateway = Gateway(system, self._options.get("mail_observer"))
         try:
+            await next_pass()  # the keeper has begun, so it clears up whatever happens
             await system.registrar.start()
         except BaseException:
             await self.stop(drain=False)
@@ -142,23 +144,25 @@ class AgentManager(Client):
         Raises:
             RuntimeError: called from an agent's turn, which the stop would wait for.
         """
-        system = self._system
-        if system is None:
+        system, keeper = self._system, self._keeper
+        if system is None or keeper is None:
             return
         if (cell := system.pool.running(asyncio.current_task())) is not None:
             raise RuntimeError(f"agent {cell.id!r} cannot stop its manager inside its own turn; start a task for it")
-        await asyncio.shield(self._begin_to_stop(system, drain=drain, timeout=timeout))
+        await asyncio.shield(self._begin_to_stop(keeper, drain=drain, timeout=timeout))
 
     async def run_until_stopped(self) -> None:
         """Run until Ctrl-C, SIGTERM or a `stop` from elsewhere. A second signal ends the draining."""
         if self._system is None:
             await self.start()
-        system = self._running("wait for a signal")
+        self._running("wait for a signal")
+        keeper = self._keeper
+        assert keeper is not None
         with stop_signal() as signals:
             self._signals = signals
-            if self._stopping is None:
+            if not keeper.is_asked:
                 await signals.wait()
-            await signals.unless_repeated(self.stop(), system.stop_draining)
+            await signals.unless_repeated(self.stop(), lambda: keeper.hurry(grace=0.0))
         if self._failure is not None:
             raise self._failure
 
@@ -168,7 +172,13 @@ class AgentManager(Client):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        await self.stop(drain=kind is None)
+        try:
+            await self.stop(drain=kind is None)
+        except asyncio.CancelledError:
+            if self._keeper is not None:  # the program wants to leave the block now
+                await self._keeper.hurry()
+                await asyncio.shield(self._keeper.task)
+            raise
         if self._failure is not None and (kind is None or issubclass(kind, DeliveryError)):
             raise self._failure
 
@@ -242,26 +252,17 @@ class AgentManager(Client):
         """The circuit breakers that know of a failure: caller, target, state, and when to try again."""
         return self._system.breakers.status() if self._system is not None else []
 
-    def _begin_to_stop(self, system: System, *, drain: bool, timeout: float) -> asyncio.Task[None]:
-        system.phase.move_on(DRAINING)
+    def _begin_to_stop(self, keeper: Keeper, *, drain: bool, timeout: float) -> asyncio.Task[None]:
         self._gateway = None
         if self._signals is not None:
             self._signals.give_way()
-        if self._stopping is None:
-            self._stopping = begin_later(self._stop(system, drain=drain, timeout=timeout))
-        return self._stopping
+        return keeper.stop(drain=drain, timeout=timeout)
 
     def _give_up(self, failure: MootError) -> None:
         """A failure has reached the top; the supervisor or the backend calls this."""
-        if self._failure is None and self._system is not None:
+        if self._failure is None and self._keeper is not None:
             self._failure = failure
-            self._begin_to_stop(self._system, drain=False, timeout=10.0)
-
-    async def _stop(self, system: System, *, drain: bool, timeout: float) -> None:
-        try:
-            await system.close(drain=drain, timeout=timeout)
-        finally:
-            await self._let_go()
+            self._begin_to_stop(self._keeper, drain=False, timeout=10.0)
 
     async def _let_go(self) -> None:
         """Close the engine that was named and the backend. The backend is closed even if the engine fails to."""

@@ -6,6 +6,7 @@ this module, too, because the runtime asks for them with each message, and Pytho
 
 from __future__ import annotations
 
+import asyncio
 from enum import IntEnum
 
 __all__ = [
@@ -50,13 +51,27 @@ ACTIVE, RESTARTING, STOPPING = CellPhase
 
 
 class SystemPhase:
-    """The phase of one system; it only moves on."""
+    """The phase of one system; it only moves on.
 
-    __slots__ = ("now",)
+    ``keeper`` is the task that holds the system (`moot.runtime.keeper`). If somebody cancels it, the program ends.
+    """
+
+    __slots__ = ("keeper", "now")
 
     def __init__(self) -> None:
         self.now = RUNNING
+        self.keeper: asyncio.Task[None] | None = None
 
     def move_on(self, to: Phase) -> None:
         """Be in that phase, or in a later one."""
         self.now = max(self.now, to)
+
+    def is_cut_off(self) -> bool:
+        """Whether the program ends around the system, which nobody has stopped."""
+        return self.keeper is not None and self.keeper.cancelling() > 0
+
+    def is_over(self) -> bool:
+        """Whether no turn may begin or fail any more: the system is closed, or `is_cut_off`."""
+        if self.now is not CLOSED and self.is_cut_off():
+            self.now = CLOSED
+        return self.now is CLOSED

@@ -87,6 +87,8 @@ class Registrar:
         try:
             await self._lifecycle.start(cell)
         except BaseException:
+            if self._phase.is_over():
+                raise
             if self._directory.cells.get(cell.id) is cell:
                 await self.remove_quietly(cell, None)
             elif cell.parent is not None and cell.parent.children is not None:
@@ -163,7 +165,7 @@ class Registrar:
             await self.await_release(cell)
             await self._lifecycle.stop(cell)
         finally:
-            if self._journal is not None and self._phase.now < CLOSING:
+            if self._journal is not None and not self._phase.is_over() and self._phase.now < CLOSING:
                 self._journal.departed(cell)
             self._dispatcher.departure.run(cell, error)
 

@@ -1,6 +1,6 @@
 """The system: the parts of the runtime, wired, and what a turn may ask of them.
 
-It is made when a manager starts and closed when it stops. The parts are made from the bottom
+It is made when a manager starts, and its keeper closes it. The parts are made from the bottom
 up, and each is given the parts that it needs. Where two parts need each other, the upper one
 sets itself in the lower. The lower has no default for it, so a forgotten wire is an error at
 its first use. The system implements the `Runtime` through which contexts reach up.
@@ -16,7 +16,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from moot.agent.ask import AskTable
-from moot.errors import AgentStopped, ManagerStopped, MootError
+from moot.errors import AgentStopped, MootError
 from moot.messaging.flow_control import FlowControl
 from moot.messaging.message import Numbering, ReplyTo
 from moot.policies import Supervision
@@ -35,7 +35,7 @@ from moot.runtime.dispatch.timers import Timers
 from moot.runtime.liveness.deadlock import Deadlocks
 from moot.runtime.liveness.progress import Liveness
 from moot.runtime.options import Options
-from moot.runtime.phase import CLOSED, CLOSING, DRAINING, STOPPING, SystemPhase
+from moot.runtime.phase import CLOSING, STOPPING, SystemPhase
 from moot.runtime.registrar import Registrar
 from moot.runtime.routing.breakers import Breakers
 from moot.runtime.routing.death_watch import DeathWatch
@@ -43,7 +43,6 @@ from moot.runtime.routing.delivery import Delivery
 from moot.runtime.routing.requests import Requests
 from moot.runtime.routing.router import MessageRouter
 from moot.runtime.supervision import Supervisor
-from moot.runtime.tasks import begin_later
 from moot.state import Transaction
 
 if TYPE_CHECKING:
@@ -166,9 +165,10 @@ class System:
             interrupts=self._interrupts,
             lifecycle=lifecycle,
             commit=commit,
-            rollback=Rollback(self, clock, delivery, lifecycle.hold),
+            rollback=Rollback(self, clock, delivery, phase, lifecycle.hold),
             throttle=throttle,
             departure=Departure(throttle, delivery, self.death_watch, self.timers, self.breakers, phase),
+            phase=phase,
             interceptor=options.get("interceptor"),
         )
 
@@ -224,52 +224,6 @@ class System:
             await self.supervisor.wait_idle()
         if self.journal is not None:
             await self.journal.store.synced()
-
-    async def close(self, *, drain: bool, timeout: float) -> None:
-        """Stop all agents and end every ask; see `AgentManager.stop`."""
-        self.phase.move_on(DRAINING)
-        grace = min(timeout, 5.0)
-        drained = drain and await self._drained(timeout)
-        self.phase.move_on(CLOSING)
-        await self.supervisor.close(grace)
-        if not drained:
-            await self._end_turns(grace)
-        for cell in reversed(tuple(self.directory.cells.values())):
-            if not await self._removed(cell, grace):
-                _log.error("agent %s did not stop within %g s", cell.id, grace)
-                await self._end_turns(grace)
-        await self._end_turns(grace)
-        self.asks.fail_all(lambda: ManagerStopped("finish an ask"))
-        self.wheel.close()
-        self.liveness.close()
-
-    async def _end_turns(self, grace: float) -> None:
-        """Let no turn run any more, and no timer fire."""
-        self.phase.move_on(CLOSED)
-        self.timers.close()
-        await self.dispatcher.close(grace)
-
-    async def _removed(self, cell: Cell, grace: float) -> bool:
-        """Whether an agent could be taken out in time. A hook that swallows its cancellation is left behind."""
-        removing = begin_later(self.registrar.remove_quietly(cell, None))
-        done, _ = await asyncio.wait({removing}, timeout=grace)
-        if not done:
-            removing.cancel()
-            await asyncio.wait({removing}, timeout=grace)
-        return bool(done)
-
-    async def stop_draining(self) -> None:
-        """Let the stop under way wait for no turn and no restart any more."""
-        self.phase.move_on(CLOSING)
-        self.supervisor.cancel()
-        await self._end_turns(0.0)
-
-    async def _drained(self, timeout: float) -> bool:
-        try:
-            await asyncio.wait_for(self.settle(), timeout)
-        except TimeoutError:
-            return False
-        return True
 
 
 def _durable(

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from moot.errors import StateConflict
 from moot.ids import is_text
@@ -51,6 +51,9 @@ class InMemorySharedState:
     Versions of a key go on rising after it was deleted, so that a stale version is never met again. The last ``log``
     changes are kept for those who `watch`.
     """
+
+    commits_at_once: ClassVar[bool] = True
+    """`commit` waits for nothing, so a journal can be told of a turn and of what it writes here in one step."""
 
     def __init__(self, *, log: int = 10_000) -> None:
         self._values: dict[str, bytes] = {}

@@ -30,6 +30,11 @@ class Transaction:
         self._scans: dict[str, tuple[str, ...]] = {}
         self._writes: dict[str, bytes | None] = {}
 
+    @property
+    def commits_at_once(self) -> bool:
+        """Whether `commit` takes no more than the present step of the event loop."""
+        return getattr(self._store, "commits_at_once", False)
+
     async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:
         data = await self._fetch(key)
         return default if data is None else decode(data, type)

@@ -111,9 +111,10 @@ def test_mail_that_a_stop_leaves_is_found(monkeypatch: pytest.MonkeyPatch) -> No
         await manager.tell("till", Basket(items=[]))
         await manager.stop(drain=False)
 
-    result = simulate(build, seed=1)
+    results = [simulate(build, seed=seed) for seed in range(10)]  # in some of them it is handled before the stop
 
-    assert {violation.invariant for violation in result.violations} >= {"nothing lost", "nothing stranded"}
+    found = {violation.invariant for result in results for violation in result.violations}
+    assert found >= {"nothing lost", "nothing stranded"}
 
 
 def test_a_message_that_ends_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,10 +45,17 @@ class SqliteJournal:
         self._written = numbers.next_batch - 1
         self._under_way: Batch | None = None
         self._flushing = False
+        self._held = 0
         self._is_stalled = False
         self._callbacks: deque[tuple[int, Callable[[BaseException | None], None]]] = deque()
         self._waiters: deque[tuple[int, asyncio.Future[None]]] = deque()
         self._behind: list[asyncio.Future[None]] = []
+
+    def hold(self) -> None:
+        self._held += 1
+
+    def release(self) -> None:
+        self._held -= 1
 
     def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
         mid = self._mids[agent_id, name] = self._next_mid()
@@ -147,6 +154,8 @@ class SqliteJournal:
 
     def flush(self) -> None:
         """Hand over what has gathered, whether the writer is free or not."""
+        if self._held:
+            self._give_up(BackendFailed(str(self._owner.path), "the program was interrupted in the middle of a turn"))
         if self._batch.changes and self._failure is None:
             batch, self._batch = self._batch, Batch(self._batch.number + 1)
             self._under_way = batch

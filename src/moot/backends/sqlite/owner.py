@@ -41,7 +41,7 @@ class Owner:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         about = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         self._file = os.open(_sidecar(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
@@ -70,7 +70,7 @@ class Owner:
         if batch < self.acknowledged:
             lost = self.acknowledged - batch
             raise BackendDamaged(
-                str(self._path), f"its last {lost} batch(es) of changes are missing, which had been acknowledged"
+                str(self.path), f"its last {lost} batch(es) of changes are missing, which had been acknowledged"
             )
 
     def counted(self) -> None:

@@ -76,18 +76,27 @@ class Commit:
         sealed = UNSEALED if self.journal is None else self.journal.seal(effects, ctx.message.reply_to, answer)
         if effects is not None and effects.transaction is not None:
             return self._finish_after(effects.transaction, cell, ctx, sealed, answer)
-        if self.journal is not None:
-            self.journal.committed(cell, ctx, sealed)  # before an answer that waits for it to be stored
-        self._finish(cell, ctx, sealed, answer)
+        self._take_effect(cell, ctx, sealed, answer)
         return None
 
     async def _finish_after(
         self, transaction: Transaction, cell: Cell, ctx: AgentContext[Any], sealed: Sealed, answer: Any
     ) -> None:
-        await transaction.commit()
-        if self.journal is not None:
-            self.journal.committed(cell, ctx, sealed)
-        self._finish(cell, ctx, sealed, answer)
+        if self.journal is not None and transaction.commits_at_once:
+            with self.journal.whole:
+                await transaction.commit()
+                self._take_effect(cell, ctx, sealed, answer)
+        else:
+            await transaction.commit()
+            self._take_effect(cell, ctx, sealed, answer)
+
+    def _take_effect(self, cell: Cell, ctx: AgentContext[Any], sealed: Sealed, answer: Any) -> None:
+        if self.journal is None:
+            self._finish(cell, ctx, sealed, answer)
+            return
+        with self.journal.whole:
+            self.journal.committed(cell, ctx, sealed)  # before an answer that waits for it to be stored
+            self._finish(cell, ctx, sealed, answer)
 
     def _finish(self, cell: Cell, ctx: AgentContext[Any], sealed: Sealed, answer: Any) -> None:
         ctx.closed = True

@@ -10,6 +10,7 @@ outbox is not empty starts no new turn.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,13 +21,13 @@ from moot.runtime.cell import Cell
 from moot.runtime.dispatch.commit import Commit, StopsItself
 from moot.runtime.dispatch.departure import Departure
 from moot.runtime.dispatch.interceptor import Interceptor, called
-from moot.runtime.dispatch.interrupts import Interrupts
+from moot.runtime.dispatch.interrupts import Interrupts, ends_program
 from moot.runtime.dispatch.lifecycle import Lifecycle
 from moot.runtime.dispatch.pool import RunnerPool
 from moot.runtime.dispatch.rollback import Rollback, Supervises
 from moot.runtime.dispatch.runner import Runner
 from moot.runtime.dispatch.throttle import Throttle
-from moot.runtime.phase import ACTIVE, STOPPING
+from moot.runtime.phase import ACTIVE, STOPPING, SystemPhase
 from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
@@ -45,7 +46,13 @@ class TurnSupervisor(Supervises, StopsItself, Protocol):
 
 
 class Dispatcher:
-    """Runs the turns of all agents of one manager."""
+    """Runs the turns of all agents of one manager.
+
+    ``halt()`` is called when the program ends in the middle of a turn or a hook. The keeper sets it. It says whether
+    anybody can still be told.
+    """
+
+    halt: Callable[[], bool]
 
     def __init__(  # noqa: PLR0913 - the parts of a turn
         self,
@@ -60,6 +67,7 @@ class Dispatcher:
         rollback: Rollback,
         throttle: Throttle,
         departure: Departure,
+        phase: SystemPhase,
         interceptor: Interceptor | None = None,
     ) -> None:
         self._runtime = runtime
@@ -74,6 +82,7 @@ class Dispatcher:
         self._throttle = throttle
         self._interceptor = interceptor
         self._changes = lifecycle.changes
+        self._phase = phase
         self.pool = pool
         self.lifecycle = lifecycle
         self.departure = departure
@@ -210,6 +219,9 @@ class Dispatcher:
         ctx = runner.ctx
         if runner.abandoned or ctx is None:
             return None
+        if ends_program(error):
+            self._break_off(cell, ctx)
+            raise error
         verdict, again = await self._rollback.failed(cell, ctx, error, runner)
         if self.observer is not None:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, verdict)
@@ -218,6 +230,14 @@ class Dispatcher:
                 self._journal.over(ctx)  # (the runner may have to end here)
             self._rollback.check_runner(error)
         return again
+
+    def _break_off(self, cell: Cell, ctx: AgentContext[Any]) -> None:
+        """The program ends in the middle of a turn, which cannot wait for anything any more."""
+        if not self.halt():
+            return
+        self._rollback.broken_off(cell, ctx)
+        if self.observer is not None:
+            self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, "cancelled")
 
     def _abandon(self, runner: Runner, reason: BaseException) -> None:
         """Go on without the handler that ``runner`` runs, because it does not end."""
@@ -238,6 +258,8 @@ class Dispatcher:
         try:
             await self.lifecycle.on_start(cell)
         except BaseException as error:
+            if ends_program(error) or self._phase.is_cut_off():
+                self.halt()
             cell.phase = STOPPING
             self._directory.remove(cell)
             self.departure.run(cell, error)

@@ -11,6 +11,7 @@ eighth of a run timeout, as long as a turn with a run timeout is under way.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
     from moot.runtime.dispatch.pool import RunnerPool
     from moot.runtime.dispatch.runner import Runner
 
-__all__ = ["AskerGone", "Interrupts", "Restarting"]
+__all__ = ["AskerGone", "Interrupts", "Restarting", "ends_program"]
 
+_ENDS = (KeyboardInterrupt, SystemExit)
 _LOOKS_PER_TIMEOUT = 8
 
 
@@ -117,3 +119,25 @@ class _Patience:
     def expire(self) -> None:
         if self._runner.interruption is self._reason:
             self._interrupts.abandon(self._runner, self._reason)
+
+
+def ends_program(error: BaseException) -> bool:
+    """Whether ``error`` is not a turn's own: it came from outside, or the turn wants to end the program."""
+    if isinstance(error, GeneratorExit):
+        return not _in_loop()  # else the turn has raised it itself; this one is collected after its loop was closed
+    found = [error]
+    while found:
+        one = found.pop()
+        if isinstance(one, _ENDS):
+            return True
+        if isinstance(one, BaseExceptionGroup) and not isinstance(one, Exception):
+            found.extend(one.exceptions)
+    return False
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

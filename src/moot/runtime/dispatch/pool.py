@@ -115,10 +115,9 @@ class RunnerPool:
         parked = self._parked
         while parked:
             runner = parked.pop()
-            gate = runner.gate
-            if gate is not None and not gate.done():  # else it is being cancelled
+            if runner.gate is not None and not runner.gate.done():  # else it is being cancelled
                 return runner
-        if not self._is_sparing and self._phase.now is not CLOSED:
+        if not self._is_sparing and not self._phase.is_over():
             self._make()
             self._is_sparing = True
         return None
@@ -145,14 +144,9 @@ class RunnerPool:
         runner.open()
 
     def running(self, task: asyncio.Task[Any] | None) -> Cell | None:
-        """The cell whose turn runs in ``task``; None if no turn does."""
+        """The cell whose turn runs in ``task``; None if no turn does. Another thread may call this."""
         runner = self.runners.get(task) if task is not None else None
         return runner.cell if runner is not None else None
-
-    def agent_now(self) -> str | None:
-        """The id of the agent whose turn the loop runs at this moment. Another thread may call this."""
-        cell = self.running(asyncio.current_task(self._loop))
-        return cell.id if cell is not None else None
 
     def busy(self) -> list[Runner]:
         """The runners that run turns."""
@@ -186,9 +180,7 @@ class RunnerPool:
         stuck: set[asyncio.Task[None]] = set()
         if runners:
             _, stuck = await asyncio.wait(runners, timeout=grace)
-        for waiter in self._idle_waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._let_idle_waiters_go()
         return [runner for task, runner in runners.items() if task in stuck]
 
     def _wake(self) -> None:
@@ -199,7 +191,7 @@ class RunnerPool:
                 check_headroom(_OPENING)  # else the gate could be open, and its runner never told
             runner = self._parked.pop()
             runner.open()
-        elif self._phase.now is CLOSED:
+        elif self._phase.is_over():
             return
         else:
             runner = self._make()
@@ -211,9 +203,10 @@ class RunnerPool:
             self._serve(runner), name=f"moot runner {len(self.runners)}", context=runner.context
         )
         self.runners[runner.task] = runner
+        runner.task.add_done_callback(lambda _: self._end(runner))  # if it is cancelled before its first step
         return runner
 
-    async def _serve(self, runner: Runner) -> None:  # noqa: C901, PLR0915 - each visit would pay for calls
+    async def _serve(self, runner: Runner) -> None:
         """The life of ``runner``: run ready cells while it owns the queue, park, begin again, until it is retired."""
         if runner.task is None:
             await next_pass()  # the loop's task factory began this task before the pool knew it
@@ -246,8 +239,11 @@ class RunnerPool:
                 if runner.is_spent:
                     return
         finally:
-            if runner.task is not None:
-                self.runners.pop(runner.task, None)
+            self._end(runner)
+
+    def _end(self, runner: Runner) -> None:
+        """``runner`` runs no more."""
+        if runner.task is not None and self.runners.pop(runner.task, None) is not None:
             if runner in self._parked:
                 self._parked.remove(runner)
             if self._owner is runner:
@@ -294,7 +290,10 @@ class RunnerPool:
 
     def _note_idle(self) -> None:
         if self.is_idle:
-            for waiter in self._idle_waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._idle_waiters.clear()
+            self._let_idle_waiters_go()
+
+    def _let_idle_waiters_go(self) -> None:
+        for waiter in self._idle_waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._idle_waiters.clear()

@@ -29,7 +29,7 @@ from moot.policies import Directive
 from moot.resilience.retry import decisive
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.interrupts import AskerGone, Restarting
-from moot.runtime.phase import STOPPING
+from moot.runtime.phase import STOPPING, SystemPhase
 from moot.runtime.routing.delivery import Delivery
 
 if TYPE_CHECKING:
@@ -64,11 +64,17 @@ class Rollback:
     supervisor: Supervises
 
     def __init__(
-        self, runtime: Runtime, clock: Clock, delivery: Delivery, hold: Callable[[Cell], Awaitable[None]]
+        self,
+        runtime: Runtime,
+        clock: Clock,
+        delivery: Delivery,
+        phase: SystemPhase,
+        hold: Callable[[Cell], Awaitable[None]],
     ) -> None:
         self._runtime = runtime
         self._clock = clock
         self._delivery = delivery
+        self._phase = phase
         self._hold = hold
 
     async def failed(
@@ -78,6 +84,10 @@ class Rollback:
 
         A cancellation gives a verdict, too. `check_runner` says whether the runner has to end with it.
         """
+        if self._phase.is_over():
+            runner.settle()
+            self.broken_off(cell, ctx)
+            return "cancelled", None
         error = decisive(runner.settle() or error, (Retry, StateConflict, *cell.policies.retry.retry_on))
         if isinstance(ctx.message, Batch):
             await self._take_apart(cell, ctx, error, runner)
@@ -96,6 +106,9 @@ class Rollback:
                     return "retried", _next_run(ctx, error, counts=not restarting)
         except asyncio.CancelledError as cancelled:
             error = runner.settle() or cancelled
+        if self._phase.is_over():
+            self.broken_off(cell, ctx)
+            return "cancelled", None
         if isinstance(error, AskerGone):
             self._give_up(cell, ctx, Reason.CANCELLED, error)
             return "cancelled", None
@@ -109,6 +122,11 @@ class Rollback:
             self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
             self.supervisor.failed(cell, error, "resume")
         return "failed", None
+
+    def broken_off(self, cell: Cell, ctx: AgentContext[Any]) -> None:
+        """The system is over, and the turn with it. A durable backend keeps its messages for the next life."""
+        _close(ctx)
+        self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
 
     def abandoned(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> None:
         """Give up a turn whose handler does not end. Its agent is to be restarted."""

@@ -8,6 +8,7 @@ once, however late, unless the timer says otherwise. A repeating timer keeps its
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ class Timers:
         self._numbering = numbering
         self._timers: dict[Cell, dict[MessageName, _Set]] = {}
         self._journal = delivery.journal
+        self._whole = delivery.journal.whole if delivery.journal is not None else contextlib.nullcontext()
         self._observer = observer
 
     def __len__(self) -> int:
@@ -109,6 +111,10 @@ class Timers:
         one.handle = self._loop.call_later(max(0.0, one.due - self._clock.now()), self._fire, one)
 
     def _fire(self, one: _Set) -> None:
+        with self._whole:
+            self._send(one)
+
+    def _send(self, one: _Set) -> None:
         timer = one.timer
         if not timer.every:
             self._drop(one)

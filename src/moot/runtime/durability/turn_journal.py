@@ -41,11 +41,34 @@ class Restored(NamedTuple):
     timers: Iterable[tuple[Timer, float]]
 
 
+class _Whole:
+    """What the journal is told in a block of this is stored as a whole or not at all, even if Ctrl-C breaks it off.
+
+    An error that does not end the program leaves a block that is whole: the system goes on from there.
+    """
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: Journal) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        self._store.hold()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or issubclass(kind, Exception):
+            self._store.release()
+
+
 class TurnJournal:
-    """Tells ``store``, the journal of the backend, what happens, and brings back what was ``stored``."""
+    """Tells ``store``, the journal of the backend, what happens, and brings back what was ``stored``.
+
+    What belongs together is told in a block ``with journal.whole``.
+    """
 
     def __init__(self, store: Journal, stored: Stored, replies: ReplyCache, letters: DeadLetters) -> None:
         self.store = store
+        self.whole = _Whole(store)
         self.replies = replies
         self._stored = stored
         self._timers: dict[str, list[StoredTimer]] = {}
@@ -85,14 +108,15 @@ class TurnJournal:
 
     def _buried(self, letter: DeadLetter, agent_id: str) -> None:
         message = letter.message
-        self.store.end_mail(agent_id, message.name)
-        self.store.end_turn(turn_name(message, agent_id))
         try:
             body = msgspec.msgpack.encode(letter)
         except (TypeError, ValueError, OverflowError, RecursionError):  # what was never accepted may hold anything
             shown = msgspec.structs.replace(message, content=repr(message.content))
             body = msgspec.msgpack.encode(msgspec.structs.replace(letter, message=shown))
-        self.store.put_letter(StoredLetter(letter.id, agent_id, body))
+        with self.whole:
+            self.store.end_mail(agent_id, message.name)
+            self.store.end_turn(turn_name(message, agent_id))
+            self.store.put_letter(StoredLetter(letter.id, agent_id, body))
 
     def begun(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """A turn begins. If a crash would let it run again, it gets the records of earlier runs, and is marked."""

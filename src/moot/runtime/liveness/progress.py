@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -78,8 +79,8 @@ class Pool(Protocol):
 
     woken: Callable[[], None] | None
 
-    def agent_now(self) -> str | None:
-        """The id of the agent whose turn the loop runs."""
+    def running(self, task: asyncio.Task[Any] | None) -> Cell | None:
+        """The cell whose turn runs in ``task``; None if no turn does."""
         ...
 
     def busy(self) -> list[Runner]:
@@ -150,7 +151,11 @@ class Liveness:
         self._timer: asyncio.TimerHandle | None = None
         self.reported = 0
         self._woken_at = 0.0
-        self._watchdog = Watchdog(loop, threshold, pool.agent_now) if threshold is not None and self._is_real else None
+        self._watchdog = (
+            Watchdog(loop, threshold, partial(_agent_now, loop, pool))
+            if threshold is not None and self._is_real
+            else None
+        )
         pool.woken = self._arm
 
     def wake(self) -> None:
@@ -267,3 +272,9 @@ def _is_worth_watching(cell: Cell, sample: _Sample, now: float) -> bool:
     """Whether a longer look may show something new."""
     timeout = cell.policies.timeouts.idle_timeout
     return timeout is not None and now - sample.since < _LONG_ENOUGH * timeout
+
+
+def _agent_now(loop: asyncio.AbstractEventLoop, pool: Pool) -> str | None:
+    """The id of the agent whose turn the loop runs at this moment. The watchdog's thread calls this."""
+    cell = pool.running(asyncio.current_task(loop))
+    return cell.id if cell is not None else None

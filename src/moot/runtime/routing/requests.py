@@ -161,8 +161,9 @@ class Requests:
         """Store a request, and deliver it."""
         journal = self._delivery.journal
         assert journal is not None  # only a durable system gives keys
-        journal.accepted(target.id, message)
-        journal.replies.accept(key)
+        with journal.whole:
+            journal.accepted(target.id, message)
+            journal.replies.accept(key)
         try:
             self._delivery.request(ask, target, message)
         except BaseException:

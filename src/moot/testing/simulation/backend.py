@@ -103,7 +103,14 @@ class _Journal:
         self._synced = 0
         self._timer: asyncio.TimerHandle | None = None
         self._has_failed = False
+        self._held = 0
         self._waiting: deque[tuple[int, Callable[[BaseException | None], None]]] = deque()
+
+    def hold(self) -> None:
+        self._held += 1
+
+    def release(self) -> None:
+        self._held -= 1
 
     def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
         self._mail.add((agent_id, name))
@@ -206,6 +213,9 @@ class _Journal:
 
     def _sync(self) -> None:
         """What was told until the sync began is on the disk; what was told since needs another."""
+        if self._held:
+            self.fail()
+            return
         for change in self._batch:
             change(self._image)
         self._batch.clear()

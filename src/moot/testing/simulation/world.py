@@ -68,7 +68,8 @@ class SimulatedManager(AgentManager):
     @property
     def is_running(self) -> bool:
         """Whether it was started and not stopped."""
-        return self._system is not None and self._system.is_open and self._stopping is None
+        keeper = self._keeper
+        return keeper is not None and not keeper.is_asked
 
     async def enter(self, world: World) -> None:
         """Start inside ``world``."""
