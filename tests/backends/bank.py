@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,15 @@ def note(log: Path, line: str) -> bool:
     return True
 
 
-async def open_bank(manager: AgentManager, folder: str | None = None, pause: float = 0.0) -> None:
+async def open_bank(
+    manager: AgentManager,
+    folder: str | None = None,
+    pause: float = 0.0,
+    make: Callable[[str, str | None, float], Account] = Account,
+) -> None:
     """Register the accounts and, once in the life of the file, begin to move money and tokens."""
     for number in range(ACCOUNTS):
-        await manager.register(Account(f"account_{number}", folder, pause))
+        await manager.register(make(f"account_{number}", folder, pause))
     for number in range(ACCOUNTS):
         await manager.tell(f"account_{number}", Move(7, f"account_{(number + 3) % ACCOUNTS}"), message_id=f"m{number}")
     for token in range(TOKENS):
@@ -187,6 +193,17 @@ def read(path: Path) -> tuple[dict[str, Book], list[AgentMessage]]:
     finally:
         connection.close()
     return books, mail
+
+
+def dead_letters(path: Path) -> list[Any]:
+    """The dead letters in a file that nobody has open."""
+    connection = sqlite3.connect(path)
+    try:
+        if connection.execute("PRAGMA user_version").fetchone() == (0,):
+            return []
+        return [msgspec.msgpack.decode(body) for (body,) in connection.execute("SELECT body FROM dead")]
+    finally:
+        connection.close()
 
 
 def repeated_effects(log: Path) -> list[str]:
