@@ -54,6 +54,9 @@ class Kind:
     def ends(self, standing: set[int], events: Events, replica: str, key: str, what: Any) -> set[int]:
         return {one for one in standing if events[one].key == key}
 
+    def stands(self, events: Events, seen: set[int]) -> set[int]:
+        return standing(events, seen)
+
     def model(self, events: Events, seen: set[int]) -> Any:
         raise NotImplementedError
 
@@ -142,52 +145,164 @@ class LastOfKey(Kind):
         return {event.key: event.what for event in ordered}
 
 
-class Counters(Kind):
-    """What a replica did to a key stands until a removal that saw it, and brings along what it did before it."""
+class Nested(Kind):
+    """A map of replicated values: a removal ends what stands under its key, whoever wrote it; nothing else does."""
 
-    empty, type = ORMap(), ORMap[PNCounter]
-
-    def write(self, state: Any, replica: str, number: int, choice: int, now: float) -> tuple[Any, str, Any, int]:
-        key = KEYS[choice % 3]
-        if choice < 4:
-            return state.remove(key), key, None, 0
-        by = choice - 3
-        return state.update(replica, key, PNCounter(), lambda value, writer: value.increment(writer, by)), key, by, 0
-
-    def ends(self, standing: set[int], events: Events, replica: str, key: str, what: Any) -> set[int]:
-        of_key = super().ends(standing, events, replica, key, what)
-        return of_key if what is None else {one for one in of_key if events[one].replica == replica}
-
-    def model(self, events: Events, seen: set[int]) -> Any:
-        counted, left = set[int](), standing(events, seen)
-        while left:
-            one = left.pop()
-            counted.add(one)
-            left |= {before for before in events[one].ends if events[before].replica == events[one].replica}
-        total: dict[str, int] = {}
-        for one in counted:
-            total[events[one].key] = total.get(events[one].key, 0) + events[one].what
-        return total
-
-
-class Sets(Kind):
-    """A map of sets: held to the laws only."""
-
-    empty, type = ORMap(), ORMap[ORSet[str]]
+    empty: ClassVar[Any] = ORMap()
+    inner: ClassVar[Any]
 
     def write(self, state: Any, replica: str, number: int, choice: int, now: float) -> tuple[Any, str, Any, int]:
         key = KEYS[choice % 2]
         if choice < 3:
             return state.remove(key), key, None, 0
+        what, time = None, 0
 
         def change(value: Any, writer: str) -> Any:
-            return value.remove("p") if choice < 6 else value.add(writer, "p" if choice < 9 else "q")
+            nonlocal what, time
+            delta, what, time = self.change(value, writer, number, choice, now)
+            return delta
 
-        return state.update(replica, key, ORSet(), change), key, True, 0
+        return state.update(replica, key, self.inner, change), key, what, time
+
+    def change(self, value: Any, writer: str, number: int, choice: int, now: float) -> tuple[Any, Any, int]:
+        """The delta of the value under the key, what was written, and the stamp's time."""
+        raise NotImplementedError
+
+    def ends(self, standing: set[int], events: Events, replica: str, key: str, what: Any) -> set[int]:
+        of_key = super().ends(standing, events, replica, key, what)
+        return of_key if what is None else {one for one in of_key if self.is_over(events[one], replica, what)}
+
+    def is_over(self, event: Event, replica: str, what: Any) -> bool:
+        """Whether a write ends the event, which stands under the same key."""
+        return True
+
+    def stands(self, events: Events, seen: set[int]) -> set[int]:
+        return {one for one in super().stands(events, seen) if not isinstance(events[one].what, Gone)}
 
 
-MODELLED = [Growing(), UpAndDown(), Last(), Several(), AddWins(), LastOfKey(), Counters()]
-ALL = [*MODELLED, Sets()]
+class Gone(NamedTuple):
+    """What was taken out of the value under a key."""
+
+    part: str
+
+
+class Counters(Nested):
+    """What a replica counted under a key brings along all that it counted there before, less what was removed."""
+
+    type: ClassVar[Any] = ORMap[PNCounter]
+    inner: ClassVar[Any] = PNCounter()
+
+    def change(self, value: Any, writer: str, number: int, choice: int, now: float) -> tuple[Any, Any, int]:
+        by = choice - 5
+        return (value.increment(writer, by), by, 0) if by > 0 else (value.decrement(writer, 1 - by), by - 1, 0)
+
+    def is_over(self, event: Event, replica: str, what: Any) -> bool:
+        return False
+
+    def stands(self, events: Events, seen: set[int]) -> set[int]:
+        reach, taken = dict[tuple[str, str], int](), dict[tuple[str, str], int]()
+        for one in seen:
+            event = events[one]
+            for over in event.ends if event.what is None else ():
+                of = events[over].replica, event.key
+                taken[of] = max(over, taken.get(of, -1))
+            if event.what is not None:
+                of = event.replica, event.key
+                reach[of] = max(one, reach.get(of, -1))
+        return {
+            one
+            for one, event in events.items()
+            if event.what is not None
+            and taken.get((event.replica, event.key), -1) < one <= reach.get((event.replica, event.key), -1)
+        }
+
+    def model(self, events: Events, seen: set[int]) -> Any:
+        total: dict[str, int] = {}
+        for one in self.stands(events, seen):
+            total[events[one].key] = total.get(events[one].key, 0) + events[one].what
+        return total
+
+
+class GrowingCounters(Counters):
+    type, inner = ORMap[GCounter], GCounter()
+
+    def change(self, value: Any, writer: str, number: int, choice: int, now: float) -> tuple[Any, Any, int]:
+        return value.increment(writer, choice), choice, 0
+
+
+class Registers(Nested):
+    """A write ends all that stands under its key; a reader sees the latest of what stands."""
+
+    type: ClassVar[Any] = ORMap[LWWRegister[int]]
+    inner: ClassVar[Any] = LWWRegister()
+
+    def change(self, value: Any, writer: str, number: int, choice: int, now: float) -> tuple[Any, Any, int]:
+        delta = value.set(writer, number, now)
+        return delta, number, delta.stamp.time
+
+    def model(self, events: Events, seen: set[int]) -> Any:
+        stands = [events[one] for one in self.stands(events, seen)]
+        return {event.key: event.what for event in sorted(stands, key=lambda event: (event.time, event.replica))}
+
+
+class SeveralOfKey(Registers):
+    """As a register of its own, but that a write names only those that stand, and not what those ended."""
+
+    type, inner = ORMap[MVRegister[int]], MVRegister()
+
+    def change(self, value: Any, writer: str, number: int, choice: int, now: float) -> tuple[Any, Any, int]:
+        return value.set(writer, number), number, 0
+
+    def model(self, events: Events, seen: set[int]) -> Any:
+        shown: dict[str, tuple[int, ...]] = {}
+        for event in sorted(
+            (events[one] for one in self.stands(events, seen)), key=lambda one: (one.replica, one.what)
+        ):
+            shown[event.key] = (*shown.get(event.key, ()), event.what)
+        return shown
+
+
+class Sets(Nested):
+    type, inner = ORMap[ORSet[str]], ORSet()
+
+    def change(self, value: Any, writer: str, number: int, choice: int, now: float) -> tuple[Any, Any, int]:
+        part = "pq"[choice // 2 % 2]
+        return (value.remove(part), Gone(part), 0) if choice < 6 else (value.add(writer, part), part, 0)
+
+    def is_over(self, event: Event, replica: str, what: Any) -> bool:
+        return bool(event.what == (what.part if isinstance(what, Gone) else what))
+
+    def model(self, events: Events, seen: set[int]) -> Any:
+        shown: dict[str, frozenset[str]] = {}
+        for one in self.stands(events, seen):
+            shown[events[one].key] = shown.get(events[one].key, frozenset()) | {events[one].what}
+        return shown
+
+
+class Maps(Nested):
+    type, inner = ORMap[LWWMap[int]], LWWMap()
+
+    def change(self, value: Any, writer: str, number: int, choice: int, now: float) -> tuple[Any, Any, int]:
+        part = "pq"[choice // 2 % 2]
+        if choice < 5:
+            return value.remove(part), Gone(part), 0
+        delta = value.put(writer, {part: number}, now)
+        return delta, (part, number), delta.entries[part][0].time
+
+    def is_over(self, event: Event, replica: str, what: Any) -> bool:
+        return bool(event.what[0] == what[0])
+
+    def model(self, events: Events, seen: set[int]) -> Any:
+        shown: dict[str, dict[str, int]] = {}
+        stands = [events[one] for one in self.stands(events, seen)]
+        for event in sorted(stands, key=lambda event: (event.time, event.replica)):
+            shown.setdefault(event.key, {}).update([event.what])
+        return shown
+
+
+PLAIN = [Growing(), UpAndDown(), Last(), Several(), AddWins(), LastOfKey()]
+NESTED = [GrowingCounters(), Counters(), Registers(), SeveralOfKey(), Sets(), Maps()]
+ALL = [*PLAIN, *NESTED]
 
 
 class World:
@@ -224,7 +339,7 @@ class World:
         now = 1_000_000.0 + (choice * 7919 % 23)  # clocks that disagree by some seconds
         delta, key, what, time = self.kind.write(self.states[here], self.names[here], number, choice, now)
         seen = self.seen[here]
-        ends = self.kind.ends(standing(self.events, seen), self.events, self.names[here], key, what)
+        ends = self.kind.ends(self.kind.stands(self.events, seen), self.events, self.names[here], key, what)
         self.events[number] = Event(self.names[here], key, what, time, frozenset(ends), frozenset(seen))
         self.deltas.append(delta)
         self.states[here] = self.states[here].join(delta)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from .histories import ALL, MODELLED, STEPS, Kind, Last, Several, World
+from .histories import ALL, STEPS, Kind, Last, Several, World
 
 
 def name(kind: Kind) -> str:
@@ -40,7 +40,7 @@ def history(kind: Kind, count: int, steps: list[tuple[str, int, int, int]]) -> t
     return world, [kind.empty, *met, *world.deltas]
 
 
-@law(MODELLED, examples=300)
+@law(ALL, examples=300)
 def test_a_replica_always_shows_what_the_events_say_that_reached_it(kind: Kind, count: int, steps: list[Any]) -> None:
     world = World(kind, count)
 

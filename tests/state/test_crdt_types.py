@@ -30,6 +30,11 @@ from moot.state.crdt import (
 NOW = 1_700_000_000.0
 
 
+def hits(empty: Any, by: int, key: str = "k") -> ORMap[Any]:
+    """A map in which ``a`` has counted."""
+    return ORMap[Any]().update("a", key, empty, lambda value, writer: value.increment(writer, by))
+
+
 def size(value: Any) -> int:
     return len(msgspec.msgpack.encode(value))
 
@@ -72,12 +77,6 @@ def test_the_later_write_wins_and_at_one_time_the_larger_replica() -> None:
     assert first.join(LWWRegister[str]().set("b", "same time", NOW)).value == "same time"
     assert first.join(LWWRegister[str]().set("b", "earlier", NOW - 1)).value == "early"
     assert first.join(first.set("b", "its clock is behind", NOW - 30)).value == "its clock is behind"
-
-
-def test_one_stamp_on_two_values_is_decided_alike_everywhere() -> None:
-    one, other = LWWRegister("p", Stamp(1, "a")), LWWRegister("q", Stamp(1, "a"))
-
-    assert one.join(other) == other.join(one)
 
 
 def test_a_stamp_carries_the_time_of_the_machine() -> None:
@@ -128,6 +127,48 @@ def test_a_counter_that_was_removed_begins_anew_though_another_still_has_the_old
     assert old.join(new).value == {"hits": 1}
     assert elsewhere.join(new).value == {"hits": 2}
     assert ("hits" in new, len(new), new.get("none")) == (True, 1, None)
+
+
+WRITES: dict[str, tuple[Any, Callable[..., Any], Any]] = {
+    "g_counter": (GCounter(), lambda value, writer, what: value.increment(writer, what), 2),
+    "pn_counter": (PNCounter(), lambda value, writer, what: value.decrement(writer, what), -2),
+    "lww_register": (LWWRegister(), lambda value, writer, what: value.set(writer, what, NOW), 2),
+    "mv_register": (MVRegister(), lambda value, writer, what: value.set(writer, what), (2,)),
+    "or_set": (ORSet(), lambda value, writer, what: value.add(writer, what), {2}),
+    "lww_map": (LWWMap(), lambda value, writer, what: value.put(writer, {str(what): what}, NOW), {"2": 2}),
+}
+
+
+@pytest.mark.parametrize("kind", WRITES)
+@pytest.mark.parametrize("by", ["a", "b", "c"])
+def test_a_removal_takes_back_what_it_saw_whoever_wrote_it_and_nothing_else(kind: str, by: str) -> None:
+    empty, write, left = WRITES[kind]
+
+    def written(state: ORMap[Any], replica: str, what: int) -> ORMap[Any]:
+        return state.update(replica, "k", empty, lambda value, writer: write(value, writer, what))
+
+    start: ORMap[Any] = written(ORMap(), by, 1)
+    removal = start.remove("k")  # by a
+    meanwhile = written(start, "b", 2)
+
+    assert start.join(removal).value == {}
+    for joined in (start.join(removal).join(meanwhile), start.join(meanwhile).join(removal), removal.join(meanwhile)):
+        assert joined.value == {"k": left}
+        again = joined.join(written(joined, "b", 2)).join(removal)
+        assert again.value == joined.join(written(joined, "b", 2)).value
+
+
+def test_a_count_under_a_key_takes_no_more_room_for_each_change_nor_after_removals() -> None:
+    def counted(state: ORMap[PNCounter]) -> ORMap[PNCounter]:
+        return state.update("a", "k", PNCounter(), lambda value, writer: value.increment(writer))
+
+    state: ORMap[PNCounter] = after(ORMap(), counted, lambda m: m.remove("k"), counted)
+    before = size(state)
+
+    for number in range(3000):
+        state = after(state, counted, (lambda m: m.remove("k")) if number % 7 == 0 else counted)
+
+    assert size(state) <= before + 16  # the numbers got longer, nothing else
 
 
 def test_two_lives_of_a_key_are_counted_apart_where_the_removal_between_them_was_lost() -> None:
@@ -258,6 +299,19 @@ def test_damaged_bytes_are_refused(data: bytes, type: Any) -> None:
         (LWWMap(), lambda v: v.put("a", {1: 1}, NOW), TypeError, "key of a replicated map is text, not int"),
         (ORMap(), lambda v: v.update("a", 1, GCounter(), lambda old, _: old), TypeError, "is text, not int"),
         (ORMap(), lambda v: v.update("a", "k", GCounter(), lambda *_: 1), TypeError, "cannot be joined"),
+        (ORMap(), lambda v: v.update("a", "k", ORMap(), lambda old, _: old), TypeError, "'page/tags'"),
+        (
+            ORMap(),
+            lambda v: v.update("a", "k", GCounter(), lambda old, _: old.increment("b")),
+            ValueError,
+            "made by 'a' wrote as 'b'; write as the name it is given",
+        ),
+        (
+            ORMap(),
+            lambda v: v.update("a", "k", ORSet(), lambda old, _: old.add("b", "x")),
+            ValueError,
+            "made by 'a' wrote as 'b'",
+        ),
         (LWWRegister(), lambda v: v.set("a", 1, "noon"), TypeError, "number of seconds, not str"),
         (LWWRegister(), lambda v: v.set("a", 1, math.nan), ValueError, "no time in seconds"),
         (LWWRegister(), lambda v: v.set("a", 1, -1.0), ValueError, "no time in seconds"),
@@ -299,6 +353,28 @@ def test_two_replicas_with_one_id_are_found_out() -> None:
 
     with pytest.raises(ValueError, match="event 1 of 'a' was two different writes; give each replica an id of its own"):
         left.join(right)
+
+
+SECOND_HISTORIES = {
+    "register": (LWWRegister("p", Stamp(1, "a")), LWWRegister("q", Stamp(1, "a"))),
+    "set": (ORSet[str]().add("a", "left"), ORSet[str]().add("a", "right")),
+    "map": (LWWMap[int]().put("a", {"left": 1}, NOW), LWWMap[int]().put("a", {"right": 1}, NOW)),
+    "map, one key": (LWWMap[int]().put("a", {"k": 1}, NOW), LWWMap[int]().put("a", {"k": 2}, NOW)),
+    "map of counts": (hits(GCounter(), 1), hits(GCounter(), 2)),
+    "map of counts, two keys": (hits(GCounter(), 1), hits(GCounter(), 1, "other")),
+    "counter": (PNCounter().increment("a"), PNCounter().decrement("a")),
+    "later": (
+        after(ORSet[str](), lambda s: s.add("b", "x"), lambda s: s.add("a", "left", "again")),
+        after(ORSet[str](), lambda s: s.add("a", "again", "left", "third")),
+    ),
+}
+
+
+@pytest.mark.parametrize("pair", SECOND_HISTORIES.values(), ids=SECOND_HISTORIES)
+def test_two_histories_under_one_id_are_found_out_whoever_joins(pair: tuple[Any, Any]) -> None:
+    for mine, theirs in (pair, pair[::-1]):
+        with pytest.raises(ValueError, match="give each replica an id of its own"):
+            mine.join(theirs)
 
 
 def test_a_value_that_is_not_equal_to_itself_is_no_second_write() -> None:

@@ -36,6 +36,11 @@ def _halves(value: Any) -> tuple[Any, Any] | None:
         case MVRegister():
             halves = _halved_store({None: value.writes} if value.writes else {}, value.context)
             return halves and (_register(*halves[0]), _register(*halves[1]))
+        case ORMap() if value.taken:
+            if value.entries or value.context:
+                return ORMap(value.entries, value.context), ORMap(taken=value.taken)
+            some, others = _halved(value.taken)
+            return (ORMap(taken=some), ORMap(taken=others)) if some else None
         case ORSet() | LWWMap() | ORMap():
             of: Any = type(value)
             halves = _halved_store(value.entries, value.context)

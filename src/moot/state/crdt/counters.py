@@ -91,8 +91,19 @@ class PNCounter(msgspec.Struct, frozen=True, omit_defaults=True):
         return PNCounter(_only(self.ups, replica), downs) if downs else PNCounter()
 
     def join(self, other: PNCounter) -> PNCounter:
-        """The larger counts of each replica."""
+        """The larger counts of each replica.
+
+        Raises:
+            ValueError: each has counted what the other has not under one id, so two replicas count under it.
+        """
         check_same(self, other)
+        for name in {**other.ups, **other.downs}:
+            up = self.ups.get(name, 0) - other.ups.get(name, 0)
+            if up and up * (self.downs.get(name, 0) - other.downs.get(name, 0)) < 0:
+                raise ValueError(
+                    f"{name!r} has counted in two ways, once further up and once further down; give each replica an "
+                    "id of its own, and a new one when it has lost its state"
+                )
         return PNCounter(larger(self.ups, other.ups), larger(self.downs, other.downs))
 
     @property

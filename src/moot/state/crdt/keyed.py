@@ -6,7 +6,8 @@ from typing import Any, Generic, Self, TypeVar
 
 import msgspec
 
-from moot.state.crdt.causal import CausalContext, join_stores, since, writes_of
+from moot.state.crdt.causal import CausalContext
+from moot.state.crdt.stores import join_stores, since, writes_of
 from moot.state.crdt.version_vector import VersionVector, check_same
 
 __all__ = ["Keyed"]

@@ -8,16 +8,17 @@ latest stamp in an `LWWMap`, and all of them joined in an `ORMap`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import reduce
-from typing import Annotated, Any, Generic, TypeVar, cast
+from typing import Annotated, Any, Generic, Self, TypeVar, cast
 
 import msgspec
 
-from moot.state.crdt.causal import CausalContext, writes_of
+from moot.state.crdt.causal import CausalContext
 from moot.state.crdt.keyed import Keyed
+from moot.state.crdt.nested import COUNTS, left_of, placed, put_together, step
 from moot.state.crdt.port import CRDT
 from moot.state.crdt.stamps import Time, next_time
-from moot.state.crdt.version_vector import NOT_EMPTY, Counter, ReplicaId, check_same
+from moot.state.crdt.stores import join_stores, since, writes_of
+from moot.state.crdt.version_vector import NOT_EMPTY, Counter, ReplicaId, VersionVector, check_same
 
 __all__ = ["LWWMap", "ORMap", "Put", "Update"]
 
@@ -65,61 +66,94 @@ class LWWMap(Keyed[str], Generic[T], frozen=True, omit_defaults=True):
 
 
 class Update(msgspec.Struct, Generic[V], frozen=True, array_like=True):
-    """What one replica did to a key: the dot of its last update, the number of its first, and all of them joined."""
+    """One write under a key: its dot, and the value that has just this write.
+
+    For a counter the value is all that the replica ever counted under the key.
+    """
 
     replica: ReplicaId
     counter: Counter
-    first: Counter
     value: V
 
 
 class ORMap(Keyed[str], Generic[V], frozen=True, omit_defaults=True):
     """A map from text to replicated values; concurrent updates of a key are joined.
 
-    Each replica keeps what it did to a key apart from what others did, until a removal that has seen it takes it back;
-    what it does at the same time as that removal stays, with what it did to the key before. A delta carries all that
-    its replica did to the key, so values are best kept small.
+    A removal takes back exactly the writes that it has seen, whoever made them. What was written at the same time
+    stays, without what was there before. Every write has a dot of its own, which is how a removal names it. Counts are
+    kept as one sum for each replica, however many they are. So of a counter the map keeps, in ``taken``, how much of
+    each sum was removed: two numbers of each replica that counted under the key, also when the key is gone.
     """
 
     entries: dict[str, Annotated[tuple[Update[V], ...], NOT_EMPTY]] = {}
+    taken: dict[str, V] = {}
 
     @property
     def value(self) -> dict[str, Any]:
         """What readers see of each key, in the order of the keys."""
-        return {key: cast("CRDT", _joined(self.entries[key])).value for key in sorted(self.entries)}
+        return {key: cast("CRDT", self.get(key)).value for key in sorted(self.entries)}
 
     def get(self, key: str) -> V | None:
         """The replicated value of ``key``, or None."""
         updates = self.entries.get(key)
-        return None if updates is None else _joined(updates)
+        return None if updates is None else cast("V", left_of(put_together(updates), self.taken.get(key)))
 
     def update(self, replica: str, key: str, empty: V, change: Callable[[V, str], V]) -> ORMap[V]:
         """The delta that changes the value of ``key``, which begins as ``empty``.
 
-        ``change(value, writer)`` returns a delta of that value, made as the replica ``writer``. That is another name
-        than ``replica``, and another again after a removal: what begins anew must not count on from numbers that
-        others may still hold of what was removed.
+        ``change(value, writer)`` returns a delta of that value, made as the replica ``writer``.
+
+        Raises:
+            TypeError: the change returns a value of another type, or a map cannot hold one of this type.
+            ValueError: the change writes under another name than ``writer``.
         """
-        dot = self.context.next(replica)
+        by = self.context.next(replica)
         updates = self.entries.get(_checked_key(key), ())
-        own = [update for update in updates if update.replica == replica]
-        first = own[-1].first if own else dot.counter
-        before = _joined(updates) if updates else empty
-        delta = check_same(before, change(before, f"{replica}.{first}"))
-        update = Update(replica, dot.counter, first, delta)
-        entries: dict[str, tuple[Update[V], ...]] = {
-            key: (Update(replica, dot.counter, first, _joined((*own, update))),)
-        }
-        return ORMap(entries, CausalContext.of([*writes_of({key: tuple(own)}, [key]), dot]))
+        before = placed(self.get(key) if updates else empty, replica, by.counter - 1)
+        delta = check_same(before, change(before, replica))
+        writes, seen = step(before, delta, updates, by, self.taken.get(key))
+        entries = {key: tuple(Update(replica, number, value) for number, value in sorted(writes, key=_number))}
+        return ORMap(entries if writes else {}, seen)
+
+    def remove(self, *keys: str) -> Self:
+        """The delta that takes ``keys`` out, as far as they are in: all that the writes seen here have done to them."""
+        updates = {key: self.entries[key] for key in keys if key in self.entries}
+        taken = {key: put_together(ones) for key, ones in updates.items() if isinstance(ones[0].value, COUNTS)}
+        return type(self)({}, CausalContext.of(writes_of(updates, updates)), taken)
+
+    def join(self, other: Self) -> Self:
+        """The writes that neither has seen overwritten or removed, less what either has seen taken of a count."""
+        check_same(self, other)
+        entries = join_stores(self.entries, self.context, other.entries, other.context)
+        taken = self.taken
+        if other.taken:
+            both = {key: cast("Any", self.taken[key]).join(other.taken[key]) for key in other.taken if key in taken}
+            taken = {**taken, **other.taken, **both}
+        for key in {**other.entries, **other.taken} if taken else ():
+            if key in taken and key in entries:
+                _take(entries, key, taken[key])
+        return type(self)(entries, self.context.join(other.context), taken)
+
+    def since(self, vector: VersionVector) -> Self:
+        """The writes that are not in ``vector``, and what is no more; of counts all that was ever taken."""
+        return type(self)(*since(self.entries, self.context, vector), self.taken)
+
+
+def _take(entries: dict[str, tuple[Update[V], ...]], key: str, taken: V) -> None:
+    """Drop the writes of a count of which nothing is left."""
+    left = tuple(one for one in entries[key] if left_of(one.value, taken) != type(one.value)())
+    if left:
+        entries[key] = left
+    else:
+        del entries[key]
+
+
+def _number(write: tuple[int, Any]) -> int:
+    return write[0]
 
 
 def _latest(puts: tuple[Put[T], ...]) -> T:
     return max(puts, key=lambda put: (put.time, put.replica)).value
-
-
-def _joined(updates: tuple[Update[V], ...]) -> V:
-    values = [cast("Any", update.value) for update in updates]
-    return cast("V", reduce(lambda left, right: left.join(right), values))
 
 
 def _checked_key(key: object) -> str:

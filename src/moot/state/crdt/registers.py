@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from moot.state.crdt.causal import CausalContext, Store, join_stores, since
+from moot.state.crdt.causal import CausalContext
 from moot.state.crdt.stamps import Stamp, next_time
+from moot.state.crdt.stores import Store, join_stores, since
 from moot.state.crdt.version_vector import Counter, ReplicaId, VersionVector, check_replica, check_same
 
 __all__ = ["LWWRegister", "MVRegister", "Written"]
@@ -39,13 +40,22 @@ class LWWRegister(msgspec.Struct, Generic[T], frozen=True, omit_defaults=True):
         return LWWRegister(value, Stamp(next_time(last, now, max_drift), check_replica(replica)))
 
     def join(self, other: LWWRegister[T]) -> LWWRegister[T]:
-        """The later of the two; the same stamp on two values is decided by their bytes, so that all decide alike."""
+        """The later of the two.
+
+        Raises:
+            ValueError: one stamp is on two values, so two replicas write under its id.
+        """
         check_same(self, other)
         if other.stamp is None or self == other:
             return self
         if self.stamp is None or self.stamp < other.stamp:
             return other
-        return self if other.stamp < self.stamp else max(self, other, key=_bytes)
+        if self.stamp == other.stamp and _bytes(self) != _bytes(other):
+            raise ValueError(
+                f"the write of {self.stamp.replica!r} at {self.stamp.time} was two different ones; give each replica "
+                "an id of its own, and a new one when it has lost its state"
+            )
+        return self
 
     @property
     def digest(self) -> VersionVector:
