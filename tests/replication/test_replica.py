@@ -376,6 +376,20 @@ def test_nobody_writes_in_the_name_of_another_that_holds_the_value(kind: Kind, v
         received(Replica(writer="p"), "r", part, NOW, USUAL)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_second_history_under_one_name_is_refused_and_the_first_stays(kind: Kind) -> None:
+    left = updated(Replica(writer="w"), kind, "v", change_of(kind, 5, 1), NOW, USUAL)
+    right = updated(Replica(writer="w"), kind, "v", change_of(kind, 7, 2), NOW, USUAL)
+    key = key_of(kind, "v")
+    (part,) = lacking(left, key, CausalContext(), USUAL)
+    (other,) = lacking(right, key, CausalContext(), USUAL)
+    peer = received(Replica(writer="p"), "r", part, NOW, USUAL)
+
+    assert received(peer, "r", part, NOW, USUAL) is peer
+    with pytest.raises(ValueError, match="'w' has made two different changes of one number"):
+        received(peer, "r", other, NOW, USUAL)
+
+
 def test_a_peer_may_tell_a_replica_its_own_write_that_another_overwrote_meanwhile() -> None:
     policy = ReplicationPolicy(log_entries=0)  # (so that the peer sends its value, and not a delta of it)
     other = updated(Replica(writer="x"), "lww_register", "v", Assign("first"), NOW, policy)

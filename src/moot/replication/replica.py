@@ -124,14 +124,15 @@ def received(replica: Replica, sender: str, part: Part, now: float, policy: Repl
     """The replica after a part from a peer; itself, if there is nothing new in it.
 
     Raises:
-        ValueError: it is no part of such a value, a write in it lies too far in the future, or is made in the name of
-            this replica.
+        ValueError: it is no part of such a value, a write in it lies too far in the future, is made in the name of
+            this replica, or bears the name of another write.
     """
     _check_name(part.name)
     if part.kind not in EMPTY:
         raise ValueError(f"there is no replicated kind {part.kind!r}")
     held = replica.held(part.kind, part.name)
     if not part.seen.minus(held.seen):
+        _check_one_history(held, part)
         return replica
     delta = decode(part.kind, part.body)
     if (ahead := latest(delta) - now) > policy.max_drift:
@@ -149,6 +150,18 @@ def received(replica: Replica, sender: str, part: Part, now: float, policy: Repl
         come = None
     replica = _with(replica, key, msgspec.structs.replace(held, value=value))
     return replica if come == arriving else _noted(replica, sender, key, come)
+
+
+def _check_one_history(held: Held, part: Part) -> None:
+    """A delta that comes again, under a name that is known, is the same as before."""
+    for entry in held.log if part.count == 1 and not part.is_whole else ():
+        if entry.seen != part.seen or entry.body == part.body:
+            continue
+        if decode(part.kind, entry.body) != decode(part.kind, part.body):
+            raise ValueError(
+                f"{min(part.seen.seen)!r} has made two different changes of one number: two replicas write under one "
+                "name; give each an id of its own"
+            )
 
 
 def lacking(replica: Replica, key: str, theirs: CausalContext, policy: ReplicationPolicy) -> list[Part]:

@@ -58,6 +58,7 @@ class Replicator(Agent[Replica]):
         self._first_peers = tuple(peers)
         self._policy = policy
         self._heard: dict[str, float] = {}
+        self._names: set[str] = set()
 
     def stored_state(self, body: bytes, version: int) -> Replica:
         """The replica in what was stored."""
@@ -69,9 +70,9 @@ class Replicator(Agent[Replica]):
     async def on_start(self, ctx: AgentContext[Replica]) -> None:
         state = ctx.state
         new = [peer for peer in self._first_peers if peer not in (*state.peers, *state.left, self.id)]
-        ctx.state = msgspec.structs.replace(
-            state, writer=state.writer or self._new_name(ctx), peers=(*state.peers, *dict.fromkeys(new))
-        )
+        # a stored name may stand in a copy of the state, too: each life writes under its own
+        writer = state.writer if state.writer in self._names else self._new_name(ctx)
+        ctx.state = msgspec.structs.replace(state, writer=writer, peers=(*state.peers, *dict.fromkeys(new)))
         self._heard = dict.fromkeys(ctx.state.peers, ctx.now())
         first = self._policy.interval * ctx.random.random()  # peers that start together need not tick together
         ctx.schedule(first, Tick(), every=self._policy.interval, name="anti-entropy")
@@ -153,7 +154,6 @@ class Replicator(Agent[Replica]):
     async def have(self, message: Have, ctx: AgentContext[Replica]) -> None:
         if not self._hear(ctx):
             return
-        self._check_name(ctx, message.seen.items())
         self._check_name(ctx, message.seen.items())
         state, nothing = ctx.state, CausalContext()
         parts: list[Part] = []
@@ -242,4 +242,6 @@ class Replicator(Agent[Replica]):
     def _new_name(self, ctx: AgentContext[Replica]) -> str:
         """A name to write under that no earlier life of this agent had."""
         drawn = f"{ctx.now()}/{ctx.random.random()}".encode()
-        return f"{self.id}~{blake2b(drawn, digest_size=5).hexdigest()}"
+        name = f"{self.id}~{blake2b(drawn, digest_size=5).hexdigest()}"
+        self._names.add(name)
+        return name
