@@ -62,7 +62,7 @@ def research(
     from moot.cli.stored_run import StoredRun
 
     paths = [*(sources or []), *(more_sources or [])]
-    durable = durable.expanduser().absolute() if durable is not None else None
+    durable, output = (path and path.expanduser().absolute() for path in (durable, output))
     found: list[Report] = []
     try:
         check_input(question, paths, output, is_serving=serve)

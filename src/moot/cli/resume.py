@@ -38,7 +38,7 @@ def resume(
             f"AgentManager('sqlite:///{file}'), and it goes on"
         )
     file = file.absolute()
-    output = output.absolute() if output is not None else None
+    output = output.expanduser().absolute() if output is not None else None
     try:
         os.chdir(run.folder)
     except OSError as error:

@@ -37,10 +37,13 @@ _inherited: list[sqlite3.Connection] = []
 
 
 class SqliteBackend:
-    """Keeps a system in the file at ``path``. ``inline`` writes in the event loop instead of a thread."""
+    """Keeps a system in the file at ``path``. ``inline`` writes in the event loop instead of a thread.
+
+    A relative path begins at the folder in which the process works when the backend is made.
+    """
 
     def __init__(self, path: Path, profile: Profile = "durable", *, inline: bool = False) -> None:
-        self.path = path
+        self.path = path.absolute()
         self.profile = profile
         self._inline = inline
         self.dead_letters = DeadLetters()

@@ -61,6 +61,7 @@ def inspecting(path: Path) -> Iterator[Inspection]:
         BackendDamaged: it is no file of ours, or not whole. BackendVersion: a newer Moot wrote it.
         BackendError: it cannot be read.
     """
+    path = path.absolute()
     try:
         connection = connect_readonly(path)
     except (sqlite3.Error, OSError) as error:

@@ -48,6 +48,7 @@ def repairing(path: Path, *, accept: bool = False) -> Iterator[Repair]:
         BackendVersion: a newer Moot wrote it. BackendError: it cannot be written, and nothing was changed.
     """
     owner = connection = None
+    path = path.absolute()
     try:
         connect_readonly(path).close()  # neither a file nor a sidecar is made where there is none of ours
         owner = Owner(path)

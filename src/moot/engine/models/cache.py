@@ -8,6 +8,7 @@ skip hashing a gigabyte; a file whose stamp does not fit is hashed again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -42,15 +43,23 @@ class ModelState(StrEnum):
 
 
 def cache_dir() -> Path:
-    """``MOOT_CACHE_DIR``, else ``XDG_CACHE_HOME/moot``, else ``~/.cache/moot``."""
+    """``MOOT_CACHE_DIR``, else ``XDG_CACHE_HOME/moot``, else ``~/.cache/moot``.
+
+    A relative one begins where the process worked when it was first asked for.
+    """
     if told := os.environ.get("MOOT_CACHE_DIR"):
-        return Path(told)
+        return _absolute(told)
     if base := os.environ.get("XDG_CACHE_HOME"):
-        return Path(base) / "moot"
+        return _absolute(base) / "moot"
     try:
         return Path.home() / ".cache" / "moot"
     except RuntimeError as error:
         raise EngineError("there is no home directory to keep models in; set MOOT_CACHE_DIR") from error
+
+
+@functools.cache
+def _absolute(folder: str) -> Path:
+    return Path(folder).absolute()
 
 
 def cached_path(model: Model) -> Path:
