@@ -61,7 +61,8 @@ def file_findings(file: Path, *, accept: bool) -> list[Finding]:
     with printing("let it run: it has found its file whole"):
         if accept:
             with repairing(file, accept=True) as held:
-                print(f"moot: {LOST.format(held.lost) if held.lost else NOTHING_LOST}", file=sys.stderr)
+                said = LOST.format(held.lost) if held.lost else LOG_LOST if held.is_torn else NOTHING_LOST
+                print(f"moot: {said}", file=sys.stderr)
                 held.accept()
         return [Finding(one.name, "ok" if one.ok else "failed", safe(one.text)) for one in check(file)]
 
@@ -69,6 +70,10 @@ def file_findings(file: Path, *, accept: bool) -> list[Finding]:
 LOST = (
     "the last {} batches of changes are lost, and the system goes on without them: mail, states and answers are "
     "as before; what was handled since is handled again, and what was accepted since is not there"
+)
+LOG_LOST = (
+    "what the log held is lost, and the system goes on without: mail, states and answers are as they were before; "
+    "what was handled since is handled again, and what was accepted since is not there"
 )
 NOTHING_LOST = "nothing is missing, so there is nothing to accept"
 

@@ -19,7 +19,8 @@ from urllib.parse import parse_qs
 from moot.backends.base import Journal, Stored
 from moot.backends.errors import BackendDamaged, BackendError, BackendFailed
 from moot.backends.sqlite.journal import SqliteJournal
-from moot.backends.sqlite.load import count_interrupted, load
+from moot.backends.sqlite.load import Numbers, count_interrupted, load
+from moot.backends.sqlite.mark import TORN, is_torn, put_mark
 from moot.backends.sqlite.owner import Owner
 from moot.backends.sqlite.schema import Profile, connect, prepare
 from moot.backends.sqlite.writer import InlineWriter, ThreadWriter, Writer
@@ -82,23 +83,27 @@ class SqliteBackend:
         """
         try:
             self._owner = owner = Owner(self.path)
+            log_bytes = owner.files.log_bytes()
             self._connection = connection = connect(self.path, self.profile)
             prepare(connection, self.path)
+            self._check_log(connection, log_bytes, owner)
             count_interrupted(connection, owner)
             stored, numbers = load(connection)
             self._check_end(owner, numbers.next_batch - 1)
+            self._take_possession(connection, owner, numbers)
+            stored.run = numbers.next_batch
             loop = asyncio.get_running_loop()
             inline = self._inline or getattr(loop, "epoch", None) is not None  # a thread has no virtual clock
             self._writer = (
-                InlineWriter(connection, self.path)
+                InlineWriter(connection, owner.files)
                 if inline
-                else ThreadWriter(connection, self.path, loop.call_soon_threadsafe)
+                else ThreadWriter(connection, owner.files, loop.call_soon_threadsafe)
             )
             self._journal = SqliteJournal(self._writer, owner, numbers, failed)
             self.shared_state.attach(self._journal, stored)
         except BaseException as error:
             if self._writer is not None:
-                self._writer.close()  # at once: it has been given nothing
+                await self._writer.close()  # at once: it has been given nothing
                 self._writer = None
             self._let_go()
             if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
@@ -122,11 +127,27 @@ class SqliteBackend:
         try:
             if journal is not None and writer is not None:
                 journal.flush()
-                await asyncio.get_running_loop().run_in_executor(None, writer.close)
-                await asyncio.sleep(0)  # what the writer has posted comes first
+                await writer.close()
                 await journal.synced()
         finally:
             self._let_go()
+
+    def _check_log(self, connection: sqlite3.Connection, log_bytes: int, owner: Owner) -> None:
+        """Refuse a file without the log that it had; a relaxed one may have lost it."""
+        if not is_torn(connection, log_bytes, owner.acknowledged):
+            return
+        what = TORN.format(log=owner.files.log.name)
+        if self.profile == "durable":
+            raise BackendDamaged(str(self.path), what)
+        _log.warning("%s: %s, as the relaxed profile allows", self.path, what)
+
+    def _take_possession(self, connection: sqlite3.Connection, owner: Owner, numbers: Numbers) -> None:
+        """From now on the file says that it is open, and its four files are watched."""
+        if not put_mark(connection, numbers.next_batch):
+            _log.info("%s is being read; the log stays as it is for now", self.path)
+        owner.acknowledge(numbers.next_batch)
+        numbers.next_batch += 1
+        owner.files.watch()
 
     def _check_end(self, owner: Owner, batch: int) -> None:
         """Refuse a file that has lost its end; a relaxed one may have, and only says so."""

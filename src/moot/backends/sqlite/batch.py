@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-__all__ = ["SHARED_LOG", "Batch"]
+__all__ = ["SHARED_LOG", "Batch", "Overtaken"]
 
 _Row = tuple[Any, ...]
 
@@ -22,6 +22,13 @@ _PUT_SHARED = "INSERT OR REPLACE INTO shared VALUES (?, ?, ?)"
 _PUT_GIVEN = "INSERT OR REPLACE INTO given VALUES (?, ?, ?, ?)"
 
 
+class Overtaken(Exception):
+    """Somebody else has written to the file: its last batch is not the one before this. Nothing was written."""
+
+    def __init__(self, found: int, number: int) -> None:
+        super().__init__(f"another process has written to it (its last batch is {found}, and {number} was to follow)")
+
+
 class Batch:
     """Changes by table, each in the order of the last change. ``number`` counts the batches of a file from 1."""
 
@@ -30,6 +37,7 @@ class Batch:
         "changes",
         "dead",
         "ended",
+        "is_tried",
         "mail",
         "number",
         "over",
@@ -44,6 +52,7 @@ class Batch:
     def __init__(self, number: int) -> None:
         self.number = number
         self.changes = 0
+        self.is_tried = False
         self.agents: list[tuple[int, str]] = []
         self.mail: dict[int, _Row] = {}
         self.ended: list[tuple[int]] = []
@@ -58,16 +67,32 @@ class Batch:
         self.shared_log: list[_Row] = []
 
     def apply(self, connection: sqlite3.Connection) -> None:
-        """Write it, whole or not at all."""
+        """Write it, whole or not at all. One that is there already stays: the COMMIT that said it failed had not.
+
+        Raises:
+            Overtaken: the file has got another owner.
+        """
         connection.execute("BEGIN IMMEDIATE")
         try:
-            self._write(connection)
-            connection.execute("UPDATE meta SET value = ? WHERE key = 'batch'", (self.number,))
+            if self._is_next(connection):
+                self._write(connection)
+            self.is_tried = True
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:  # a failed COMMIT may have rolled back by itself
                 connection.execute("ROLLBACK")
             raise
+
+    def _is_next(self, connection: sqlite3.Connection) -> bool:
+        """Count it. False if it is counted already."""
+        number = self.number
+        query = "UPDATE meta SET value = ? WHERE key = 'batch' AND value = ?"
+        if connection.execute(query, (number, number - 1)).rowcount == 1:
+            return True
+        (found,) = connection.execute("SELECT value FROM meta WHERE key = 'batch'").fetchone()
+        if found != number or not self.is_tried:
+            raise Overtaken(found, number)
+        return False
 
     def _write(self, connection: sqlite3.Connection) -> None:
         many = connection.executemany

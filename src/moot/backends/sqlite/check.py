@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 
 from moot.backends.errors import BackendDamaged, BackendError
+from moot.backends.sqlite.files import Files
 from moot.backends.sqlite.inspection import Inspection
+from moot.backends.sqlite.mark import TORN, is_torn
 from moot.backends.sqlite.owner import holder, last_acknowledged
 from moot.backends.sqlite.schema import APPLICATION_ID, connect_readonly, said_by_sqlite
 from moot.messaging.dead_letters import DeadLetter
@@ -43,6 +45,7 @@ class _StoredTimer(msgspec.Struct, frozen=True):
 
 def check(path: Path) -> list[Finding]:
     """All checks, in the order in which they are worth reading; the later ones only if the file can be read."""
+    log_bytes = Files(path).log_bytes()  # before SQLite makes one
     try:
         connection = connect_readonly(path)
     except BackendDamaged as error:
@@ -57,7 +60,7 @@ def check(path: Path) -> list[Finding]:
             _owned(path),
             _opened(connection),
             *_tried("integrity", path, lambda: _integrity(connection, path)),
-            *_tried("end", path, lambda: _end(connection, acknowledged, path)),
+            *_tried("end", path, lambda: _end(connection, acknowledged, path, log_bytes)),
             *_tried("agents", path, lambda: _agents(connection, path)),
             *_tried("bodies", path, lambda: _bodies(connection, path)),
         ]
@@ -103,11 +106,18 @@ def _acknowledged(path: Path) -> int | None:
         return None
 
 
-def _end(connection: sqlite3.Connection, acknowledged: int | None, path: Path) -> Finding:
+def _end(connection: sqlite3.Connection, acknowledged: int | None, path: Path, log_bytes: int) -> Finding:
     row = connection.execute("SELECT value FROM meta WHERE key = 'batch'").fetchone()
     if row is None or not isinstance(row[0], int):
         return Finding("end", False, f"the file does not say how many batches it holds; {_advice(path)}")
     batch = row[0]
+    if is_torn(connection, log_bytes, acknowledged or 0):
+        return Finding(
+            "end",
+            False,
+            f"{TORN.format(log=Files(path).log.name)}; put it back, or go on without: moot doctor {_quoted(path)} "
+            "--accept. A running system is copied by: sqlite3 FILE '.backup COPY'",
+        )
     if not acknowledged:
         return Finding("end", True, f"{batch} batches; {path.name}-owner does not say whether that is all of them")
     if batch >= acknowledged:

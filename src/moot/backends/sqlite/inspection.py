@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from moot.backends.sqlite.files import Files
 from moot.backends.sqlite.schema import connect_readonly, said_by_sqlite
 from moot.backends.sqlite.snapshots import (
     UNREADABLE,
@@ -83,11 +84,10 @@ class Inspection:
 
     def overview(self, limit: int = _ALL) -> Overview:
         """All of it in short: the agents with most mail first, timers by when they are due, ids newest first."""
-        name = self._path.name
         return Overview(
             path=str(self._path),
             bytes=_size(self._path),
-            log_bytes=_size(self._path.with_name(f"{name}-wal")),
+            log_bytes=Files(self._path).log_bytes(),
             batch=self._number("SELECT value FROM meta WHERE key = 'batch'"),
             totals={what: self._number(query) for what, query in _TOTALS.items()},
             agents=self._agents(limit),

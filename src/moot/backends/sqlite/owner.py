@@ -6,6 +6,11 @@ mapped into memory, so that two things can be noted in it at the price of a stor
 survive the process (not the power): the number of the last batch that was acknowledged,
 which shows at the next start whether the database has lost its tail, and the messages
 whose handlers are running, which shows which of them was being handled when the process died.
+
+The sidecar can be removed, and the database can be moved to another name, which has another
+sidecar. So the database itself is locked, too, by whatever name it was found: a byte far behind
+its end, which SQLite does not use. A database with two names at once (a hard link) is refused,
+because each of them would have a log of its own.
 """
 
 from __future__ import annotations
@@ -16,9 +21,11 @@ import mmap
 import os
 import socket
 import struct
+import sys
 from pathlib import Path
 
-from moot.backends.errors import BackendBusy, BackendDamaged
+from moot.backends.errors import BackendBusy, BackendDamaged, BackendError
+from moot.backends.sqlite.files import Files
 
 __all__ = ["Owner", "holder", "last_acknowledged"]
 
@@ -27,6 +34,12 @@ _SLOTS = 1024
 _BEGIN = 1024
 _SIZE = _BEGIN + 8 * _SLOTS
 _NUMBER = struct.Struct("<Q")
+_LOCKED_BYTE = 1 << 62
+_IS_LINUX = sys.platform == "linux" and sys.maxsize > 1 << 32
+"""Whether the kernel has locks that belong to one descriptor, in the form that is written here."""
+
+_held: set[tuple[int, int]] = set()
+"""The databases that this process owns. To open one of them again, and close it, would drop the locks of SQLite."""
 
 
 class Owner:
@@ -37,24 +50,25 @@ class Owner:
     them; `begin` may be called from then on.
 
     Raises:
-        BackendBusy: another process holds it. OSError: it cannot be written.
+        BackendBusy: another process holds it. BackendError: the file has several names. OSError: it cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        about = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
-        self._file = os.open(_sidecar(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.files = files = Files(path)
+        _refuse_other_names(files)
+        self._database = -1
+        self._identity = (0, 0)
+        self._file = _hold(files)
         try:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise BackendBusy(str(path), _holder(self._file)) from None
+            self._hold_database()
             if os.fstat(self._file).st_size < _SIZE:
                 os.ftruncate(self._file, _SIZE)
             self._map = mmap.mmap(self._file, _SIZE)
         except BaseException:
-            os.close(self._file)
+            self._let_go()
             raise
+        about = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         self.acknowledged: int = _NUMBER.unpack_from(self._map, _TEXT)[0]
         numbers = (_NUMBER.unpack_from(self._map, _BEGIN + 8 * slot)[0] for slot in range(_SLOTS))
         self.interrupted: list[int] = [number for number in numbers if number]
@@ -96,11 +110,27 @@ class Owner:
         _NUMBER.pack_into(self._map, _TEXT, batch)
 
     def close(self) -> None:
-        """Let go of the file. May be called twice."""
+        """Let go of the file, which SQLite must have closed. May be called twice."""
         if self._file >= 0:
             self._map.close()
-            os.close(self._file)
-            self._file = -1
+            self._let_go()
+
+    def _hold_database(self) -> None:
+        database = self.files.database
+        if database.exists() and _identity(database.stat()) in _held:
+            raise BackendBusy(str(self.path), f"process {os.getpid()}, under another name")
+        self._database = os.open(database, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if _IS_LINUX and not _locked(self._database):
+            raise BackendBusy(str(self.path), "a process that has it open under another name")
+        self._identity = _identity(os.fstat(self._database))
+        _held.add(self._identity)
+
+    def _let_go(self) -> None:
+        _held.discard(self._identity)
+        for file in (self._database, self._file):
+            if file >= 0:
+                os.close(file)
+        self._database = self._file = -1
 
 
 def last_acknowledged(path: Path) -> int:
@@ -137,8 +167,53 @@ def holder(path: Path) -> str | None:
 
 def _sidecar(path: Path) -> Path:
     """Beside the file itself, whatever links lead to it."""
-    path = Path(os.path.realpath(path))
-    return path.with_name(f"{path.name}-owner")
+    return Files(path).owner
+
+
+def _refuse_other_names(files: Files) -> None:
+    try:
+        names = files.database.stat().st_nlink
+    except FileNotFoundError:
+        return
+    if names > 1 and files.database.is_file():
+        folder = files.database.parent
+        raise BackendError(
+            f"{files.path} has {names} names (hard links), and SQLite would keep a log beside each of them; remove the "
+            f"others (find {folder} -samefile {files.database} shows those in its folder), or replace them by copies"
+        )
+
+
+def _hold(files: Files) -> int:
+    """The sidecar, held: the one that lies there, not one that was removed in the moment before."""
+    while True:
+        file = os.open(files.owner, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise BackendBusy(str(files.path), _holder(file)) from None
+            if files.owner.exists() and _identity(files.owner.stat()) == _identity(os.fstat(file)):
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)
+
+
+def _locked(file: int) -> bool:
+    """Whether the database could be locked. A file system that has no such locks is taken at its word."""
+    wanted = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, _LOCKED_BYTE, 1, 0)
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, wanted)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _holder(file: int) -> str:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import msgspec
 
-from moot.backends.errors import BackendError
+from moot.backends.errors import BackendDamaged, BackendError
 from moot.backends.sqlite.load import count_interrupted
+from moot.backends.sqlite.mark import TORN, is_torn, remove_mark
 from moot.backends.sqlite.owner import Owner
 from moot.backends.sqlite.schema import connect, connect_readonly, prepare, said_by_sqlite
 from moot.ids import CAPABILITY, Ids
@@ -52,13 +53,18 @@ def repairing(path: Path, *, accept: bool = False) -> Iterator[Repair]:
     try:
         connect_readonly(path).close()  # neither a file nor a sidecar is made where there is none of ours
         owner = Owner(path)
+        log_bytes = owner.files.log_bytes()
         connection = connect(path)
         prepare(connection, path)
+        torn = is_torn(connection, log_bytes, owner.acknowledged)
+        if torn and not accept:
+            raise BackendDamaged(str(path), TORN.format(log=owner.files.log.name))
         count_interrupted(connection, owner)
-        held = Repair(connection, owner)
+        held = Repair(connection, owner, is_torn=torn)
         if not accept:
             owner.check(held.batch)
         yield held
+        remove_mark(connection, held.batch)
     except (sqlite3.Error, OSError) as error:
         raise said_by_sqlite(path, error) from error
     finally:
@@ -71,9 +77,11 @@ def repairing(path: Path, *, accept: bool = False) -> Iterator[Repair]:
 class Repair:
     """A file that is held to be changed."""
 
-    def __init__(self, connection: sqlite3.Connection, owner: Owner) -> None:
+    def __init__(self, connection: sqlite3.Connection, owner: Owner, *, is_torn: bool = False) -> None:
         self._connection = connection
         self._owner = owner
+        self.is_torn = is_torn
+        """Whether its log is missing, of which nobody knows how much it held."""
         self.batch: int
         """The number of the last batch."""
         ((self.batch,),) = connection.execute("SELECT value FROM meta WHERE key = 'batch'").fetchall()
