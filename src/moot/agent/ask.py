@@ -191,6 +191,11 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
         self.done = True
         self.answer = answer
         self.error = error
+        waiter = self._waiter
+        if waiter is not None:  # the asker first: if anything below fails, it has its answer
+            self._waiter = None
+            if not waiter.done():
+                waiter.set_result(None)
         if error is None and self.records is not None:
             self.records.made += ("ask" + self.scope, self.to, self.content, answer)
         guard = self.guard
@@ -200,11 +205,6 @@ class Ask(msgspec.Struct, Generic[R], eq=False):
             self.siblings.pop(self, None)
         if self.expiring is not None:
             self.expiring.pop(self, None)
-        waiter = self._waiter
-        if waiter is not None:
-            self._waiter = None
-            if not waiter.done():
-                waiter.set_result(None)
         if self._callbacks:
             for callback in self._callbacks:
                 callback(self)

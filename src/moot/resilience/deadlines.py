@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import logging
 from typing import Protocol
 
 from moot.clock import Clock
 
 __all__ = ["DeadlineWheel", "Expiring"]
+
+_log = logging.getLogger("moot.resilience.deadlines")
 
 
 class Expiring(Protocol):
@@ -78,8 +81,16 @@ class DeadlineWheel:
             entries = self._slots.pop(heapq.heappop(self._order))
             for entry in tuple(entries):
                 if entry in entries:  # one that expired before it may have withdrawn it
-                    entry.expire()
+                    _expire(entry)
         while self._order and not self._slots[self._order[0]]:
             del self._slots[heapq.heappop(self._order)]
         if self._order and self._timer is None:
             self._arm()
+
+
+def _expire(entry: Expiring) -> None:
+    """Let an entry expire. If it fails, the others expire all the same."""
+    try:
+        entry.expire()
+    except Exception:  # noqa: BLE001 - a mistake of one must not hold up all deadlines
+        _log.exception("a deadline passed, and what follows from that failed: %r", entry)

@@ -165,14 +165,14 @@ class Supervisor:
             _log.error("agent %s was restarted %d times within %g s", cell.id, count, policy.within)
             self._escalate(cell, error or RuntimeError("it stopped itself too often"))
             return
+        delay = policy.backoff.delay(count + 1, self._runtime.random_for(f"{cell.id}/restart/{self.restarts + 1}"))
+        group = self._group(cell, policy, again)
         restarts.add(now)
         self.restarts += 1
-        group = self._group(cell, policy, again)
+        self._own(self._restart_or_stop(group, delay))
         for member in group:
             member.pause()
         self._liveness.wake()
-        delay = policy.backoff.delay(count + 1, self._runtime.random_for(f"{cell.id}/restart/{self.restarts}"))
-        self._own(self._restart(group, delay))
 
     def _group(self, cell: Cell, policy: Supervision, again: Collection[Cell]) -> list[Cell]:
         """The agents that are restarted with ``cell``, in the order of their start."""
@@ -186,6 +186,16 @@ class Supervisor:
             and (one.phase is ACTIVE or (one.phase is RESTARTING and (one is cell or one in again)))
         ]
         return group if policy.strategy == "one_for_all" else group[group.index(cell) :]
+
+    async def _restart_or_stop(self, group: list[Cell], delay: float) -> None:
+        """Restart the agents of a group. If that fails itself, they are stopped, so that nobody waits for them."""
+        try:
+            await self._restart(group, delay)
+        except Exception as error:
+            _log.critical("the restart of agent %s failed; it is stopped", group[0].id, exc_info=True)
+            for cell in group:
+                if cell.phase is RESTARTING:
+                    self._stop(cell, error)
 
     async def _restart(self, group: list[Cell], delay: float) -> None:
         """Stop the agents of a group in reverse, wait, and start them in order."""

@@ -7,12 +7,14 @@ cannot be delivered becomes a dead letter.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from moot.agent.effects import Effects
 from moot.agent.records import NOTHING
+from moot.messaging.reason import Reason
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.timers import Timers
 from moot.runtime.durability.sealed import UNSEALED, Sealed
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from moot.state import Transaction
 
 __all__ = ["Commit", "StopsItself"]
+
+_log = logging.getLogger("moot.runtime.dispatch.commit")
 
 
 class StopsItself(Protocol):
@@ -117,14 +121,21 @@ class Commit:
 
     def _send(self, cell: Cell, outputs: Sequence[AgentMessage], sealed: Sealed) -> None:
         send = self._delivery.send
-        if sealed is UNSEALED:
-            for message in outputs:
-                send(cell, message)
-        else:
-            for message, body in zip(outputs, sealed.outputs, strict=True):
+        for message, body in zip(outputs, sealed.outputs):  # noqa: B905 - the bytes may be without end
+            try:
                 send(cell, message, body)
+            except Exception as error:
+                self._unsent(cell, message, error)
         if cell.lanes is not None:
             self._flow.settle_cycles(cell)
+
+    def _unsent(self, cell: Cell, message: AgentMessage, error: Exception) -> None:
+        """The runtime failed while it delivered ``message``. The others are sent all the same."""
+        _log.critical("%s of agent %s could not be sent", message.message_type, cell.id, exc_info=error)
+        target = self._directory.cells.get(message.to)
+        if target is not None:
+            target.mailbox.withdraw(message)
+        self._delivery.refuse(message, Reason.FAILED, error)
 
     def _subscribe_and_schedule(self, cell: Cell, effects: Effects, sealed: Sealed) -> None:
         for topic, wanted in () if cell.phase is STOPPING else effects.topics:

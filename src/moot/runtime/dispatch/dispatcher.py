@@ -140,6 +140,7 @@ class Dispatcher:
                         break
                     message = taken
                 turns += 1
+                runner.message = message
                 if cell.queue or cell.concurrency > 1:
                     self._flow.admit(cell)
                     self.pool.wake(cell)
@@ -148,8 +149,8 @@ class Dispatcher:
                     and cell.limits is None  # (what takes with limits has looked already)
                     and self._delivery.is_unwanted(cell, message)
                 ):
+                    runner.message = None
                     continue
-                runner.message = message
                 handler = cell.table.by_type.get(message.message_type, cell.table.rest)
                 ctx: AgentContext[Any] | None = None  # made where nobody may do without one
                 if is_watched or handler is None or handler.wants_context:
@@ -193,10 +194,13 @@ class Dispatcher:
                         break
                     ctx = again
                     handler = cell.table.by_type.get(message.message_type, cell.table.rest)  # it may be made anew
+                runner.message = None  # its turn has ended
                 if journal is not None and ctx is not None:
                     journal.over(ctx)
                 if runner.interruption is not None:
                     runner.settle()  # the handler has finished in spite of its cancellation
+        except Exception as error:
+            self._broke_down(cell, runner, error)
         finally:
             self.turns += turns
             if not runner.abandoned:
@@ -231,6 +235,22 @@ class Dispatcher:
             self._rollback.check_runner(error)
         return again
 
+    def _broke_down(self, cell: Cell, runner: Runner, error: Exception) -> None:
+        """The runtime itself has failed between two turns, or before one.
+
+        The message in hand is given up, or the next one: what fails again and again must come to an end.
+        """
+        message = runner.message
+        if message is None and cell.mailbox.items:
+            message = cell.mailbox.take()
+        _log.critical("the runtime failed at agent %s; please report it", cell.id, exc_info=error)
+        if message is not None and not runner.abandoned:
+            self._rollback.give_up(cell, message, error)
+        try:
+            self._flow.admit(cell)
+        except Exception:
+            _log.critical("what waits for room at agent %s may wait for ever", cell.id, exc_info=True)
+
     def _break_off(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """The program ends in the middle of a turn, which cannot wait for anything any more."""
         if not self.halt():
@@ -261,12 +281,12 @@ class Dispatcher:
             if ends_program(error) or self._phase.is_cut_off():
                 self.halt()
             cell.phase = STOPPING
-            self._directory.remove(cell)
-            self.departure.run(cell, error)
             if cell.started is None or cell.started.done():
                 _log.error("agent %s could not start and was taken out", cell.id, exc_info=error)
             else:
                 cell.started.set_exception(error if isinstance(error, Exception) else AgentStopped(cell.id))
+            self._directory.remove(cell)
+            self.departure.run(cell, error)
             if not isinstance(error, Exception):
                 raise
         else:

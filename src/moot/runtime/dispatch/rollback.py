@@ -24,7 +24,7 @@ from moot.errors import (
     TurnError,
 )
 from moot.messaging.dead_letters import Reason
-from moot.messaging.message import Batch
+from moot.messaging.message import AgentMessage, Batch, members_of
 from moot.policies import Directive
 from moot.resilience.retry import decisive
 from moot.runtime.cell import Cell
@@ -82,19 +82,34 @@ class Rollback:
     ) -> tuple[Verdict, AgentContext[Any] | None]:
         """Roll the turn back; the verdict, and the context of the next run or None.
 
-        A cancellation gives a verdict, too. `check_runner` says whether the runner has to end with it.
+        A cancellation gives a verdict, too. `check_runner` says whether the runner has to end with it. If this fails
+        itself, because a policy does or the runtime, the turn is given up.
         """
+        try:
+            return await self._decided(cell, ctx, error, runner)
+        except Exception as second:
+            second.__context__ = error
+            _log.critical("the failure of a turn of agent %s could not be handled", cell.id, exc_info=second)
+            runner.settle()
+            _close(ctx)
+            self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
+            return "failed", None
+
+    async def _decided(
+        self, cell: Cell, ctx: AgentContext[Any], error: BaseException, runner: Runner
+    ) -> tuple[Verdict, AgentContext[Any] | None]:
         if self._phase.is_over():
             runner.settle()
             self.broken_off(cell, ctx)
             return "cancelled", None
         error = decisive(runner.settle() or error, (Retry, StateConflict, *cell.policies.retry.retry_on))
-        if isinstance(ctx.message, Batch):
+        has_taken_effect = ctx.closed
+        if isinstance(ctx.message, Batch) and not has_taken_effect:
             await self._take_apart(cell, ctx, error, runner)
             return "retried", None
         try:
             await roll_back(ctx)
-            while isinstance(error, Restarting) or self._runs_again(cell, ctx, error):
+            while not has_taken_effect and (isinstance(error, Restarting) or self._runs_again(cell, ctx, error)):
                 restarting = isinstance(error, Restarting)
                 try:
                     await (self._hold(cell) if restarting else self._wait(cell, ctx, error))
@@ -106,22 +121,39 @@ class Rollback:
                     return "retried", _next_run(ctx, error, counts=not restarting)
         except asyncio.CancelledError as cancelled:
             error = runner.settle() or cancelled
+        return self._given_up(cell, ctx, error), None
+
+    def _given_up(self, cell: Cell, ctx: AgentContext[Any], error: BaseException) -> Verdict:
+        """The turn is not run again."""
         if self._phase.is_over():
             self.broken_off(cell, ctx)
-            return "cancelled", None
+            return "cancelled"
         if isinstance(error, AskerGone):
             self._give_up(cell, ctx, Reason.CANCELLED, error)
-            return "cancelled", None
+            return "cancelled"
         if isinstance(error, (asyncio.CancelledError, Restarting)) and cell.phase is STOPPING:
             self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
-            return "cancelled", None
+            return "cancelled"
+        message = ctx.message
+        _log.error(
+            "agent %s failed: %s %s from %s, conversation %s, attempt %d",
+            *(cell.id, message.message_type, message.id, message.sender, message.conversation_id, ctx.attempt),
+            exc_info=error,
+        )
         if isinstance(error, MessageError):
             self._give_up(cell, ctx, Reason.INVALID, error)
         else:
-            _log.debug("turn of %s failed", cell.id, exc_info=error)
             self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
-            self.supervisor.failed(cell, error, "resume")
-        return "failed", None
+            self._supervise(cell, error, "resume")
+        return "failed"
+
+    def _supervise(self, cell: Cell, error: BaseException, default: Directive) -> None:
+        """Let the supervisor decide. If its policy fails, the agent goes on."""
+        try:
+            self.supervisor.failed(cell, error, default)
+        except Exception:
+            _log.critical("the supervision of agent %s failed, so the agent goes on", cell.id, exc_info=True)
+            cell.release()
 
     def broken_off(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """The system is over, and the turn with it. A durable backend keeps its messages for the next life."""
@@ -136,7 +168,7 @@ class Rollback:
             self._give_up(cell, ctx, Reason.STOPPED, AgentStopped(cell.id))
             return
         self._give_up(cell, ctx, Reason.FAILED, _turn_error(cell, ctx, error))
-        self.supervisor.failed(cell, error, "restart")
+        self._supervise(cell, error, "restart")
 
     def check_runner(self, error: BaseException) -> None:
         """Decide, when a failed turn is over, whether its runner may go on.
@@ -187,12 +219,33 @@ class Rollback:
             delay = cell.policies.retry.backoff.delay(ctx.attempt, self._runtime.random_for(name))
         await asyncio.sleep(delay)
 
+    def give_up(self, cell: Cell, message: AgentMessage, error: Exception) -> None:
+        """The runtime failed before it could run a turn about ``message``, which becomes a dead letter."""
+        failure = TurnError(cell.id, message.message_type, type(error).__name__, _text(error), message.attempt)
+        for one in members_of(message):
+            self._bury(cell, one, Reason.FAILED, failure, message.attempt)
+
     def _give_up(self, cell: Cell, ctx: AgentContext[Any], reason: Reason, error: MootError) -> None:
-        text = f"{error.error}: {error.text}" if isinstance(error, TurnError) else error
         for message in ctx.messages:
-            self._delivery.bury(message, reason, text, attempts=ctx.attempt, receiver=cell)
-            if message.reply_to is not None:
-                self._delivery.asks.fail(message.reply_to, error)
+            self._bury(cell, message, reason, error, ctx.attempt)
+
+    def _bury(self, cell: Cell, message: AgentMessage, reason: Reason, error: MootError, attempts: int) -> None:
+        """Make a dead letter, and tell the asker. Neither keeps the other from being done."""
+        text = f"{error.error}: {error.text}" if isinstance(error, TurnError) else error
+        try:
+            self._delivery.bury(message, reason, text, attempts=attempts, receiver=cell)
+        except Exception:
+            _log.critical("message %s of agent %s is no dead letter", message.id, cell.id, exc_info=True)
+        if message.reply_to is None:
+            return
+        try:
+            self._delivery.asks.fail(message.reply_to, error)
+        except Exception:
+            _log.critical("the asker of message %s could not be told well", message.id, exc_info=True)
+            ask = self._delivery.asks.get(message.reply_to)
+            if ask is not None:
+                self._delivery.asks.close(ask)
+                ask.fail(error)
 
 
 async def roll_back(ctx: AgentContext[Any]) -> None:
@@ -212,7 +265,9 @@ def _close(ctx: AgentContext[Any]) -> None:
 
 
 def _turn_error(cell: Cell, ctx: AgentContext[Any], error: BaseException) -> TurnError:
-    return TurnError(cell.id, ctx.message.message_type, type(error).__name__, _text(error), ctx.attempt)
+    failure = TurnError(cell.id, ctx.message.message_type, type(error).__name__, _text(error), ctx.attempt)
+    failure.__cause__ = error
+    return failure
 
 
 def _text(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from moot.telemetry.mail_observer import MailObserver
 
 __all__ = ["Timers"]
+
+_log = logging.getLogger("moot.runtime.dispatch.timers")
 
 
 class _Set(msgspec.Struct, eq=False):
@@ -118,11 +121,18 @@ class Timers:
         timer = one.timer
         if not timer.every:
             self._drop(one)
-            self._delivery.send_now(one.cell, timer.message)
+            self._deliver(one.cell, timer.message)
             return
         one.due += timer.every
         self._set(one)
-        self._delivery.send_now(one.cell, self._numbering.renumbered(timer.message))
+        self._deliver(one.cell, self._numbering.renumbered(timer.message))
+
+    def _deliver(self, cell: Cell, message: AgentMessage) -> None:
+        try:
+            self._delivery.send_now(cell, message)
+        except Exception as error:
+            _log.critical("%s of agent %s could not be sent", message.message_type, cell.id, exc_info=error)
+            self._delivery.refuse(message, Reason.FAILED, error)
 
     def _drop(self, one: _Set) -> None:
         if one.handle is not None:
