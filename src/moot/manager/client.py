@@ -11,6 +11,7 @@ from typing import Any, TypeVar, overload
 
 from moot.agent.ask import Ask
 from moot.agent.gather import gather
+from moot.agent.port import DONE, Done
 from moot.agent.stream import Stream
 from moot.errors import ManagerStopped
 from moot.ids import OUTSIDE, is_text
@@ -146,6 +147,20 @@ class Client:
             message = gateway.numbering.renumbered(message)
         await gateway.tell(message, timeout)
         return message.id
+
+    def ready(self) -> Done:
+        """All agents are registered: what an earlier life has left begins.
+
+        A durable backend has kept mail and timers. They wait for this call, the first ask, tell or publish, for
+        `settle`, `run_until_stopped`, or the end of the ``async with`` block, whichever comes first. So no kept turn
+        asks an agent that is not there yet; one that does so all the same waits for it (option ``patience``). Agents
+        registered before `start` wait for nothing. In memory nothing is kept, and the call does nothing.
+
+        Raises:
+            ManagerStopped: the manager does not run.
+        """
+        self._door("begin").open()
+        return DONE
 
     def _door(self, what: str) -> Gateway:
         gateway = self._gateway

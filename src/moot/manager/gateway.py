@@ -42,6 +42,7 @@ class Gateway:
         self._flow = system.flow
         self._requests = system.requests
         self._wake = system.pool.wake
+        self.open = system.opening.open
         self._observer = observer
         self._journal: TurnJournal | None = system.journal
         self._whole = nullcontext() if system.journal is None else system.journal.whole
@@ -122,6 +123,7 @@ class Gateway:
 
     def publish(self, topic: str, content: Any, message_type: str) -> int:
         """Deliver to all subscribers of a topic without waiting. Returns how many got the message."""
+        self.open()
         message = self.numbering.envelope(OUTSIDE, f"{TOPIC}{topic}", content, message_type)
         return self._system.delivery.publish(message)
 
@@ -146,6 +148,7 @@ class Gateway:
         if self._observer is not None:
             self._observer.sending(message)
         if self._journal is not None:
+            self.open()
             self._journal.accepted(target.id, message)
         try:
             lane = self._flow.offer(target, message, waits=waits)
@@ -166,6 +169,7 @@ class Gateway:
         """Send the request of an ask. An ask whose key was given before shares the answer of the first."""
         if self._system.phase.now is not RUNNING:
             raise ManagerStopped("ask an agent")
+        self.open()
         ask.deadline, ask.table = self._system.now() + ask.timeout, self._system.asks
         if ask.idempotency_key is not None:
             self._idempotent.post(ask, ask.idempotency_key)

@@ -157,7 +157,8 @@ class AgentManager(Client):
             await self.start()
         self._running("wait for a signal")
         keeper = self._keeper
-        assert keeper is not None
+        assert keeper is not None  # it runs
+        self.ready()
         with stop_signal() as signals:
             self._signals = signals
             if not keeper.is_asked:

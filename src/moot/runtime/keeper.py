@@ -72,6 +72,7 @@ class Keeper:
         if not self._is_halted:
             self._is_halted = True
             system.phase.move_on(CLOSED)
+            system.opening.close()
             for cell in system.directory.cells.values():
                 cell.phase = STOPPING
             if not self._loop.is_closed():
@@ -105,6 +106,9 @@ class Keeper:
 
     async def _stop_agents(self, *, drain: bool, timeout: float, grace: float) -> None:
         system = self._system
+        if drain:
+            system.opening.open()
+        system.opening.close()
         drained = drain and await self._drained(timeout)
         system.phase.move_on(CLOSING)
         await system.supervisor.close(grace)

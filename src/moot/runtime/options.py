@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
     from moot.runtime.routing.transport import Transport
     from moot.telemetry.mail_observer import MailObserver
 
-__all__ = ["Options", "check_seams"]
+__all__ = ["PATIENCE", "Options", "check_seams"]
+
+PATIENCE = 30.0
+"""Seconds that what an earlier life has left waits for agents that are not registered yet."""
 
 
 class Options(TypedDict, total=False):
@@ -27,6 +31,8 @@ class Options(TypedDict, total=False):
     ``break`` fails one of them with `DeadlockError`, ``report`` logs and counts, ``off`` does not look. ``watchdog``:
     after how many seconds a blocked event loop is reported; None is never. ``at_once``: whether an awaited ask of an
     idle agent may be handled without a pass of the event loop; if not, every ask takes the queue of ready agents.
+    ``patience``: for how many seconds a turn that an earlier life has left waits for an agent that it asks and that is
+    not registered yet, 30 by default; see `AgentManager.ready`.
 
     The rest is for what surrounds a system. ``interceptor``: wraps each run of a handler. ``transport``: a function
     that is called with the system's delivery, and makes what carries messages between agents. ``mail_observer``: sees
@@ -39,6 +45,7 @@ class Options(TypedDict, total=False):
     deadlocks: DeadlockMode
     watchdog: float | None
     at_once: bool
+    patience: float
     interceptor: Interceptor
     transport: Callable[[Delivery], Transport]
     mail_observer: MailObserver
@@ -54,8 +61,13 @@ def check_seams(options: Options) -> None:
 
     Raises:
         TypeError: an option is a class, has no such method, or is asynchronous where it must not be, or the reverse;
-        ``at_once`` is neither True nor False.
+        ``at_once`` is neither True nor False, ``patience`` no number. ValueError: ``patience`` has no end.
     """
+    patience = options.get("patience", PATIENCE)
+    if isinstance(patience, bool) or not isinstance(patience, (int, float)):
+        raise TypeError(f"patience= is a number of seconds, not {patience!r}")
+    if not 0 <= patience < math.inf:
+        raise ValueError(f"patience= is 0 s or more and finite, not {patience:g}")
     if type(options.get("at_once", True)) is not bool:
         raise TypeError(f"at_once= is True or False, not {options.get('at_once')!r}")
     for name, method in _SEAMS.items():

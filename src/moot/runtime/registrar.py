@@ -21,7 +21,7 @@ from moot.messaging.dead_letters import Reason
 from moot.messaging.message import AgentMessage
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.dispatcher import Dispatcher
-from moot.runtime.dispatch.timers import Timers
+from moot.runtime.dispatch.opening import Opening
 from moot.runtime.phase import CLOSING, STOPPING, SystemPhase
 from moot.runtime.routing.delivery import Delivery
 from moot.runtime.routing.directory import Directory
@@ -52,7 +52,7 @@ class Registrar:
         router: MessageRouter,
         dispatcher: Dispatcher,
         delivery: Delivery,
-        timers: Timers,
+        opening: Opening,
         phase: SystemPhase,
     ) -> None:
         self._directory = directory
@@ -61,7 +61,8 @@ class Registrar:
         self._lifecycle = dispatcher.lifecycle
         self._delivery = delivery
         self._journal = delivery.journal
-        self._timers = timers
+        self._opening = opening
+        opening.opened = self._opened
         self._phase = phase
         router.activate = self._activate
 
@@ -73,6 +74,13 @@ class Registrar:
                 self._restore(cell, self._journal)
         for cell in cells:
             await self._lifecycle.start(cell)
+        if cells or self._journal is None or not self._journal.waiting():
+            self._opening.open()
+        else:
+            self._opening.registered()
+
+    def _opened(self) -> None:
+        """All agents are there that the program registers: those that are made when they are needed come now."""
         for agent_id in self._journal.waiting() if self._journal is not None else ():
             with contextlib.suppress(UnknownAgent):  # an unknown agent may be registered later
                 self._router.resolve(agent_id, None)
@@ -94,6 +102,7 @@ class Registrar:
             elif cell.parent is not None and cell.parent.children is not None:
                 cell.parent.children.pop(cell, None)
             raise
+        self._opening.registered()
 
     def registered(self, agent_id: str) -> Cell:
         """The cell of a registered agent. Raises `UnknownAgent`."""
@@ -125,8 +134,7 @@ class Registrar:
         restored = journal.restore(cell)
         for message, mail in restored.mail:
             self._take_up(cell, message, mail)
-        for timer, due in restored.timers:
-            self._timers.restore(cell, timer, due)
+        self._opening.restored(cell, restored.timers)
 
     def _take_up(self, cell: Cell, message: AgentMessage, mail: StoredMail) -> None:
         """Let a message of an earlier life wait again."""
@@ -155,6 +163,7 @@ class Registrar:
         if self._directory.cells.get(cell.id) is not cell:
             return  # another call is taking the agent out
         cell.phase = STOPPING
+        self._opening.release(cell)
         children, cell.children = cell.children, None
         if cell.parent is not None and cell.parent.children is not None:
             cell.parent.children.pop(cell, None)

@@ -28,15 +28,17 @@ from moot.runtime.dispatch.departure import Departure
 from moot.runtime.dispatch.dispatcher import Dispatcher
 from moot.runtime.dispatch.interrupts import Interrupts
 from moot.runtime.dispatch.lifecycle import Lifecycle
+from moot.runtime.dispatch.opening import Opening
 from moot.runtime.dispatch.pool import RunnerPool
 from moot.runtime.dispatch.rollback import Rollback
 from moot.runtime.dispatch.throttle import Throttle
 from moot.runtime.dispatch.timers import Timers
 from moot.runtime.liveness.deadlock import Deadlocks
 from moot.runtime.liveness.progress import Liveness
-from moot.runtime.options import Options
+from moot.runtime.options import PATIENCE, Options
 from moot.runtime.phase import CLOSING, STOPPING, SystemPhase
 from moot.runtime.registrar import Registrar
+from moot.runtime.routing.absent import AbsentAgents
 from moot.runtime.routing.breakers import Breakers
 from moot.runtime.routing.death_watch import DeathWatch
 from moot.runtime.routing.delivery import Delivery
@@ -96,9 +98,11 @@ class System:
             self.durable_asks, self.journal = _durable(stores, ids.incarnation, self.wheel, clock, phase)
             self.asks = self.durable_asks
         self.deadlocks = Deadlocks(self.asks, self.pool, clock.now, options.get("deadlocks", "break"))
+        patience = options.get("patience", PATIENCE)
+        self._absent = AbsentAgents(clock, ids.incarnation, patience) if stores.durable is not None else None
         self._make_routing(stores, options)
         self._make_dispatch(options)
-        self.registrar = Registrar(directory, self.router, self.dispatcher, self.delivery, self.timers, phase)
+        self.registrar = Registrar(directory, self.router, self.dispatcher, self.delivery, self.opening, phase)
         # So late because it begins a thread: what was stored may be unreadable.
         self.liveness = Liveness(loop, clock, directory.cells, self.pool, self.deadlocks, options.get("watchdog", 1.0))
         self.supervisor = Supervisor(
@@ -144,6 +148,7 @@ class System:
             self.breakers,
             phase=self.phase,
             durable_asks=self.durable_asks,
+            absent=self._absent,
             wake=wake,
             suspending=self.pool.suspending,
         )
@@ -156,6 +161,8 @@ class System:
         self.timers = Timers(loop, clock, delivery, self.numbering, options.get("mail_observer"))
         commit = Commit(self.directory, delivery, self.death_watch, self.timers)
         lifecycle = Lifecycle(self, self.pool, self._interrupts, commit, phase)
+        patience = options.get("patience", PATIENCE)
+        self.opening = Opening(self.pool, lifecycle, self.timers, phase, self._absent, patience)
         throttle = Throttle(loop, clock, delivery, self.pool)
         self.dispatcher = Dispatcher(
             self,
@@ -217,6 +224,7 @@ class System:
 
     async def settle(self) -> None:
         """Return when no message waits for a turn and no turn is under way. Timers do not count."""
+        self.opening.open()
         while True:
             await self.pool.wait_idle()
             if not self.supervisor.tasks:

@@ -31,7 +31,10 @@ __all__ = ["Lifecycle"]
 
 
 class Lifecycle:
-    """Starts and stops agents. ``changes`` has a future for each cell whose turns are waited for; see `note_change`."""
+    """Starts and stops agents. ``changes`` has a future for each cell whose turns are waited for; see `note_change`.
+
+    ``waiting``: the cells that begin with the mail of an earlier life only when all agents are there.
+    """
 
     def __init__(
         self, runtime: Runtime, pool: RunnerPool, interrupts: Interrupts, commit: Commit, phase: SystemPhase
@@ -44,6 +47,7 @@ class Lifecycle:
         self._journal: TurnJournal | None = commit.journal
         self._phase = phase
         self.changes: dict[Cell, asyncio.Future[None]] = {}
+        self.waiting: dict[Cell, None] = {}
 
     async def start(self, cell: Cell) -> None:
         """Let a registered agent begin, and return when its ``on_start`` has run. Raises the error of ``on_start``."""
@@ -105,6 +109,8 @@ class Lifecycle:
         """Run ``on_start``. After it the agent handles as many messages at once as its class says."""
         await self._run_hook(cell, "start")
         cell.concurrency = cell.agent.concurrency
+        if cell in self.waiting:
+            cell.pause()
 
     async def _on_stop(self, cell: Cell) -> None:
         if type(cell.agent).on_stop is not Agent.on_stop:

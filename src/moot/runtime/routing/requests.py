@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from moot.agent.ask import Ask
-from moot.errors import ManagerStopped
+from moot.errors import ManagerStopped, UnknownAgent
 from moot.ids import OUTSIDE
 from moot.messaging.message import AgentMessage, Numbering, RequestKey
 from moot.runtime.cell import Cell
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from moot.agent.port import Turn
     from moot.clock import Clock
     from moot.runtime.durability.asks import DurableAskTable
+    from moot.runtime.routing.absent import AbsentAgents
 
 __all__ = ["Requests"]
 
@@ -31,7 +32,8 @@ __all__ = ["Requests"]
 class Requests:
     """Sends requests; the `moot.agent.ask.Asker` of callers from outside.
 
-    ``durable_asks`` is the table of asks, if it is one that outlives the process. ``suspending()`` is called when a
+    ``durable_asks`` is the table of asks, if it is one that outlives the process; ``absent`` then keeps those whose
+    agent is not registered yet. ``suspending()`` is called when a
     turn is about to wait. A request whose answer its asker awaits alone may be handled before the call that posts it
     returns; see `moot.runtime.dispatch.at_once`.
     """
@@ -46,6 +48,7 @@ class Requests:
         *,
         phase: SystemPhase,
         durable_asks: DurableAskTable | None,
+        absent: AbsentAgents | None,
         wake: Callable[[Cell], None],
         suspending: Callable[[], None],
     ) -> None:
@@ -58,6 +61,9 @@ class Requests:
         self._breakers = breakers
         self._phase = phase
         self._durable_asks = durable_asks
+        self.absent = absent
+        if absent is not None:
+            absent.post = self.post_from
         self._is_direct = not delivery.may_repeat
         self._handle_at_once = delivery.handle_at_once if self._is_direct else None
         self._wake = wake
@@ -91,7 +97,13 @@ class Requests:
                 self._breakers.guard(cell.id, ask)
         target = self._cells.get(ask.to)
         if target is None or target.phase is STOPPING:
-            target = self._router.reach(ask.to, ask.content, turn.records)
+            try:
+                target = self._router.reach(ask.to, ask.content, turn.records)
+            except UnknownAgent as error:
+                if self.absent is None or not self.absent.waits(turn, ask, error):
+                    raise
+                self._suspending()
+                return
         if target.running >= target.concurrency and self._asks.waits is not None:
             self._asks.waits.check_chain(turn, target)
         if self._durable_asks is not None:
