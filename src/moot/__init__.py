@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         BatchPolicy,
         BreakerPolicy,
         MailboxPolicy,
+        ParkedMail,
         RateLimit,
         RetryPolicy,
         Supervision,
@@ -109,7 +110,8 @@ else:
             "messaging.evolution": "upgrade",
             "messaging.message": "AgentMessage Payload ReplyTo Request",
             "policies": (
-                "Backoff BatchPolicy BreakerPolicy MailboxPolicy RateLimit RetryPolicy Supervision TimeoutPolicy"
+                "Backoff BatchPolicy BreakerPolicy MailboxPolicy ParkedMail RateLimit RetryPolicy Supervision "
+                "TimeoutPolicy"
             ),
             "resilience.breaker": "BreakerStatus",
             "resilience.retry": "retried_while",
@@ -180,6 +182,7 @@ __all__ = [
     "MessageTooLarge",
     "ModelUnavailable",
     "MootError",
+    "ParkedMail",
     "Payload",
     "QuorumFailed",
     "RateLimit",

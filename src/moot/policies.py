@@ -24,6 +24,7 @@ __all__ = [
     "Directive",
     "MailboxPolicy",
     "Overflow",
+    "ParkedMail",
     "Policies",
     "RateLimit",
     "RestartKind",
@@ -226,6 +227,27 @@ class Supervision(msgspec.Struct, frozen=True):
             if isinstance(error, kind):
                 return directive
         return default
+
+
+class ParkedMail(msgspec.Struct, frozen=True):
+    """What may wait on a durable backend for an agent that is not registered, and for how long.
+
+    Up to ``capacity`` messages of ``max_bytes`` bytes together; one more is a dead letter of the reason ``overflow``.
+    What nobody has claimed for ``keep_for`` seconds becomes a dead letter of the reason ``unclaimed``; None is never.
+    """
+
+    capacity: int = 100_000
+    max_bytes: int = 256 << 20
+    keep_for: float | None = 7 * 24 * 3600.0
+
+    def __post_init__(self) -> None:
+        for name in ("capacity", "max_bytes"):
+            number = getattr(self, name)
+            if type(number) is not int or number < 0:
+                raise ValueError(f"{name} of parked mail is a whole number, 0 or more, not {number!r}")
+        seconds = self.keep_for
+        if seconds is not None and (type(seconds) not in {int, float} or not 0 < seconds < math.inf):
+            raise ValueError(f"keep_for is above 0 s and finite, or None for ever, not {seconds!r}")
 
 
 class Policies(TypedDict, total=False):

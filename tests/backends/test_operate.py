@@ -555,7 +555,7 @@ def broken(path: Path, how: str) -> Path:
         ("empty", "it is empty: no system has begun to use it"),
         ("another program's", "it is a database of another program"),
         ("truncated", "is damaged: SQLite says database disk image is malformed"),
-        ("newer", "has schema version 99, and this version of Moot knows up to 1; upgrade Moot"),
+        ("newer", "has schema version 99, and this version of Moot knows up to 2; upgrade Moot"),
         ("without tables", "is damaged: SQLite says no such table: meta"),
     ],
 )

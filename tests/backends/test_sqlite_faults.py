@@ -140,7 +140,7 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     await write(path, 1)
     executed(path, "PRAGMA user_version = 99")
 
-    with pytest.raises(BackendVersion, match="schema version 99, and this version of Moot knows up to 1; upgrade Moot"):
+    with pytest.raises(BackendVersion, match="schema version 99, and this version of Moot knows up to 2; upgrade Moot"):
         await write(path, 1)
 
 

@@ -290,6 +290,20 @@ def test_a_copy_of_a_file_that_was_closed_opens(tmp_path: Path) -> None:
     assert notes_in(copy) == 3
 
 
+@pytest.mark.parametrize("inline", [False, True])
+def test_a_life_in_which_nothing_happens_leaves_a_file_that_may_be_copied(tmp_path: Path, inline: bool) -> None:
+    path, copy = tmp_path / "team.db", tmp_path / "copy.db"
+
+    async def life() -> None:
+        async with AgentManager(SqliteBackend(path, inline=inline)):
+            pass
+
+    asyncio.run(life())
+    shutil.copyfile(path, copy)
+
+    assert notes_in(copy) == 0
+
+
 @pytest.mark.parametrize("how", ["backup", "VACUUM INTO"])
 def test_a_copy_that_sqlite_makes_of_a_running_system_opens(tmp_path: Path, how: str) -> None:
     path, copy = tmp_path / "team.db", tmp_path / "copy.db"

@@ -24,7 +24,7 @@ async def test_a_start_that_fails_forgets_no_attempt(tmp_path: Path) -> None:
     with pytest.raises(BackendVersion):
         await AgentManager(f"sqlite:///{path}").start()
 
-    change(path, "PRAGMA user_version = 1")
+    change(path, "PRAGMA user_version = 2")
     owner = Owner(path)
     assert owner.interrupted == [7]
     owner.counted()

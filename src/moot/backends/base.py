@@ -10,7 +10,7 @@ a prefix of what it was told. That is all that makes a turn a transaction on dis
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from moot.messaging.dead_letters import DeadLetters
     from moot.state import SharedState
 
-__all__ = ["Backend", "Journal", "Stored", "StoredLetter", "StoredMail", "StoredTimer", "Stores"]
+__all__ = ["Backend", "Journal", "Stored", "StoredLetter", "StoredMail", "StoredTimer", "Stores", "Unread"]
 
 
 class StoredMail(msgspec.Struct, frozen=True):
@@ -31,6 +31,19 @@ class StoredMail(msgspec.Struct, frozen=True):
     name: MessageName
     body: bytes
     attempts: int = 0
+
+
+class Unread(msgspec.Struct, frozen=True):
+    """The mail of an agent that only the store has: how many messages, and their bytes.
+
+    ``since`` and ``marked``: the first and the last time at which it was marked as unclaimed, in seconds since the
+    Unix epoch; None if it never was.
+    """
+
+    count: int
+    bytes: int
+    since: float | None = None
+    marked: float | None = None
 
 
 class StoredTimer(msgspec.Struct, frozen=True):
@@ -51,14 +64,13 @@ class StoredLetter(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct):
-    """All that a journal holds. Agents come in the order of their first appearance, mail in the order of acceptance.
+    """All that a journal holds, but for mail, which is read in pages: see `Journal.read_mail`.
 
     ``states``: version of the state's type, and the state. ``records``: by turn and key. ``replies``: by address
     and idempotency key: when, and the answer, if it was an ask that was answered. ``shared``: version, and the value
     (None: deleted). ``changes``: the newest of shared keys, in order: revision, key, version, value.
     """
 
-    mail: dict[str, list[StoredMail]] = {}
     states: dict[str, tuple[int, bytes]] = {}
     timers: list[StoredTimer] = []
     records: dict[str, dict[bytes, bytes]] = {}
@@ -95,6 +107,32 @@ class Journal(Protocol):
 
     def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
         """A message was accepted for an agent, which need not exist yet."""
+        ...
+
+    def park_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
+        """As `put_mail`, for an agent that is not there: it is unread, after all that is unread already."""
+        ...
+
+    @property
+    def unread(self) -> Mapping[str, Unread]:
+        """The mail that waits to be read, by agent: that of earlier lives, and what was parked in this one."""
+        ...
+
+    def read_mail(self, agent_id: str, before: float | None = None) -> list[StoredMail]:
+        """A page of the unread mail of an agent, in the order of acceptance; from now on memory has it.
+
+        A page has at least one message if any is left, and so many more as a system can have at hand for each of its
+        agents. With ``before`` only what was marked as unclaimed at that time or earlier. Empty if nothing is left,
+        or if the journal cannot go on, which it says by itself.
+        """
+        ...
+
+    def mark_unclaimed(self, agent_id: str, at: float) -> None:
+        """The agent was not there at ``at``, and all that is unread waited for it."""
+        ...
+
+    def claim(self, agent_id: str) -> None:
+        """The agent is there: forget all marks."""
         ...
 
     def end_mail(self, agent_id: str, name: MessageName) -> None:

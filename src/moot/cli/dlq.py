@@ -1,4 +1,4 @@
-"""`moot dlq`: the dead letters in the file of a durable system: look at them, send them again, drop them."""
+"""`moot dlq`: the dead letters in the file of a durable system, and the mail that may become some: look, send, drop."""
 
 from __future__ import annotations
 
@@ -55,3 +55,25 @@ def drop(file: FILE, letters: Ids = None, every: All = False, reason: OfReason =
     from moot.cli.letters import delete
 
     delete(file, letters, reason, every=every)
+
+
+@app.command()
+def parked(file: FILE, json: JSON = False) -> None:
+    """Show for whom mail waits, and since when nobody claims it. Changes nothing; the system may run."""
+    from moot.cli.parked import print_parked
+
+    print_parked(file, as_json=json)
+
+
+@app.command()
+def discard(
+    file: FILE,
+    agent: Annotated[str | None, typer.Option(help="The mail of this agent.")] = None,
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="DAYS", help="Only what nobody has claimed for so many days.")
+    ] = None,
+) -> None:
+    """Delete mail that waits, for good: that of --agent, or what is --older-than. The system must be stopped."""
+    from moot.cli.parked import discard_mail
+
+    discard_mail(file, agent, older_than)

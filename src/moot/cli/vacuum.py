@@ -18,6 +18,10 @@ def vacuum(
     keep_tombstones: Annotated[
         bool, typer.Option(help="Keep the versions of deleted shared keys, if agents keep versions in their state.")
     ] = False,
+    unclaimed: Annotated[
+        float | None,
+        typer.Option(min=0, metavar="DAYS", help="Also delete mail that no agent has claimed for so many days."),
+    ] = None,
 ) -> None:
     """Take out what no later run can need, and give its room back. The system must be stopped."""
     from moot.backends.sqlite.repair import repairing  # these three: the runtime, which --help does without
@@ -27,11 +31,13 @@ def vacuum(
     with printing("let it run: it works with the file as it is"):
         before = bytes_of(file)
         with repairing(file) as held:
+            discarded = held.discard(None, time.time() - unclaimed * 86400) if unclaimed is not None else 0
             pruned = held.prune(time.time() - REMEMBERED_FOR, tombstones=not keep_tombstones)
             held.vacuum()
     print(
         f"taken out: {pruned.given} given ids older than {REMEMBERED_FOR / 86400:.0f} days, records of "
         f"{pruned.turns} turns that cannot run again, {pruned.deleted} deleted shared keys"
+        + (f", {discarded} messages that nobody claims" if unclaimed is not None else "")
     )
     after = bytes_of(file)
     print(safe(f"{file}: {before:,} bytes before, {after:,} after ({size(max(0, before - after))} less)"))

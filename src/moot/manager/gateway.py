@@ -19,7 +19,7 @@ from moot.ids import OUTSIDE, TOPIC
 from moot.manager.idempotency import IdempotentAsks
 from moot.messaging.dedup import SeenIds
 from moot.messaging.flow_control import Lane
-from moot.messaging.message import AgentMessage, RequestKey
+from moot.messaging.message import AgentMessage, ReplyTo, RequestKey
 from moot.runtime.phase import RUNNING, STOPPING
 from moot.runtime.system import System
 
@@ -194,6 +194,10 @@ class Gateway:
         key = asks.key_of(message) if asks is not None else None
         if asks is None or key is None:
             return message
+        waited_for = self._idempotent.under_way(key)
+        if waited_for is not None:  # a caller has asked again before the request was read
+            waited_for.message, waited_for.target = message, self._cells.get(message.to)
+            return msgspec.structs.replace(message, reply_to=ReplyTo(*key))
         request: Ask[Any] = Ask(self, key[0], message.content, message.message_type, math.inf, started=True)
         request.idempotency_key, request.request_key = key[1], key
         reply_to = asks.open(request, math.inf)

@@ -82,6 +82,11 @@ class IdempotentAsks:
             self._requests.enter(request)
         return self.adopt(key, request)
 
+    def under_way(self, key: RequestKey) -> Ask[Any] | None:
+        """The request of that key, until it is answered."""
+        record = self._records.get(key)
+        return record.request if record is not None else None
+
     def adopt(self, key: RequestKey, request: Ask[Any]) -> _Record:
         """Let the asks of a key share a request that is under way."""
         record = self._records[key] = _Record(request)

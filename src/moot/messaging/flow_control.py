@@ -158,6 +158,7 @@ class FlowControl:
     def admit(self, target: Station) -> None:
         """Fill the room in ``target`` from the lanes that wait for it, one message of each in turn."""
         queue = target.queue
+        target.mailbox.refill()
         while queue and target.mailbox.room > 0:
             lane = queue.popleft()
             target.mailbox.offer(lane.messages.popleft())
@@ -221,12 +222,16 @@ class FlowControl:
                 raise
             return "entered"
         displace = target.policies.displace
-        lost = displace(target.mailbox, message) if displace is not None else None
+        lost = None
+        if displace is not None:
+            target.mailbox.refill()
+            lost = displace(target.mailbox, message)
         if lost is None:
             return "full"
         if lost is message:
             self._bury(target, lost, f"mailbox of {target.id!r} is full, and this was the one to drop")
             return "lost"
+        target.mailbox.refill()
         self._wake(target)
         self._bury(target, lost, f"mailbox of {target.id!r} was full, and a newer message took its room")
         return "entered"

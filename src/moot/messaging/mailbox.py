@@ -13,7 +13,10 @@ from collections.abc import Callable, Sequence
 
 from moot.messaging.message import AgentMessage
 
-__all__ = ["Mailbox", "WatchedMailbox"]
+__all__ = ["Mailbox", "StoredMailbox", "WatchedMailbox"]
+
+
+_AT_HAND = 64
 
 
 class Mailbox:
@@ -36,6 +39,18 @@ class Mailbox:
         if items is None:
             items = self.items = deque()
         return items
+
+    @property
+    def end(self) -> deque[AgentMessage]:
+        """The part of the queue in which a new message stands last."""
+        return self.waiting
+
+    def holds(self, message: AgentMessage) -> bool:
+        """Whether this very message waits. Costs a walk of the queue."""
+        return any(waiting is message for waiting in reversed(self.items or ()))
+
+    def refill(self) -> None:
+        """Have messages at hand, if there are any. Called when ``items`` may have become short."""
 
     @property
     def room(self) -> int:
@@ -120,3 +135,90 @@ class WatchedMailbox(Mailbox):
         super().force(message)
         if self.watcher is not None:
             self.watcher(message)
+
+
+class StoredMailbox(WatchedMailbox):
+    """A mailbox that goes on in a store: ``items`` are first, then what is stored, then what has arrived since.
+
+    ``read`` returns some of the stored messages, in order, and ``stored`` how many there are. They count as waiting.
+    There is something in ``items`` whenever anything waits, after `refill`.
+    """
+
+    __slots__ = ("_later", "_read", "_stored")
+
+    def __init__(self, capacity: int, read: Callable[[], list[AgentMessage]], stored: Callable[[], int]) -> None:
+        super().__init__(capacity)
+        self._read = read
+        self._stored = stored
+        self._later: deque[AgentMessage] = deque()
+
+    @classmethod
+    def after(
+        cls, mailbox: Mailbox, read: Callable[[], list[AgentMessage]], stored: Callable[[], int]
+    ) -> StoredMailbox:
+        """One whose first messages are in ``mailbox``, which it takes the place of."""
+        following = cls(mailbox.capacity, read, stored)
+        following.waiting.extend(mailbox.items or ())
+        following.refill()
+        return following
+
+    def __len__(self) -> int:
+        return super().__len__() + self._stored() + len(self._later)
+
+    @property
+    def end(self) -> deque[AgentMessage]:
+        """As `Mailbox.end`."""
+        return self._later if self._later or self._stored() else self.waiting
+
+    def holds(self, message: AgentMessage) -> bool:
+        """As `Mailbox.holds`. What is only stored has not arrived in this life, and nobody has it to ask."""
+        return super().holds(message) or any(waiting is message for waiting in reversed(self._later))
+
+    def offer(self, message: AgentMessage) -> bool:
+        """As `Mailbox.offer`."""
+        if self.room <= 0:
+            return False
+        self.force(message)
+        return True
+
+    def force(self, message: AgentMessage) -> None:
+        """As `Mailbox.force`."""
+        self.end.append(message)
+        if self.watcher is not None:
+            self.watcher(message)
+
+    def take(self) -> AgentMessage:
+        """As `Mailbox.take`."""
+        message = super().take()
+        self.refill()
+        return message
+
+    def withdraw(self, message: AgentMessage) -> bool:
+        """As `Mailbox.withdraw`."""
+        found = super().withdraw(message)
+        if found:
+            self.refill()
+            return True
+        for index, waiting in enumerate(self._later):
+            if waiting is message:
+                del self._later[index]
+                return True
+        return False
+
+    def drain(self) -> list[AgentMessage]:
+        """As `Mailbox.drain`, but for what is only stored, which stays there."""
+        messages = [*super().drain(), *self._later]
+        self._later.clear()
+        return messages
+
+    def refill(self) -> None:
+        """As `Mailbox.refill`: read while little is at hand and more is stored."""
+        items = self.waiting
+        while len(items) < _AT_HAND and self._stored():
+            before = self._stored()
+            items.extend(self._read())
+            if self._stored() == before:
+                return  # the store cannot go on, and says so itself
+        if self._later and not self._stored():
+            items.extend(self._later)
+            self._later.clear()

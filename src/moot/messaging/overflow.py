@@ -61,12 +61,12 @@ def _drop_oldest(mailbox: Mailbox, message: AgentMessage) -> AgentMessage:
         return message
     oldest = waiting[index]
     del waiting[index]
-    waiting.append(message)
+    mailbox.end.append(message)
     return oldest
 
 
 def _drop_lowest(mailbox: Mailbox, message: AgentMessage) -> AgentMessage:
-    waiting = mailbox.waiting
+    waiting = mailbox.end or mailbox.waiting
     lowest = min(map(_priority, waiting))
     if message.priority <= lowest:
         return message
@@ -74,7 +74,7 @@ def _drop_lowest(mailbox: Mailbox, message: AgentMessage) -> AgentMessage:
     index = len(waiting) - 1 - behind
     lost = waiting[index]
     del waiting[index]
-    waiting.append(message)
+    mailbox.end.append(message)
     return lost
 
 
@@ -88,7 +88,7 @@ class _Coalesce:
         self._warned = False
 
     def __call__(self, mailbox: Mailbox, message: AgentMessage) -> AgentMessage | None:
-        waiting = mailbox.waiting
+        waiting = mailbox.end
         kind, sender, key = message.message_type, message.sender, self._key_of(message)
         overtakes = False
         for behind, other in enumerate(reversed(waiting)):

@@ -18,3 +18,4 @@ class Reason(StrEnum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     FORBIDDEN = "forbidden"
+    UNCLAIMED = "unclaimed"

@@ -96,6 +96,8 @@ class Keeper:
         """Stop all agents and end every ask. Agents that were halted run no hook."""
         system, grace = self._system, min(timeout, _GRACE)
         if not self._is_halted:
+            if system.unclaimed is not None:
+                system.unclaimed.close()
             await self._stop_agents(drain=drain, timeout=timeout, grace=grace)
         await self._end_turns(grace)
         for cell in reversed(tuple(system.directory.cells.values())):  # they were halted

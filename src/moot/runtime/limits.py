@@ -90,7 +90,7 @@ class Limits:
             self._alone[:0] = messages
 
     def keep_alone(self, message: AgentMessage) -> None:
-        """Let ``message``, which was just put last into the mailbox, be handled in a turn of its own."""
+        """Let ``message``, which is put last into the mailbox, be handled in a turn of its own."""
         self._alone.append(message)
 
     def take_alone(self, mailbox: Mailbox) -> AgentMessage | None:

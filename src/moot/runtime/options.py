@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypedDict
 
 if TYPE_CHECKING:
-    from moot.policies import Supervision
+    from moot.policies import ParkedMail, Supervision
     from moot.runtime.dispatch.interceptor import Interceptor
     from moot.runtime.dispatch.ready_queue import ReadyQueue
     from moot.runtime.liveness.deadlock import DeadlockMode
@@ -33,6 +33,7 @@ class Options(TypedDict, total=False):
     idle agent may be handled without a pass of the event loop; if not, every ask takes the queue of ready agents.
     ``patience``: for how many seconds a turn that an earlier life has left waits for an agent that it asks and that is
     not registered yet, 30 by default; see `AgentManager.ready`.
+    ``parked``: how much mail a durable backend keeps for an agent that is not registered, and for how long.
 
     The rest is for what surrounds a system. ``interceptor``: wraps each run of a handler. ``transport``: a function
     that is called with the system's delivery, and makes what carries messages between agents. ``mail_observer``: sees
@@ -46,6 +47,7 @@ class Options(TypedDict, total=False):
     watchdog: float | None
     at_once: bool
     patience: float
+    parked: ParkedMail
     interceptor: Interceptor
     transport: Callable[[Delivery], Transport]
     mail_observer: MailObserver
@@ -61,8 +63,11 @@ def check_seams(options: Options) -> None:
 
     Raises:
         TypeError: an option is a class, has no such method, or is asynchronous where it must not be, or the reverse;
-        ``at_once`` is neither True nor False, ``patience`` no number. ValueError: ``patience`` has no end.
+        ``at_once`` is neither True nor False, ``patience`` no number, ``parked`` no `ParkedMail`. ValueError:
+        ``patience`` has no end.
     """
+    if "parked" in options and type(options["parked"]).__name__ != "ParkedMail":
+        raise TypeError(f"parked= is a ParkedMail, such as ParkedMail(capacity=1000), not {options['parked']!r}")
     patience = options.get("patience", PATIENCE)
     if isinstance(patience, bool) or not isinstance(patience, (int, float)):
         raise TypeError(f"patience= is a number of seconds, not {patience!r}")

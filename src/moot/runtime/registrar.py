@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -18,6 +18,7 @@ import msgspec
 from moot.agent.agent import Agent
 from moot.errors import ManagerStopped, UnknownAgent
 from moot.messaging.dead_letters import Reason
+from moot.messaging.mailbox import StoredMailbox
 from moot.messaging.message import AgentMessage
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.dispatcher import Dispatcher
@@ -132,22 +133,33 @@ class Registrar:
 
     def _restore(self, cell: Cell, journal: TurnJournal) -> None:
         restored = journal.restore(cell)
-        for message, mail in restored.mail:
-            self._take_up(cell, message, mail)
+        for message in self._taken_up(cell, restored.mail):
+            cell.mailbox.force(message)
+        if journal.unread(cell.id):
+            cell.mailbox = StoredMailbox.after(
+                cell.mailbox,
+                lambda: self._taken_up(cell, journal.read_mail(cell.id)),
+                lambda: journal.unread(cell.id),
+            )
         self._opening.restored(cell, restored.timers)
 
-    def _take_up(self, cell: Cell, message: AgentMessage, mail: StoredMail) -> None:
-        """Let a message of an earlier life wait again."""
+    def _taken_up(self, cell: Cell, mail: Iterable[tuple[AgentMessage, StoredMail]]) -> list[AgentMessage]:
+        """The stored messages that wait again."""
+        taken = (self._take_up(cell, message, stored) for message, stored in mail)
+        return [message for message in taken if message is not None]
+
+    def _take_up(self, cell: Cell, message: AgentMessage, mail: StoredMail) -> AgentMessage | None:
+        """A message of an earlier life as it waits again; None if it has killed the process too often."""
         if mail.attempts >= cell.policies.retry.max_deaths:
             text = f"the process died {mail.attempts} times while it was handled"
             self._delivery.bury(message, Reason.FAILED, text, attempts=mail.attempts, receiver=cell)
-            return
+            return None
         if message.reply_to is not None:
             message = msgspec.structs.replace(message, deadline=None)  # the ask ended with its process
             message = self.readmit(message)
-        cell.mailbox.force(message)
         if mail.attempts > 1 and cell.limits is not None:
             cell.limits.keep_alone(message)  # another message of its batch may have killed the process twice
+        return message
 
     async def remove(self, cell: Cell, error: BaseException | None = None) -> None:
         """Stop an agent for good, its children first. ``error`` is why it failed; None if it did not.

@@ -19,7 +19,7 @@ from moot.agent.ask import AskTable
 from moot.errors import AgentStopped, MootError
 from moot.messaging.flow_control import FlowControl
 from moot.messaging.message import Numbering, ReplyTo
-from moot.policies import Supervision
+from moot.policies import ParkedMail, Supervision
 from moot.resilience.deadlines import DeadlineWheel
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.at_once import at_once_for
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from moot.ids import Ids
     from moot.runtime.durability.asks import DurableAskTable
     from moot.runtime.durability.turn_journal import TurnJournal
+    from moot.runtime.durability.unclaimed import UnclaimedMail
     from moot.runtime.routing.directory import Directory
 
 __all__ = ["System"]
@@ -95,7 +96,9 @@ class System:
         if stores.durable is None:
             self.asks = AskTable(ids.incarnation, count(1).__next__, self.wheel)
         else:
-            self.durable_asks, self.journal = _durable(stores, ids.incarnation, self.wheel, clock, phase)
+            self.durable_asks, self.journal = _durable(
+                stores, ids.incarnation, self.wheel, clock, phase, options.get("parked")
+            )
             self.asks = self.durable_asks
         self.deadlocks = Deadlocks(self.asks, self.pool, clock.now, options.get("deadlocks", "break"))
         patience = options.get("patience", PATIENCE)
@@ -103,6 +106,7 @@ class System:
         self._make_routing(stores, options)
         self._make_dispatch(options)
         self.registrar = Registrar(directory, self.router, self.dispatcher, self.delivery, self.opening, phase)
+        self.unclaimed: UnclaimedMail | None = _unclaimed(self) if self.journal is not None else None
         # So late because it begins a thread: what was stored may be unreadable.
         self.liveness = Liveness(loop, clock, directory.cells, self.pool, self.deadlocks, options.get("watchdog", 1.0))
         self.supervisor = Supervisor(
@@ -235,7 +239,12 @@ class System:
 
 
 def _durable(
-    stores: Stores, incarnation: str, wheel: DeadlineWheel, clock: Clock, phase: SystemPhase
+    stores: Stores,
+    incarnation: str,
+    wheel: DeadlineWheel,
+    clock: Clock,
+    phase: SystemPhase,
+    parking: ParkedMail | None,
 ) -> tuple[DurableAskTable, TurnJournal]:
     """The parts that tell a durable backend what happens. They go on from what it has stored."""
     from moot.runtime.durability.asks import DurableAskTable  # these load much that a system in memory does not need
@@ -246,7 +255,25 @@ def _durable(
     store, stored = stores.durable
     replies = ReplyCache(store, stored, clock, phase)
     asks = DurableAskTable(incarnation, count(1).__next__, wheel, replies)
-    return asks, TurnJournal(store, stored, replies, stores.dead_letters)
+    return asks, TurnJournal(store, stored, replies, stores.dead_letters, parking or ParkedMail())
+
+
+def _unclaimed(system: System) -> UnclaimedMail:
+    """The part that looks after mail of a durable system that nobody claims."""
+    from moot.runtime.durability.unclaimed import UnclaimedMail  # as above
+
+    assert system.journal is not None
+    journal, delivery = system.journal, system.delivery
+    unclaimed = UnclaimedMail(
+        journal.store,
+        journal.parking,
+        system.clock,
+        system.phase,
+        is_there=system.directory.cells.__contains__,
+        bury=delivery.unclaimed,
+    )
+    delivery.was_parked = unclaimed.watch
+    return unclaimed
 
 
 def _cell_of(turn: Turn) -> Cell:

@@ -23,6 +23,7 @@ from moot.backends.sqlite.load import Numbers, count_interrupted, load
 from moot.backends.sqlite.mark import TORN, is_torn, put_mark
 from moot.backends.sqlite.owner import Owner
 from moot.backends.sqlite.schema import Profile, connect, prepare
+from moot.backends.sqlite.unread import UnreadMail
 from moot.backends.sqlite.writer import InlineWriter, ThreadWriter, Writer
 from moot.errors import MootError
 from moot.messaging.dead_letters import DeadLetters
@@ -53,6 +54,7 @@ class SqliteBackend:
         self._connection: sqlite3.Connection | None = None
         self._writer: Writer | None = None
         self._journal: SqliteJournal | None = None
+        self._unread: UnreadMail | None = None
 
     @classmethod
     def at(cls, rest: str) -> SqliteBackend:
@@ -75,7 +77,7 @@ class SqliteBackend:
         return cls(Path(name[1:]), cast(Profile, profile))
 
     async def open(self, failed: Callable[[MootError], None]) -> tuple[Journal, Stored]:
-        """See `moot.backends.base.Backend.open`. Reads the whole file, so it takes a second for a million messages.
+        """See `moot.backends.base.Backend.open`. Of mail it reads only the numbers, half a second for a million.
 
         Raises:
             BackendBusy: another process owns it. BackendDamaged: it is no database, or has lost its end.
@@ -95,11 +97,12 @@ class SqliteBackend:
             loop = asyncio.get_running_loop()
             inline = self._inline or getattr(loop, "epoch", None) is not None  # a thread has no virtual clock
             self._writer = (
-                InlineWriter(connection, owner.files)
+                InlineWriter(connection, owner.files, numbers.next_batch - 1)
                 if inline
-                else ThreadWriter(connection, owner.files, loop.call_soon_threadsafe)
+                else ThreadWriter(connection, owner.files, numbers.next_batch - 1, loop.call_soon_threadsafe)
             )
             self._journal = SqliteJournal(self._writer, owner, numbers, failed)
+            self._unread = self._journal.unread
             self.shared_state.attach(self._journal, stored)
         except BaseException as error:
             if self._writer is not None:
@@ -160,6 +163,9 @@ class SqliteBackend:
 
     def _let_go(self) -> None:
         _open.discard(self)
+        if self._unread is not None:
+            self._unread.close()
+            self._unread = None
         connection, self._connection = self._connection, None
         owner, self._owner = self._owner, None
         if connection is not None:
@@ -172,6 +178,9 @@ class SqliteBackend:
         if self._connection is not None:
             _inherited.append(self._connection)
             self._connection = None
+        if self._unread is not None and self._unread.connection is not None:
+            _inherited.append(self._unread.connection)
+            self._unread.connection = None
         if self._owner is not None:
             self._owner.close()
             self._owner = None

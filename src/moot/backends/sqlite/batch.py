@@ -10,6 +10,9 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
+from moot.backends.errors import BackendError
+from moot.errors import Factual
+
 __all__ = ["SHARED_LOG", "Batch", "Overtaken"]
 
 _Row = tuple[Any, ...]
@@ -22,11 +25,12 @@ _PUT_SHARED = "INSERT OR REPLACE INTO shared VALUES (?, ?, ?)"
 _PUT_GIVEN = "INSERT OR REPLACE INTO given VALUES (?, ?, ?, ?)"
 
 
-class Overtaken(Exception):
+class Overtaken(Factual, BackendError):
     """Somebody else has written to the file: its last batch is not the one before this. Nothing was written."""
 
-    def __init__(self, found: int, number: int) -> None:
-        super().__init__(f"another process has written to it (its last batch is {found}, and {number} was to follow)")
+    found: int
+    number: int
+    template = "another process has written to it (its last batch is {found}, and {number} was to follow)"
 
 
 class Batch:
@@ -35,10 +39,12 @@ class Batch:
     __slots__ = (
         "agents",
         "changes",
+        "claimed",
         "dead",
         "ended",
         "is_tried",
         "mail",
+        "marks",
         "number",
         "over",
         "records",
@@ -56,6 +62,9 @@ class Batch:
         self.agents: list[tuple[int, str]] = []
         self.mail: dict[int, _Row] = {}
         self.ended: list[tuple[int]] = []
+        self.claimed: list[tuple[int, int]] = []
+        """Agents, and up to which number their marks are needed no more."""
+        self.marks: dict[tuple[int, int], float] = {}
         self.states: dict[int, _Row | None] = {}
         self.over: dict[str, None] = {}
         """The turns whose records so far are needed no more."""
@@ -102,6 +111,10 @@ class Batch:
             many("INSERT INTO mail VALUES (?, ?, ?, ?, ?, ?)", self.mail.values())
         if self.ended:
             many("DELETE FROM mail WHERE mid = ?", self.ended)
+        if self.claimed:
+            many("DELETE FROM unclaimed WHERE agent = ? AND mid <= ?", self.claimed)
+        if self.marks:
+            many("INSERT OR IGNORE INTO unclaimed VALUES (?, ?, ?)", [(*key, at) for key, at in self.marks.items()])
         _replace(connection, self.states, "INSERT OR REPLACE INTO state VALUES (?, ?, ?)", "agent = ?", "state")
         self._write_records(connection)
         _replace(

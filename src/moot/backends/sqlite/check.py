@@ -62,6 +62,7 @@ def check(path: Path) -> list[Finding]:
             *_tried("integrity", path, lambda: _integrity(connection, path)),
             *_tried("end", path, lambda: _end(connection, acknowledged, path, log_bytes)),
             *_tried("agents", path, lambda: _agents(connection, path)),
+            *_tried("mail", path, lambda: _mail(connection, path)),
             *_tried("bodies", path, lambda: _bodies(connection, path)),
         ]
     finally:
@@ -143,6 +144,19 @@ def _agents(connection: sqlite3.Connection, path: Path) -> Finding:
         return Finding("agents", True, "each row says whose it is")
     text = f"rows of agents that the file does not name: {', '.join(wrong)}; {_advice(path)}"
     return Finding("agents", False, text)
+
+
+def _mail(connection: sqlite3.Connection, path: Path) -> Finding:
+    """Whose mail waits. That nobody claims it is no fault of the file, and worth knowing."""
+    waiting = Inspection(path, connection).waiting()
+    messages, size = sum(one.mail for one in waiting), sum(one.bytes for one in waiting)
+    text = f"{messages} messages wait, {size:,} bytes"
+    unclaimed = [one for one in waiting if one.unclaimed_since is not None]
+    if unclaimed:
+        named = ", ".join(f"{one.mail} for {one.agent_id!r}" for one in unclaimed[:_SHOWN])
+        more = f" and {len(unclaimed) - _SHOWN} more agents" if len(unclaimed) > _SHOWN else ""
+        text += f"; nobody claims {named}{more}: moot dlq parked {_quoted(path)}"
+    return Finding("mail", True, text)
 
 
 def _bodies(connection: sqlite3.Connection, path: Path) -> Finding:

@@ -11,18 +11,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from moot.backends.errors import BackendError
+from moot.errors import Factual
+
 __all__ = ["Files", "Lost"]
 
 
-class Lost(Exception):
-    """A file is not what it was. ``name`` is which; ``is_cut`` if it is there and shorter. Nothing was written."""
+class Lost(Factual, BackendError):
+    """A file is not what it was. ``name`` is which; ``is_cut``: it is there, and shorter. Nothing was written."""
 
-    def __init__(self, name: str, *, is_cut: bool = False, is_database: bool = False) -> None:
-        what = "it" if is_database else name
-        super().__init__(f"{what} was {'cut' if is_cut else 'deleted or replaced'} while the system ran")
-        self.name = name
-        self.is_cut = is_cut
-        self.is_database = is_database
+    name: str
+    is_cut: bool = False
+    is_database: bool = False
+
+    def __str__(self) -> str:
+        what = "it" if self.is_database else self.name
+        return f"{what} was {'cut' if self.is_cut else 'deleted or replaced'} while the system ran"
 
 
 class Files:

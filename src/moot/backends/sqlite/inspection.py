@@ -29,6 +29,7 @@ from moot.backends.sqlite.snapshots import (
     SharedSnapshot,
     TimerSnapshot,
     TurnSnapshot,
+    WaitingSnapshot,
 )
 from moot.messaging.dead_letters import DeadLetter
 from moot.messaging.message import AgentMessage
@@ -121,6 +122,11 @@ class Inspection:
             state_bytes=size,
             state=None if body is None else _value(body),
         )
+
+    def waiting(self) -> list[WaitingSnapshot]:
+        """The mail that waits, by agent: that which nobody claims first, and the most first."""
+        has_marks = self._number("SELECT count(*) FROM sqlite_master WHERE name = 'unclaimed'")  # older files have none
+        return [WaitingSnapshot(*row) for row in self._rows(_WAITING if has_marks else _WAITING_UNMARKED)]
 
     def letters(self) -> Iterator[LetterSnapshot]:
         """The dead letters, oldest first."""
@@ -242,6 +248,13 @@ _AGENTS = """
 SELECT id, coalesce(waiting, 0), first, version, length(state.body)
 FROM agent LEFT JOIN (SELECT agent, count(*) AS waiting, min(mid) AS first FROM mail GROUP BY agent) AS queue
 ON queue.agent = aid LEFT JOIN state ON state.agent = aid ORDER BY 2 DESC, aid LIMIT ?
+"""
+_WAITING = """
+SELECT id, count(*), sum(length(body)), (SELECT min(at) FROM unclaimed WHERE unclaimed.agent = aid) AS since
+FROM mail JOIN agent ON aid = mail.agent GROUP BY aid ORDER BY since IS NULL, 3 DESC
+"""
+_WAITING_UNMARKED = """
+SELECT id, count(*), sum(length(body)), NULL FROM mail JOIN agent ON aid = mail.agent GROUP BY aid ORDER BY 3 DESC
 """
 _TIMERS = "SELECT due, id, body FROM timer JOIN agent ON aid = agent ORDER BY due LIMIT ?"
 _TURNS = "SELECT turn, count(*), sum(length(body)) FROM record GROUP BY turn ORDER BY turn LIMIT ?"

@@ -8,15 +8,17 @@ order in which things happened.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable
 from itertools import count
 
-from moot.backends.base import StoredLetter, StoredTimer
-from moot.backends.errors import BackendFailed
+from moot.backends.base import StoredLetter, StoredMail, StoredTimer
+from moot.backends.errors import BackendError, BackendFailed
 from moot.backends.sqlite.batch import Batch
 from moot.backends.sqlite.load import Numbers
 from moot.backends.sqlite.owner import Owner
+from moot.backends.sqlite.unread import UnreadMail
 from moot.backends.sqlite.writer import Writer
 from moot.errors import MootError
 from moot.messaging.message import MessageName
@@ -38,7 +40,8 @@ class SqliteJournal:
         self._failed = failed
         self._failure: BackendFailed | None = None
         self._agents = numbers.agents
-        self._mids = numbers.mail
+        self._mids: dict[tuple[str, MessageName], int] = {}
+        self.unread = UnreadMail(owner.files.path, numbers.unread)
         self._recorded = numbers.turns
         self._next_mid = count(numbers.next_mail).__next__
         self._batch = Batch(numbers.next_batch)
@@ -61,6 +64,38 @@ class SqliteJournal:
         mid = self._mids[agent_id, name] = self._next_mid()
         aid = self._agents.get(agent_id) or self._new_agent(agent_id)
         self._changed().mail[mid] = (mid, aid, *name, 0, body)
+
+    def park_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
+        mid = self._next_mid()
+        aid = self._agents.get(agent_id) or self._new_agent(agent_id)
+        self._changed().mail[mid] = (mid, aid, *name, 0, body)
+        self.unread.add(agent_id, mid, len(body))
+
+    def read_mail(self, agent_id: str, before: float | None = None) -> list[StoredMail]:
+        pending = [batch.mail for batch in (self._batch, self._under_way) if batch is not None]
+        try:
+            rows, passed = self.unread.read(agent_id, before, pending)
+        except (sqlite3.Error, OSError, BackendError) as error:
+            self._give_up(BackendFailed(str(self._owner.files.path), f"mail cannot be read from it ({error})"))
+            return []
+        if passed is not None:
+            self._unmark(agent_id, passed)
+        mail = []
+        for mid, _, incarnation, sequence, attempts, body in rows:
+            name = (incarnation, sequence)
+            self._mids[agent_id, name] = mid
+            mail.append(StoredMail(name, body, attempts))
+        return mail
+
+    def mark_unclaimed(self, agent_id: str, at: float) -> None:
+        mid = self.unread.mark(agent_id, at)
+        if mid is not None:
+            self._changed().marks.setdefault((self._agents[agent_id], mid), at)
+
+    def claim(self, agent_id: str) -> None:
+        last = self.unread.claim(agent_id)
+        if last is not None:
+            self._unmark(agent_id, last)
 
     def end_mail(self, agent_id: str, name: MessageName) -> None:
         mid = self._mids.pop((agent_id, name), None)
@@ -160,6 +195,11 @@ class SqliteJournal:
             batch, self._batch = self._batch, Batch(self._batch.number + 1)
             self._under_way = batch
             self._writer.submit(batch)
+
+    def _unmark(self, agent_id: str, last: int) -> None:
+        aid, batch = self._agents[agent_id], self._changed()
+        batch.marks = {(agent, mid): at for (agent, mid), at in batch.marks.items() if agent != aid or mid > last}
+        batch.claimed.append((aid, last))
 
     def _new_agent(self, agent_id: str) -> int:
         aid = self._agents[agent_id] = len(self._agents) + 1

@@ -1,4 +1,4 @@
-"""Load: everything that a file holds, read once at the start."""
+"""Load: what a file holds, read once at the start. Of mail only the numbers are read, and whose it is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sqlite3
 
 import msgspec
 
-from moot.backends.base import Stored, StoredLetter, StoredMail, StoredTimer
+from moot.backends.base import Stored, StoredLetter, StoredTimer
 from moot.backends.sqlite.batch import SHARED_LOG
 from moot.backends.sqlite.owner import Owner
-from moot.messaging.message import MessageName
+from moot.backends.sqlite.unread import UnreadQueue
 
 __all__ = ["Numbers", "count_interrupted", "load"]
 
@@ -17,10 +17,10 @@ _MOST_LETTERS = 10_000
 
 
 class Numbers(msgspec.Struct):
-    """What the rows of a file are known by: agents, mail, turns that have records, and the next of each number."""
+    """What the rows of a file are known by: agents, unread mail, turns with records, and the next of each number."""
 
     agents: dict[str, int] = {}
-    mail: dict[tuple[str, MessageName], int] = {}
+    unread: dict[str, UnreadQueue] = {}
     turns: set[str] = set()
     next_mail: int = 1
     next_batch: int = 1
@@ -45,11 +45,7 @@ def load(connection: sqlite3.Connection) -> tuple[Stored, Numbers]:
     try:
         numbers.agents = {agent_id: aid for aid, agent_id in query("SELECT aid, id FROM agent ORDER BY aid")}
         ids = {aid: agent_id for agent_id, aid in numbers.agents.items()}
-        for mid, aid, incarnation, sequence, attempts, body in query("SELECT * FROM mail ORDER BY mid"):
-            name = (incarnation, sequence)
-            numbers.mail[ids[aid], name] = mid
-            numbers.next_mail = mid + 1
-            stored.mail.setdefault(ids[aid], []).append(StoredMail(name, body, attempts))
+        _find_mail(connection, ids, numbers)
         stored.states = {ids[aid]: (version, body) for aid, version, body in query("SELECT * FROM state")}
         for turn, key, body in query("SELECT * FROM record"):
             stored.records.setdefault(turn, {})[key] = body
@@ -70,3 +66,19 @@ def load(connection: sqlite3.Connection) -> tuple[Stored, Numbers]:
     finally:
         query("COMMIT")
     return stored, numbers
+
+
+def _find_mail(connection: sqlite3.Connection, ids: dict[int, str], numbers: Numbers) -> None:
+    """Note which mail is whose. SQLite knows the length of a body without reading it."""
+    queues: dict[int, UnreadQueue] = {}
+    for mid, aid, size in connection.execute("SELECT mid, agent, length(body) FROM mail ORDER BY mid"):
+        queue = queues.get(aid)
+        if queue is None:
+            queue = queues[aid] = numbers.unread[ids[aid]] = UnreadQueue()
+        queue.mids.append(mid)
+        queue.bytes += size
+        numbers.next_mail = mid + 1
+    for aid, mid, at in connection.execute("SELECT agent, mid, at FROM unclaimed ORDER BY agent, mid"):
+        if aid in queues:
+            queues[aid].marks.append((mid, at))
+        numbers.next_mail = max(numbers.next_mail, mid + 1)  # so that no new message looks as if it were marked

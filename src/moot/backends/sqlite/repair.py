@@ -26,6 +26,7 @@ from moot.messaging.message import AgentMessage
 
 __all__ = ["Pruned", "Repair", "repairing"]
 
+_EVERYTHING = (1 << 63) - 1
 _NAMED_ASK = re.compile(r"[0-9a-f]{32}(\+\d+)?@")
 """What the turn of an ask that a turn has made begins with: the ask's name is a digest."""
 _BATCH = re.compile(r"\+\d+(?=@)")
@@ -133,6 +134,31 @@ class Repair:
             connection.executemany("DELETE FROM record WHERE turn = ?", [(turn,) for turn in turns])
             deleted = connection.execute("DELETE FROM shared WHERE body IS NULL").rowcount if tombstones else 0
         return Pruned(given, len(turns), deleted)
+
+    def discard(self, agent_id: str | None, before: float | None = None) -> int:
+        """Delete mail that waits for an agent, or with None for all; how many messages.
+
+        With ``before`` only what was unclaimed at that time (seconds since the Unix epoch) or earlier.
+
+        Raises:
+            KeyError: the file knows no such agent. ValueError: everything would go.
+        """
+        if agent_id is None and before is None:
+            raise ValueError("say whose mail, or how old it is")
+        query = "SELECT aid FROM agent WHERE id = ? OR ? IS NULL"
+        agents = [aid for (aid,) in self._connection.execute(query, (agent_id, agent_id))]
+        if not agents and agent_id is not None:
+            raise KeyError(agent_id)
+        count = 0
+        with self._change() as connection:
+            for aid in agents:
+                last = _EVERYTHING
+                if before is not None:
+                    query = "SELECT coalesce(max(mid), 0) FROM unclaimed WHERE agent = ? AND at <= ?"
+                    (last,) = connection.execute(query, (aid, before)).fetchone()
+                count += connection.execute("DELETE FROM mail WHERE agent = ? AND mid <= ?", (aid, last)).rowcount
+                connection.execute("DELETE FROM unclaimed WHERE agent = ? AND mid <= ?", (aid, last))
+        return count
 
     def vacuum(self) -> None:
         """Rewrite the file without its holes. Needs room for a second one meanwhile."""

@@ -1,8 +1,8 @@
 """The file's schema: tables, version, and how a connection is set up.
 
 Agents are interned, so that rows carry small integers; mail is appended by a rowid that
-is also its order and has no other index, because the queues live in memory and the table
-is read once, at the start: both together make a turn half as expensive as text keys do.
+is also its order and has no other index, because memory knows which numbers belong to which
+agent: both together make a turn half as expensive as text keys do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,12 @@ CREATE TABLE shared_log(revision INTEGER PRIMARY KEY, key TEXT NOT NULL, version
 INSERT INTO meta VALUES ('batch', 0);
 """
 
-_MIGRATIONS: dict[int, str] = {1: _TABLES}
+_UNCLAIMED = """
+CREATE TABLE unclaimed(agent INT NOT NULL, mid INT NOT NULL, at REAL NOT NULL, PRIMARY KEY(agent, mid)) WITHOUT ROWID;
+"""
+# At that time the agent was not there, and its mail up to that number waited.
+
+_MIGRATIONS: dict[int, str] = {1: _TABLES, 2: _UNCLAIMED}
 """By the version that they lead to. A released one is never changed; a new one is added."""
 
 VERSION = max(_MIGRATIONS)

@@ -17,6 +17,7 @@ __all__ = [
     "SharedSnapshot",
     "TimerSnapshot",
     "TurnSnapshot",
+    "WaitingSnapshot",
 ]
 
 UNREADABLE = "unreadable"
@@ -81,6 +82,19 @@ class Overview(msgspec.Struct, frozen=True):
     given: list[GivenSnapshot]
     letters: dict[str, int]
     shared: list[SharedSnapshot]
+
+
+class WaitingSnapshot(msgspec.Struct, frozen=True):
+    """The mail that waits for an agent: how many messages, and their bytes.
+
+    ``unclaimed_since``: the first time at which it waited and the agent was not there, in seconds since the epoch; None
+    if the agent was there when the system looked last.
+    """
+
+    agent_id: str
+    mail: int
+    bytes: int
+    unclaimed_since: float | None
 
 
 class MailSnapshot(msgspec.Struct, frozen=True, rename={"sender": "from"}):

@@ -64,52 +64,56 @@ class Writer(Protocol):
 
 
 class InlineWriter:
-    """Writes at once, in the event loop; for tests, and where a thread costs more than a sync."""
+    """Writes at once, in the event loop; for tests, and where a thread costs more than a sync.
+
+    ``last`` is the number of the batch that the file ends with.
+    """
 
     done: Callable[[Batch, BackendFailed | None], None]
     stalled: Callable[[BaseException], None]
 
-    def __init__(self, connection: sqlite3.Connection, files: Files) -> None:
+    def __init__(self, connection: sqlite3.Connection, files: Files, last: int) -> None:
         self._connection = connection
         self._files = files
-        self._last: Batch | None = None
+        self._last = last
         self._has_failed = False
 
     def submit(self, batch: Batch) -> None:
         """Write it; a failure of any kind is final."""
-        last = batch.number - 1
         try:
-            _look(self._files, last)
+            _look(self._files, self._last)
             batch.apply(self._connection)
-            last = batch.number
-            _look(self._files, last)
+            self._last = batch.number
+            _look(self._files, self._last)
         except Lost as lost:
             self._has_failed = True
-            is_saved, text = _saved(self._connection, self._files, lost, last)
-            if is_saved and last == batch.number:
+            is_saved, text = _saved(self._connection, self._files, lost, self._last)
+            if is_saved and self._last == batch.number:
                 self.done(batch, None)
             self.done(batch, BackendFailed(str(self._files.path), text))
         except Exception as error:  # noqa: BLE001 - as in a thread
             self._has_failed = True
             self.done(batch, BackendFailed(str(self._files.path), _reason(error)))
         else:
-            self._last = batch
             self.done(batch, None)
 
     async def close(self) -> None:
         """Nothing is under way."""
-        if not self._has_failed and self._last is not None:
+        if not self._has_failed:
             _leave(self._connection, self._files, self._last)
 
 
 class ThreadWriter:
-    """Writes in a thread. ``post(fn)`` runs something in the event loop; it may be called from any thread."""
+    """Writes in a thread. ``post(fn)`` runs something in the event loop; it may be called from any thread.
+
+    ``last`` is the number of the batch that the file ends with.
+    """
 
     done: Callable[[Batch, BackendFailed | None], None]
     stalled: Callable[[BaseException], None]
 
     def __init__(
-        self, connection: sqlite3.Connection, files: Files, post: Callable[[Callable[[], None]], object]
+        self, connection: sqlite3.Connection, files: Files, last: int, post: Callable[[Callable[[], None]], object]
     ) -> None:
         self._connection = connection
         self._files = files
@@ -118,7 +122,7 @@ class ThreadWriter:
         self._queue: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._closing = threading.Event()
         self._failure: BackendFailed | None = None
-        self._last: Batch | None = None
+        self._last = last
         self._ended = asyncio.get_running_loop().create_future()
         self._thread = threading.Thread(target=self._run, name=f"moot writer of {self._path.name}", daemon=True)
         self._thread.start()
@@ -146,7 +150,7 @@ class ThreadWriter:
             self._post(functools.partial(self.done, batch, self._failure))
             if self._failure is None and self._queue.empty():
                 self._checkpoint()
-        if self._failure is None and self._last is not None:
+        if self._failure is None:
             _leave(self._connection, self._files, self._last)
         self._post(functools.partial(_end, self._ended))
 
@@ -154,10 +158,10 @@ class ThreadWriter:
         """Write a batch, as often as it takes; why it never can be, if so."""
         for tries, pause in enumerate(_BACKOFF.pauses()):
             try:
-                _look(self._files, batch.number - 1)
+                _look(self._files, self._last)
                 batch.apply(self._connection)
-                self._last = batch
-                _look(self._files, batch.number)
+                self._last = batch.number
+                _look(self._files, self._last)
             except Lost as lost:
                 return self._ended_by(lost, batch)
             except Exception as error:  # noqa: BLE001 - if the thread died, everybody would wait
@@ -175,9 +179,8 @@ class ThreadWriter:
 
     def _ended_by(self, lost: Lost, batch: Batch) -> BackendFailed:
         """A file is gone. What the log still holds is kept, this batch too if it is in there."""
-        last = batch.number if self._last is batch else batch.number - 1
-        is_saved, text = _saved(self._connection, self._files, lost, last)
-        if is_saved and self._last is batch:
+        is_saved, text = _saved(self._connection, self._files, lost, self._last)
+        if is_saved and self._last == batch.number:
             self._post(functools.partial(self.done, batch, None))
         return BackendFailed(str(self._path), text)
 
@@ -229,11 +232,11 @@ def _saved(connection: sqlite3.Connection, files: Files, lost: Lost, last: int) 
     return False, f"{lost}, and the log could not be saved, because somebody reads it"
 
 
-def _leave(connection: sqlite3.Connection, files: Files, last: Batch) -> None:
+def _leave(connection: sqlite3.Connection, files: Files, last: int) -> None:
     """Say in the file that nothing of it is anywhere else, once SQLite has closed it."""
     try:
-        _look(files, last.number)
-        remove_mark(connection, last.number)
+        _look(files, last)
+        remove_mark(connection, last)
     except (Lost, sqlite3.Error) as error:
         _log.warning("%s is left as after a crash: %s", files.path, error)
 

@@ -16,26 +16,30 @@ import msgspec
 
 from moot.agent.effects import Effects, Timer
 from moot.agent.records import NOTHING
-from moot.backends.base import Journal, Stored, StoredLetter, StoredMail, StoredTimer
+from moot.backends.base import Journal, Stored, StoredLetter, StoredMail, StoredTimer, Unread
 from moot.ids import is_text
 from moot.messaging.dead_letters import DeadLetter, DeadLetters
 from moot.messaging.message import AgentMessage, ReplyTo
+from moot.policies import ParkedMail
 from moot.runtime.cell import Cell
-from moot.runtime.durability.encoding import decode, decode_timer, encode, turn_name
+from moot.runtime.durability.encoding import decode_timer, encode, turn_name
 from moot.runtime.durability.records import DurableRecords, SyncedRecords
 from moot.runtime.durability.replies import ReplyCache, request_key
 from moot.runtime.durability.sealed import Sealed
+from moot.runtime.durability.unclaimed import decoded
 
 if TYPE_CHECKING:
     from moot.agent.context import AgentContext
 
 __all__ = ["Restored", "TurnJournal"]
 
+_NOTHING_UNREAD = Unread(0, 0)
+
 _log = logging.getLogger("moot.runtime.durability.turn_journal")
 
 
 class Restored(NamedTuple):
-    """What an agent had in an earlier life: its mail, and its timers with the time at which each is due."""
+    """What an agent had in an earlier life: the first of its mail, and its timers with when each is due."""
 
     mail: Iterable[tuple[AgentMessage, StoredMail]]
     timers: Iterable[tuple[Timer, float]]
@@ -66,8 +70,11 @@ class TurnJournal:
     What belongs together is told in a block ``with journal.whole``.
     """
 
-    def __init__(self, store: Journal, stored: Stored, replies: ReplyCache, letters: DeadLetters) -> None:
+    def __init__(
+        self, store: Journal, stored: Stored, replies: ReplyCache, letters: DeadLetters, parking: ParkedMail
+    ) -> None:
         self.store = store
+        self.parking = parking
         self.whole = _Whole(store)
         self.replies = replies
         self._stored = stored
@@ -92,19 +99,32 @@ class TurnJournal:
         """The sender has taken back an accepted message. It is no dead letter."""
         self.store.end_mail(agent_id, message.name)
 
-    def parked(self, message: AgentMessage, body: bytes | None) -> None:
-        """A message waits for an agent that is not registered."""
+    def parked(self, message: AgentMessage, body: bytes | None) -> str | None:
+        """A message waits for an agent that is not registered. If too many do already, it does not: returned is why."""
         body = encode(message) if body is None else body
-        self.store.put_mail(message.to, message.name, body)
-        mail = self._stored.mail.setdefault(message.to, [])
-        if not mail:
+        policy, waiting = self.parking, self.store.unread.get(message.to, _NOTHING_UNREAD)
+        if waiting.count >= policy.capacity or waiting.bytes + len(body) > policy.max_bytes:
+            return (
+                f"{waiting.count} messages of {waiting.bytes} bytes wait already for {message.to!r}, which is not "
+                "registered; register it, or let more wait: parked=ParkedMail(...)"
+            )
+        if not waiting.count:
             _log.warning("mail for %r, which is not registered, is kept until it is", message.to)
-        mail.append(StoredMail(message.name, body))
+        self.store.park_mail(message.to, message.name, body)
+        return None
 
     def waiting(self) -> list[str]:
         """The agents that are not registered and have mail or timers."""
-        with_mail = [agent_id for agent_id, mail in self._stored.mail.items() if mail]
-        return list(dict.fromkeys([*with_mail, *self._timers]))
+        return list(dict.fromkeys([*self.store.unread, *self._timers]))
+
+    def unread(self, agent_id: str) -> int:
+        """How many messages of an agent are only in the store."""
+        waiting = self.store.unread.get(agent_id)
+        return 0 if waiting is None else waiting.count
+
+    def read_mail(self, agent_id: str) -> list[tuple[AgentMessage, StoredMail]]:
+        """The next of them, in order. One that cannot be decoded stays in the store."""
+        return [(message, one) for one, message in decoded(agent_id, self.store.read_mail(agent_id))]
 
     def _buried(self, letter: DeadLetter, agent_id: str) -> None:
         message = letter.message
@@ -191,7 +211,7 @@ class TurnJournal:
         self.store.end_timer(message.name)
 
     def restore(self, cell: Cell) -> Restored:
-        """Give an agent that is being registered its stored state. Returned are its stored mail and timers.
+        """Give an agent that is being registered its stored state. Returned are the first of its mail and its timers.
 
         Raises:
             StateUnreadable: the state cannot be read; it stays in the store. ValueError: the agent's id cannot be
@@ -203,7 +223,8 @@ class TurnJournal:
         if version:
             cell.state = cell.agent.stored_state(state, version)
             del self._stored.states[cell.id]
-        mail = [(decode(one.body), one) for one in self._stored.mail.pop(cell.id, ())]
+        self.store.claim(cell.id)
+        mail = self.read_mail(cell.id)
         timers = [(decode_timer(timer.body), timer.due) for timer in self._timers.pop(cell.id, ())]
         return Restored(mail, timers)
 

@@ -198,7 +198,7 @@ class Deadlocks:
             return target
         if target.seen is not None and message.name in target.seen:
             return None  # what waits there is a repetition
-        untaken = any(waiting is message for waiting in reversed(target.mailbox.items or ()))
+        untaken = target.mailbox.holds(message)
         return target if untaken else None
 
     def _slots(self, cell: Any) -> list[_Edge]:

@@ -7,7 +7,8 @@ first in the mailbox. Nothing else keeps the order of a pair of agents.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -37,8 +38,11 @@ class Delivery:
     ``connect(delivery)`` makes the transport; None stands for the local one. ``wake(cell)`` is called for each message
     that enters a mailbox here. ``asker_gone(cell, message)`` is called when the asker of a request no longer waits and
     ``cell`` has taken the request. ``handle_at_once(ask, cell, message)`` handles a request in the step of the task
-    that awaits its answer, if that can be done, and says whether it was; None if it never can.
+    that awaits its answer, if that can be done, and says whether it was; None if it never can. The system sets
+    ``was_parked()``: it is called when a durable backend has kept a message for an agent that is not there.
     """
+
+    was_parked: Callable[[], None]
 
     def __init__(  # noqa: PLR0913 - it is where most parts meet
         self,
@@ -101,7 +105,7 @@ class Delivery:
                 target = self._router.resolve(message.to, message.content)
             except UnknownAgent as error:
                 if self.journal is not None and _may_come(message):
-                    self.journal.parked(message, body)
+                    self._park(self.journal, message, body)
                 else:
                     self.refuse(message, Reason.UNKNOWN_AGENT, error)
                 return
@@ -111,6 +115,22 @@ class Delivery:
             self.refuse(message, Reason.STOPPED, AgentStopped(target.id))
         else:
             self.transport.carry(source, target, message)
+
+    def _park(self, journal: TurnJournal, message: AgentMessage, body: bytes | None) -> None:
+        """Keep ``message`` for an agent that is not there. It is a dead letter if too many are kept for it."""
+        refused = journal.parked(message, body)
+        if refused is None:
+            self.was_parked()
+        else:
+            self.bury(message, Reason.OVERFLOW, refused)
+
+    def unclaimed(self, agent_id: str, message: AgentMessage, text: str) -> None:
+        """Make a dead letter of a stored message whose agent has not come, and tell its asker if there is one."""
+        if message.to.startswith(TOPIC):
+            message = msgspec.structs.replace(message, to=agent_id)
+        self.dead_letters.add(message, Reason.UNCLAIMED, text, at=self._clock.now(), agent_id=agent_id)
+        if message.reply_to is not None:
+            self.asks.fail(message.reply_to, UnknownAgent(agent_id))
 
     def send_now(self, source: Cell, message: AgentMessage) -> None:
         """Deliver ``message`` outside a commit, as progress and due timers are."""
@@ -173,7 +193,7 @@ class Delivery:
         target, message = ask.target, ask.message
         if target is None or message is None:
             return
-        untaken = bool(ask.lane and ask.lane.messages) or any(one is message for one in target.mailbox.items or ())
+        untaken = bool(ask.lane and ask.lane.messages) or target.mailbox.holds(message)
         cell = self.cells.get(target.id)
         if untaken:
             text = "all who asked for it gave up while it waited in the mailbox"
@@ -204,10 +224,19 @@ class Delivery:
 
     def bury_mail(self, cell: Cell) -> None:
         """Make dead letters of the mail of a stopped agent, and tell the askers."""
-        for message in self.flow.close(cell):
+        messages: Iterable[AgentMessage] = self.flow.close(cell)
+        if self.journal is not None and self._phase.now < CLOSING and not self._phase.is_over():
+            messages = chain(messages, self._left_in_store(cell, self.journal))
+        for message in messages:
             if self.may_repeat and cell.is_repeat(message):
                 continue  # it has ended before
             self.refuse(message, Reason.STOPPED, AgentStopped(cell.id), receiver=cell)
+
+    def _left_in_store(self, cell: Cell, journal: TurnJournal) -> Iterator[AgentMessage]:
+        """The mail of ``cell`` that it has not come to, a page in memory at a time."""
+        while page := journal.read_mail(cell.id):
+            for message, _ in page:
+                yield message
 
     def refuse(
         self, message: AgentMessage, reason: Reason, error: BaseException, *, receiver: Station | None = None

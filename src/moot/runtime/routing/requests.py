@@ -116,10 +116,13 @@ class Requests:
         Raises:
             As `post`. InvalidPayload, MessageTooLarge: the request cannot be stored.
         """
-        asks = self._durable_asks
+        asks, journal = self._durable_asks, self._delivery.journal
         ask.request_key = (ask.to, key)
-        if asks is not None and asks.is_deferred(ask.request_key):
-            asks.open(ask, self._now() + ask.timeout)  # a later turn will answer
+        if asks is not None and (
+            asks.is_deferred(ask.request_key)  # a later turn will answer
+            or (journal is not None and journal.store.unread and asks.replies.is_known(ask.request_key))  # or is unread
+        ):
+            asks.open(ask, self._now() + ask.timeout)
         else:
             self.enter(ask)
 

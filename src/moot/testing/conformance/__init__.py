@@ -30,7 +30,7 @@ from moot.testing.conformance import (
     turns,
     unstorable,
 )
-from moot.testing.conformance.durable import agents, delivery, promises
+from moot.testing.conformance.durable import agents, delivery, parked, promises
 from moot.testing.conformance.durable import mail as mail_of_lives
 from moot.testing.conformance.durable import turns as turns_of_lives
 from moot.testing.conformance.lives import Ending, Lives, Store
@@ -39,7 +39,7 @@ from moot.testing.virtual_loop import run
 __all__ = ["Case", "Lives", "Store", "cases"]
 
 _OF_ALL = (turns, asks, mail, full_mailboxes, clients, timers, shared, unstorable)
-_OF_DURABLE = (mail_of_lives, delivery, turns_of_lives, agents, promises)
+_OF_DURABLE = (mail_of_lives, parked, delivery, turns_of_lives, agents, promises)
 _OF_FAILING = (failures,)
 
 

@@ -15,6 +15,7 @@ from moot.agent.agent import Agent
 from moot.backends import Backend
 from moot.engine.base import Engine
 from moot.manager.manager import AgentManager
+from moot.policies import ParkedMail
 
 __all__ = ["Ending", "Lives", "Store"]
 
@@ -67,10 +68,14 @@ class Lives:
         return self._managers[-1]
 
     async def begin(
-        self, *agents: Agent[Any], engine: Engine | None = None, host: Mapping[str, Maker] | None = None
+        self,
+        *agents: Agent[Any],
+        engine: Engine | None = None,
+        host: Mapping[str, Maker] | None = None,
+        parked: ParkedMail | None = None,
     ) -> AgentManager:
         """Start a manager on the store, with these agents, and with a maker of agents for each domain of ``host``."""
-        manager = AgentManager(self.store.backend(), engine=engine, seed=_SEED)
+        manager = AgentManager(self.store.backend(), engine=engine, seed=_SEED, parked=parked or ParkedMail())
         for agent in agents:
             await manager.register(agent)
         for domain, make in (host or {}).items():
@@ -86,11 +91,15 @@ class Lives:
         await self.manager.stop(drain=False)
 
     async def next(
-        self, *agents: Agent[Any], engine: Engine | None = None, host: Mapping[str, Maker] | None = None
+        self,
+        *agents: Agent[Any],
+        engine: Engine | None = None,
+        host: Mapping[str, Maker] | None = None,
+        parked: ParkedMail | None = None,
     ) -> AgentManager:
         """End the present life and begin another; see `begin`."""
         await self.end()
-        return await self.begin(*agents, engine=engine, host=host)
+        return await self.begin(*agents, engine=engine, host=host, parked=parked)
 
     async def close(self) -> None:
         """Stop whatever runs."""

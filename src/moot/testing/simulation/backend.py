@@ -11,20 +11,23 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
-from typing import Any
 
-from moot.backends.base import Stored, StoredLetter, StoredMail, StoredTimer
+from moot.backends.base import Stored, StoredLetter, StoredMail, StoredTimer, Unread
 from moot.backends.errors import BackendBusy, BackendFailed
 from moot.errors import MootError
 from moot.messaging.dead_letters import DeadLetters
 from moot.messaging.message import MessageName
 from moot.state import InMemorySharedState
+from moot.testing.simulation.image import Image, put, remove_mail
 
 __all__ = ["SimulatedBackend"]
 
-_Change = Callable[[Stored], None]
+
+_Change = Callable[[Image], None]
+
+_LONGEST_PAGE = 4
 
 _SLOWEST_SYNC = 0.02
 
@@ -34,7 +37,7 @@ class SimulatedBackend:
 
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(f"{seed}:disk")
-        self._image = Stored(run=0)
+        self._image = Image(run=0)
         self._attempts: dict[tuple[str, MessageName], int] = {}
         self._journal: _Journal | None = None
         self._begin()
@@ -45,7 +48,7 @@ class SimulatedBackend:
         self.shared_state = InMemorySharedState()
 
     @property
-    def image(self) -> Stored:
+    def image(self) -> Image:
         """What is on the disk."""
         return self._image
 
@@ -87,16 +90,18 @@ class _Journal:
 
     def __init__(
         self,
-        image: Stored,
+        image: Image,
         attempts: dict[tuple[str, MessageName], int],
         choice: random.Random,
-        stored: Stored,
+        stored: Image,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._image = image
         self._attempts = attempts
         self._random = choice
         self._mail = {(agent_id, mail.name) for agent_id, mails in stored.mail.items() for mail in mails}
+        self._unread = {agent_id: mails for agent_id, mails in stored.mail.items() if mails}
+        self._marks = stored.marks
         self._running: dict[int, tuple[str, MessageName]] = {}
         self._batch: list[_Change] = []
         self._told = 0
@@ -116,19 +121,58 @@ class _Journal:
         self._mail.add((agent_id, name))
         self._tell(lambda stored: stored.mail.setdefault(agent_id, []).append(StoredMail(name, body)))
 
+    def park_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
+        self.put_mail(agent_id, name, body)
+        self._unread.setdefault(agent_id, []).append(StoredMail(name, body))
+
+    @property
+    def unread(self) -> Mapping[str, Unread]:
+        return {agent_id: self._unread_of(agent_id, mails) for agent_id, mails in self._unread.items()}
+
+    def _unread_of(self, agent_id: str, mails: list[StoredMail]) -> Unread:
+        times = self._marks.get(agent_id, {}).values()
+        size = sum(len(mail.body) for mail in mails)
+        return Unread(len(mails), size, min(times, default=None), max(times, default=None))
+
+    def read_mail(self, agent_id: str, before: float | None = None) -> list[StoredMail]:
+        mails = self._unread.get(agent_id, [])
+        marks = self._marks.get(agent_id, {})
+        page = mails[: self._random.randint(1, _LONGEST_PAGE)]
+        if before is not None:
+            marked = [number for number, mail in enumerate(mails, 1) if marks.get(mail.name, before + 1) <= before]
+            page = page[: max(marked, default=0)]
+        del mails[: len(page)]
+        if not mails:
+            self._unread.pop(agent_id, None)
+        for mail in page:
+            marks.pop(mail.name, None)
+        self._tell(lambda stored: stored.marks.update({agent_id: dict(marks)}))
+        return page
+
+    def mark_unclaimed(self, agent_id: str, at: float) -> None:
+        marks = self._marks.setdefault(agent_id, {})
+        for mail in self._unread.get(agent_id, []):
+            marks.setdefault(mail.name, at)
+        kept = dict(marks)
+        self._tell(lambda stored: stored.marks.update({agent_id: kept}))
+
+    def claim(self, agent_id: str) -> None:
+        self._marks.pop(agent_id, None)
+        self._tell(lambda stored: put(stored.marks, agent_id, None))
+
     def end_mail(self, agent_id: str, name: MessageName) -> None:
         if (agent_id, name) in self._mail:
             self._mail.discard((agent_id, name))
-            self._tell(lambda stored: _remove(stored, agent_id, name))
+            self._tell(lambda stored: remove_mail(stored, agent_id, name))
 
     def put_state(self, agent_id: str, version: int, body: bytes | None) -> None:
-        self._tell(lambda stored: _put(stored.states, agent_id, None if body is None else (version, body)))
+        self._tell(lambda stored: put(stored.states, agent_id, None if body is None else (version, body)))
 
     def put_record(self, turn: str, key: bytes, body: bytes) -> None:
         self._tell(lambda stored: stored.records.setdefault(turn, {}).update({key: body}))
 
     def end_turn(self, turn: str) -> None:
-        self._tell(lambda stored: _put(stored.records, turn, None))
+        self._tell(lambda stored: put(stored.records, turn, None))
 
     def put_timer(self, timer: StoredTimer) -> None:
         self.end_timer(timer.name)
@@ -143,7 +187,7 @@ class _Journal:
         self._tell(lambda stored: stored.replies.update({(address, idempotency_key): (at, body)}))
 
     def end_reply(self, address: str, idempotency_key: str) -> None:
-        self._tell(lambda stored: _put(stored.replies, (address, idempotency_key), None))
+        self._tell(lambda stored: put(stored.replies, (address, idempotency_key), None))
 
     def put_letter(self, letter: StoredLetter) -> None:
         self.end_letter(letter.letter_id)
@@ -226,21 +270,6 @@ class _Journal:
 
 
 _POWER = BackendFailed("the simulated disk", "its power has failed")
-
-
-def _remove(stored: Stored, agent_id: str, name: MessageName) -> None:
-    mail = [one for one in stored.mail.get(agent_id, []) if one.name != name]
-    if mail:
-        stored.mail[agent_id] = mail
-    else:
-        stored.mail.pop(agent_id, None)
-
-
-def _put(table: dict[Any, Any], key: object, value: object) -> None:
-    if value is None:
-        table.pop(key, None)
-    else:
-        table[key] = value
 
 
 def _end(waiter: asyncio.Future[None], lost: BaseException | None) -> None:
