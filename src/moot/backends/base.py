@@ -10,7 +10,7 @@ a prefix of what it was told. That is all that makes a turn a transaction on dis
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import msgspec
@@ -124,6 +124,13 @@ class Journal(Protocol):
         A page has at least one message if any is left, and so many more as a system can have at hand for each of its
         agents. With ``before`` only what was marked as unclaimed at that time or earlier. Empty if nothing is left,
         or if the journal cannot go on, which it says by itself.
+        """
+        ...
+
+    def give_back(self, agent_id: str, mail: Sequence[StoredMail]) -> set[MessageName]:
+        """The agent is not there after all: its messages are unread again, before those that are so still.
+
+        Returned are the names of those that the journal has; the others were never told to it.
         """
         ...
 

@@ -98,8 +98,9 @@ class Registrar:
         except BaseException:
             if self._phase.is_over():
                 raise
+            await self._lifecycle.give_up_start(cell)
             if self._directory.cells.get(cell.id) is cell:
-                await self.remove_quietly(cell, None)
+                await self.remove_quietly(cell, None, has_come=False)
             elif cell.parent is not None and cell.parent.children is not None:
                 cell.parent.children.pop(cell, None)
             raise
@@ -161,8 +162,10 @@ class Registrar:
             cell.limits.keep_alone(message)  # another message of its batch may have killed the process twice
         return message
 
-    async def remove(self, cell: Cell, error: BaseException | None = None) -> None:
+    async def remove(self, cell: Cell, error: BaseException | None = None, *, has_come: bool = True) -> None:
         """Stop an agent for good, its children first. ``error`` is why it failed; None if it did not.
+
+        It has not ``has_come`` if its registration was given up: then what is stored for it stays.
 
         Raises:
             RuntimeError: the call comes from a turn of this agent or of a child, and would wait for itself.
@@ -186,13 +189,16 @@ class Registrar:
             await self.await_release(cell)
             await self._lifecycle.stop(cell)
         finally:
-            if self._journal is not None and not self._phase.is_over() and self._phase.now < CLOSING:
-                self._journal.departed(cell)
-            self._dispatcher.departure.run(cell, error)
+            if not has_come:
+                self._dispatcher.departure.unstarted(cell, error)
+            else:
+                if self._journal is not None and not self._phase.is_over() and self._phase.now < CLOSING:
+                    self._journal.departed(cell)
+                self._dispatcher.departure.run(cell, error)
 
-    async def remove_quietly(self, cell: Cell, error: BaseException | None) -> None:
+    async def remove_quietly(self, cell: Cell, error: BaseException | None, *, has_come: bool = True) -> None:
         """Stop an agent for good. An error of its ``on_stop`` is logged."""
         try:
-            await self.remove(cell, error)
+            await self.remove(cell, error, has_come=has_come)
         except Exception:
             _log.exception("agent %s failed in on_stop", cell.id)

@@ -178,7 +178,7 @@ class System:
             commit=commit,
             rollback=Rollback(self, clock, delivery, phase, lifecycle.hold),
             throttle=throttle,
-            departure=Departure(throttle, delivery, self.death_watch, self.timers, self.breakers, phase),
+            departure=Departure(throttle, delivery, self.death_watch, self.opening, self.breakers, phase),
             phase=phase,
             interceptor=options.get("interceptor"),
         )

@@ -206,7 +206,7 @@ async def test_a_registration_that_is_cancelled_leaves_no_agent() -> None:
             await asyncio.wait_for(manager.register(Resident("a", events, start=5)), 1)
 
         assert "a" not in manager.directory
-        assert events == ["a starts", "a started", "a stopped"]
+    assert events == ["a starts"]
 
 
 async def test_hooks_may_be_plain_functions() -> None:
@@ -529,7 +529,7 @@ async def test_a_child_that_is_starting_when_its_turn_is_cancelled_is_stopped() 
         await manager.settle()
 
         assert "child" not in manager.directory
-        assert events == ["child starts", "child started", "child stopped"]
+    assert events == ["child starts"]
 
 
 async def test_a_child_that_fails_to_stop_does_not_keep_its_turn_from_ending() -> None:

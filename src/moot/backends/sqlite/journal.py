@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import count
 
 from moot.backends.base import StoredLetter, StoredMail, StoredTimer
@@ -86,6 +86,13 @@ class SqliteJournal:
             self._mids[agent_id, name] = mid
             mail.append(StoredMail(name, body, attempts))
         return mail
+
+    def give_back(self, agent_id: str, mail: Sequence[StoredMail]) -> set[MessageName]:
+        known = [one for one in mail if (agent_id, one.name) in self._mids]
+        mids = [self._mids.pop((agent_id, one.name)) for one in known]
+        if mids:
+            self.unread.put_back(agent_id, mids, sum(len(one.body) for one in known))
+        return {one.name for one in known}
 
     def mark_unclaimed(self, agent_id: str, at: float) -> None:
         mid = self.unread.mark(agent_id, at)

@@ -97,6 +97,13 @@ class UnreadMail(Mapping[str, Unread]):
         queue.mids.append(mid)
         queue.bytes += size
 
+    def put_back(self, agent_id: str, mids: list[int], size: int) -> None:
+        """These were read, or never unread, and are unread now."""
+        queue = self._queues.setdefault(agent_id, UnreadQueue())
+        queue.mids = array("q", sorted([*mids, *queue.mids[queue.first :]]))
+        queue.first = 0
+        queue.bytes += size
+
     def mark(self, agent_id: str, at: float) -> int | None:
         """All that is unread now was unclaimed at ``at``; the last number, None if it is marked already."""
         queue = self._queues.get(agent_id)

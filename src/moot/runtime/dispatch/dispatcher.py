@@ -288,7 +288,7 @@ class Dispatcher:
             else:
                 cell.started.set_exception(error if isinstance(error, Exception) else AgentStopped(cell.id))
             self._directory.remove(cell)
-            self.departure.run(cell, error)
+            self.departure.unstarted(cell, error)
             if not isinstance(error, Exception):
                 raise
         else:

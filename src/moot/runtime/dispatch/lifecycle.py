@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Lifecycle"]
 
+_PATIENCE = 5.0
+"""Seconds that a hook may take to end when it is cancelled."""
+
 
 class Lifecycle:
     """Starts and stops agents. ``changes`` has a future for each cell whose turns are waited for; see `note_change`.
@@ -57,6 +60,14 @@ class Lifecycle:
         self._pool.wake(cell)
         if started is not None:
             await started
+
+    async def give_up_start(self, cell: Cell) -> None:
+        """Nobody waits for the start of an agent any more: cancel its ``on_start``, and give that a while to end."""
+        hooks = {one.task for one in self._pool.of(cell) if one.task is not None and one.message is None}
+        for task in hooks:
+            task.cancel()
+        if hooks:
+            await asyncio.wait(hooks, timeout=_PATIENCE)
 
     async def stop(self, cell: Cell) -> None:
         """Let an agent finish its turn, then run its ``on_stop``. An agent that has not begun to start never starts."""

@@ -51,7 +51,7 @@ class Opening:
         self._loop = asyncio.get_running_loop()
         self._pool = pool
         self._waiting = lifecycle.waiting
-        self._timers = timers
+        self.timers = timers
         self._phase = phase
         self._absent = absent
         self._patience = patience
@@ -71,7 +71,7 @@ class Opening:
         """``cell`` has got its mail of an earlier life, and has these timers, each with its time."""
         if self.is_open:
             for timer, due in timers:
-                self._timers.restore(cell, timer, due)
+                self.timers.restore(cell, timer, due)
             return
         kept = list(timers)
         if kept:
@@ -86,7 +86,7 @@ class Opening:
         if cell in self._waiting:
             del self._waiting[cell]
             for timer, due in self._kept_timers.pop(cell, ()):
-                self._timers.restore(cell, timer, due)
+                self.timers.restore(cell, timer, due)
             if cell.phase is not STOPPING:
                 cell.release()
                 self._pool.wake(cell)

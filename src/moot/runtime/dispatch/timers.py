@@ -89,6 +89,17 @@ class Timers:
             return
         self._set(_Set(cell, timer, due))
 
+    def withdraw(self, cell: Cell) -> list[tuple[Timer, float]]:
+        """Fire the timers of ``cell`` no more, and return them with the times at which they are due.
+
+        They stay in the store.
+        """
+        found = self._timers.pop(cell, {}).values()
+        for one in found:
+            if one.handle is not None:
+                one.handle.cancel()
+        return [(one.timer, one.due) for one in found]
+
     def ended(self, cell: Cell) -> None:
         """The agent of ``cell`` has stopped for good: its timers are not sent."""
         for found in self._of(cell):

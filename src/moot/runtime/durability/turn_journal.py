@@ -19,7 +19,7 @@ from moot.agent.records import NOTHING
 from moot.backends.base import Journal, Stored, StoredLetter, StoredMail, StoredTimer, Unread
 from moot.ids import is_text
 from moot.messaging.dead_letters import DeadLetter, DeadLetters
-from moot.messaging.message import AgentMessage, ReplyTo
+from moot.messaging.message import AgentMessage, MessageName, ReplyTo
 from moot.policies import ParkedMail
 from moot.runtime.cell import Cell
 from moot.runtime.durability.encoding import decode_timer, encode, turn_name
@@ -228,6 +228,26 @@ class TurnJournal:
         timers = [(decode_timer(timer.body), timer.due) for timer in self._timers.pop(cell.id, ())]
         return Restored(mail, timers)
 
+    def give_back(
+        self, cell: Cell, mail: Iterable[AgentMessage], timers: Iterable[tuple[Timer, float]]
+    ) -> set[MessageName]:
+        """An agent could not start: what was stored for it waits for another one of its id, as if it had not come.
+
+        Returned are the names of the messages of which that is true.
+        """
+        if cell.state is not None:
+            self._stored.states[cell.id] = cell.agent.state_version, encode(cell.state, "a state")
+        for timer, due in timers:
+            stored = StoredTimer(timer.message.name, cell.id, due, encode(timer))
+            self._timers.setdefault(cell.id, []).append(stored)
+        stored_mail = [StoredMail(one.name, encode(one)) for one in mail if _is_stored(one)]
+        return self.store.give_back(cell.id, stored_mail)
+
     def departed(self, cell: Cell) -> None:
         """An agent was taken out for good, and its state is deleted."""
         self.store.put_state(cell.id, 0, None)
+
+
+def _is_stored(message: AgentMessage) -> bool:
+    """Whether ``message`` may be in the store: it is no request of a turn, nor of a caller that gave no key."""
+    return message.reply_to is None or request_key(message.reply_to) is not None

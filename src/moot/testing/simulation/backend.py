@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 
 from moot.backends.base import Stored, StoredLetter, StoredMail, StoredTimer, Unread
@@ -99,7 +99,9 @@ class _Journal:
         self._image = image
         self._attempts = attempts
         self._random = choice
-        self._mail = {(agent_id, mail.name) for agent_id, mails in stored.mail.items() for mail in mails}
+        names = [(agent_id, mail.name) for agent_id, mails in stored.mail.items() for mail in mails]
+        self._mail = set(names)
+        self._order = {name: number for number, name in enumerate(names)}
         self._unread = {agent_id: mails for agent_id, mails in stored.mail.items() if mails}
         self._marks = stored.marks
         self._running: dict[int, tuple[str, MessageName]] = {}
@@ -119,6 +121,7 @@ class _Journal:
 
     def put_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
         self._mail.add((agent_id, name))
+        self._order[agent_id, name] = len(self._order)
         self._tell(lambda stored: stored.mail.setdefault(agent_id, []).append(StoredMail(name, body)))
 
     def park_mail(self, agent_id: str, name: MessageName, body: bytes) -> None:
@@ -148,6 +151,13 @@ class _Journal:
             marks.pop(mail.name, None)
         self._tell(lambda stored: stored.marks.update({agent_id: dict(marks)}))
         return page
+
+    def give_back(self, agent_id: str, mail: Sequence[StoredMail]) -> set[MessageName]:
+        known = [one for one in mail if (agent_id, one.name) in self._mail]
+        if known:
+            again = [*known, *self._unread.get(agent_id, [])]
+            self._unread[agent_id] = sorted(again, key=lambda one: self._order[agent_id, one.name])
+        return {one.name for one in known}
 
     def mark_unclaimed(self, agent_id: str, at: float) -> None:
         marks = self._marks.setdefault(agent_id, {})

@@ -222,3 +222,27 @@ async def mail_waits_for_ever_where_that_is_wished(lives: Lives) -> None:
     await manager.settle()
 
     assert heard == ["note"]
+
+
+async def an_agent_that_cannot_start_has_never_come(lives: Lives) -> None:
+    """What waits for an agent whose ``on_start`` fails waits on, in order, for the next one of its id."""
+    heard: list[str] = []
+
+    class Broken(Listener):
+        async def on_start(self, ctx: AgentContext) -> None:
+            await asyncio.sleep(1)
+            raise ConnectionError("no network")
+
+    await _stored(lives, 40)
+    manager = await lives.next()
+    broken = asyncio.ensure_future(manager.register(Broken("a", heard)))
+    await asyncio.sleep(0.5)
+    await manager.tell("a", Note("40"))
+    await asyncio.wait({broken})
+    assert isinstance(broken.exception(), ConnectionError)
+    assert not heard
+
+    await manager.register(Listener("a", heard))
+    await manager.settle()
+
+    assert heard == [f"{number}" for number in range(41)]
