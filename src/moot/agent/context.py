@@ -14,6 +14,8 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from moot.agent.ask import Ask
@@ -240,9 +242,14 @@ class AgentContext(UnitOfWork[S]):
         return self._records().branch(name)
 
     async def run_sync(self, fn: Callable[..., T], /, *args: Any) -> T:
-        """Run a blocking function in a thread (in a simulation: in place) and return its result."""
+        """Run a blocking function in a thread (in a simulation: in place) and return its result.
+
+        It sees the context variables of the turn; what it sets of them is not seen outside. It cannot be cancelled: a
+        stop leaves one behind that does not end, and the process ends in spite of it.
+        """
         self._check_open()
-        return await self.runtime.run_sync(lambda: fn(*args))
+        name = f"{getattr(fn, '__qualname__', repr(fn))} of agent {self.agent_id!r}"
+        return await self.runtime.run_sync(partial(copy_context().run, fn, *args), name)
 
     @property
     def engine(self) -> Engine:

@@ -97,8 +97,8 @@ class Runtime(Protocol):
         """Stop a child that a turn spawned and rolled back."""
         ...
 
-    async def run_sync(self, fn: Callable[[], T]) -> T:
-        """Run a blocking function outside the event loop."""
+    async def run_sync(self, fn: Callable[[], T], name: str) -> T:
+        """Run a blocking function outside the event loop; ``name`` is what the log calls it."""
         ...
 
     def engine_for(self, turn: Turn) -> Engine:

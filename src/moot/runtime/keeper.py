@@ -105,6 +105,8 @@ class Keeper:
         system.asks.fail_all(lambda: ManagerStopped("finish an ask"))
         system.wheel.close()
         system.liveness.close()
+        for name in system.threads.leave() if system.threads is not None else ():
+            _log.warning("%s does not end; its thread is left behind, and ends with the process", name)
 
     async def _stop_agents(self, *, drain: bool, timeout: float, grace: float) -> None:
         system = self._system

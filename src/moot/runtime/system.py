@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from moot.runtime.durability.turn_journal import TurnJournal
     from moot.runtime.durability.unclaimed import UnclaimedMail
     from moot.runtime.routing.directory import Directory
+    from moot.runtime.threads import SyncThreads
 
 __all__ = ["System"]
 
@@ -81,6 +82,7 @@ class System:
     ) -> None:
         self._loop = loop = asyncio.get_running_loop()
         self._engine = engine
+        self.threads: SyncThreads | None = None
         self._shared_state = stores.shared_state
         self.directory = directory
         self.clock = clock
@@ -213,8 +215,12 @@ class System:
         if cell is not None:
             await self.registrar.remove_quietly(cell, None)
 
-    async def run_sync(self, fn: Callable[[], T]) -> T:
-        return await self._loop.run_in_executor(None, fn)
+    async def run_sync(self, fn: Callable[[], T], name: str) -> T:
+        from moot.runtime.threads import Named, SyncThreads  # most systems run no function in a thread
+
+        if self.threads is None:
+            self.threads = SyncThreads()
+        return await self._loop.run_in_executor(self.threads, Named(fn, name))
 
     def engine_for(self, turn: Turn) -> Engine:
         if self._engine is None:

@@ -150,7 +150,7 @@ class _FakeRuntime:
     async def stop_child(self, child_id: str) -> None:
         self.children.pop(child_id, None)
 
-    async def run_sync(self, fn: Callable[[], T]) -> T:
+    async def run_sync(self, fn: Callable[[], T], name: str) -> T:
         return fn()
 
     def engine_for(self, turn: Turn) -> Engine:
