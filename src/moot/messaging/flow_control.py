@@ -158,7 +158,8 @@ class FlowControl:
     def admit(self, target: Station) -> None:
         """Fill the room in ``target`` from the lanes that wait for it, one message of each in turn."""
         queue = target.queue
-        target.mailbox.refill()
+        if target.mailbox.goes_on:
+            target.mailbox.refill()
         while queue and target.mailbox.room > 0:
             lane = queue.popleft()
             target.mailbox.offer(lane.messages.popleft())

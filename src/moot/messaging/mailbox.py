@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from moot.messaging.message import AgentMessage
 
@@ -20,7 +21,12 @@ _AT_HAND = 64
 
 
 class Mailbox:
-    """A bounded first-in, first-out queue. ``items`` are the messages that wait; None before the first."""
+    """A bounded first-in, first-out queue. ``items`` are the messages that wait; None before the first.
+
+    ``goes_on``: there may be more in a store, for which `refill` must be called.
+    """
+
+    goes_on: ClassVar[bool] = False
 
     __slots__ = ("capacity", "grown", "items")
 
@@ -143,6 +149,8 @@ class StoredMailbox(WatchedMailbox):
     ``read`` returns some of the stored messages, in order, and ``stored`` how many there are. They count as waiting.
     There is something in ``items`` whenever anything waits, after `refill`.
     """
+
+    goes_on = True
 
     __slots__ = ("_later", "_read", "_stored")
 

@@ -205,7 +205,7 @@ class Dispatcher:
             self.turns += turns
             if not runner.abandoned:
                 cell.running -= 1
-                if journal is not None and not mailbox.items and cell.phase is ACTIVE:
+                if mailbox.goes_on and not mailbox.items and cell.phase is ACTIVE:
                     mailbox.refill()
                 if mailbox.items or self._changes:
                     self._left(cell)
