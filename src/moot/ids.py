@@ -12,8 +12,9 @@ import random
 import re
 from collections.abc import Callable
 from itertools import count
+from typing import Any
 
-__all__ = ["CAPABILITY", "OUTSIDE", "TOPIC", "Ids", "is_text", "snake_case"]
+__all__ = ["CAPABILITY", "OUTSIDE", "TOPIC", "Ids", "checked_text", "is_text", "snake_case"]
 
 
 CAPABILITY = "capability:"
@@ -47,6 +48,13 @@ class Ids:
     def random_for(self, name: str) -> random.Random:
         """A stream of random numbers of its own for ``name``; the same seed and name give the same stream."""
         return random.Random(f"{self._seed}:{name}")
+
+
+def checked_text(what: str, given: Any) -> str:
+    """``given``, if it is text; ``what`` names it in the error. Raises `TypeError`."""
+    if isinstance(given, str):
+        return given
+    raise TypeError(f"{what} is text, not {given!r}")
 
 
 def is_text(name: str) -> bool:

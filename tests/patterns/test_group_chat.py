@@ -359,7 +359,7 @@ async def test_nobody_to_speak_is_refused() -> None:
     ],
 )
 def test_rules_that_end_no_chat_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"bounds|ends is|timeout and deadline"):
+    with pytest.raises(ValueError, match=r"bounds|ends is|timeout and deadline|deadline is"):
         ChatRules(**wrong)
 
 

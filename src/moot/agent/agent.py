@@ -18,6 +18,7 @@ from moot.ids import snake_case
 from moot.messaging.evolution import read
 from moot.messaging.message import AgentMessage
 from moot.policies import BreakerPolicy, MailboxPolicy, RateLimit, RestartKind, RetryPolicy, Supervision, TimeoutPolicy
+from moot.policies.fields import check_value
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -142,14 +143,17 @@ def agents_of(agent: Any, count: int = 1) -> list[Agent[Any]]:
     """The agents that a registration means: one, a function as one, or ``count`` of a class with ids ``name_1``, ….
 
     Raises:
-        TypeError: ``agent`` is none of these. ValueError: ``count`` is below 1.
+        TypeError: ``agent`` is none of these, or ``count`` no whole number. ValueError: ``count`` is below 1.
     """
     if isinstance(agent, type):
         if not issubclass(agent, Agent):
             raise TypeError(f"{agent.__name__!r} is not a class of agents; derive it from moot.Agent")
+        check_value("register()", "count", count, int)
         if count < 1:
             raise ValueError(f"at least 1 agent is registered, not {count}")
         return [agent(f"{snake_case(agent.__name__)}_{number}") for number in range(1, count + 1)]
+    if count != 1 or count.__class__ is not int:
+        raise TypeError(f"count={count!r} is for a class of agents; register other agents one by one")
     if isinstance(agent, Agent):
         return [agent]
     if not callable(agent):

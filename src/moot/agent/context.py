@@ -24,7 +24,7 @@ from moot.agent.gather import gather
 from moot.agent.port import DONE
 from moot.agent.records import INSIDE, Records
 from moot.agent.unit_of_work import UnitOfWork
-from moot.ids import CAPABILITY
+from moot.ids import CAPABILITY, checked_text
 from moot.messaging.message import AgentMessage, ReplyTo, Request, members_of, message_type_of
 from moot.resilience.retry import retried
 
@@ -129,8 +129,11 @@ class AgentContext(UnitOfWork[S]):
             AskTimeout: no answer in time. UnknownAgent, AgentStopped, MailboxFull: the request could not be delivered.
             TurnError: the other handler failed. RuntimeError: this turn holds unsent messages to that agent.
         """
-        if not 0 < timeout < math.inf:
-            raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
+        try:
+            if not 0 < timeout < math.inf:
+                raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
+        except TypeError:
+            raise TypeError(f"timeout= is a number of seconds, not {timeout!r}") from None
         ask: Ask[Any] = Ask(self, to, content, message_type_of(content, message_type), timeout)
         if self.closed:
             self._check_open()
@@ -211,8 +214,10 @@ class AgentContext(UnitOfWork[S]):
             InvalidPayload: the result cannot be stored. RuntimeError: another task of the turn is in an effect of that
             name; give each a `branch`. What ``fn`` raises.
         """
+        if retry is not None and not hasattr(retry, "retry_on"):
+            raise TypeError(f"retry= takes a RetryPolicy, not {retry!r}; write RetryPolicy(max_attempts=…)")
         records = self._records()
-        name = records.scope + name
+        name = records.scope + checked_text("the name of an effect", name)
         with records.occurrence("effect", name) as number:
             target = f"{name}#{number}"
             known, result = records.find("effect", target, None, Any if type is None else type)

@@ -16,8 +16,10 @@ import msgspec
 from moot.agent.effects import Effects, Timer
 from moot.agent.port import DONE, CellPort, Runtime
 from moot.agent.records import NOTHING, Records
+from moot.ids import checked_text
 from moot.messaging.batch import check_single
-from moot.messaging.message import AgentMessage, ReplyTo, message_type_of
+from moot.messaging.message import NEWS, AgentMessage, ReplyTo, message_type_of
+from moot.policies.fields import check_value, seconds_in
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -49,7 +51,8 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         """Send to an agent, to ``capability:NAME``, or answer an earlier ask through its `ReplyTo`.
 
         Raises:
-            TypeError: plain content without ``message_type``.
+            TypeError: plain content without ``message_type``, or an argument is of another type. ValueError: the
+            priority is larger than any codec carries.
         """
         effects = self.effects
         if effects is None or self.closed:
@@ -57,17 +60,22 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         if type(to) is ReplyTo:  # (isinstance of a Struct costs as much as a call)
             effects.answers += ((to, content),)
         else:
-            if message_type is None:
-                message_type = message_type_of(content)
+            if to.__class__ is not str:
+                checked_text("an address", to)
+            if message_type is None or message_type.__class__ is not str:
+                message_type = message_type_of(content, message_type)
+            priority = _checked_priority(priority) if priority else 0
             message = self.message
             effects.outputs.append(
-                self.runtime.numbering.following(message, self.cell.id, to, content, message_type, self.trace, priority)
+                self.runtime.numbering.following(
+                    message, self.cell.id, to, content, message_type, self.trace, priority or 0
+                )
             )
         return DONE
 
     def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
         """Send to all subscribers of ``topic``. For a subscriber with a full mailbox it is a dead letter."""
-        return self.send(f"topic:{topic}", content, message_type=message_type)
+        return self.send(f"topic:{checked_text('a topic', topic)}", content, message_type=message_type)
 
     def reply(self, content: Any, *, message_type: str | None = None) -> Awaitable[None]:
         """Answer the ask, or the sender if the message was no ask. The handler's return value then does not count."""
@@ -111,19 +119,21 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         was down. It is sent ``once``, however late; not at all (``skip``); or, if it repeats, as often as it came due
         (``all``).
         """
-        if not 0 <= delay < math.inf:
+        if not 0 <= seconds_in("delay", delay) < math.inf:
             raise ValueError(f"a message is scheduled 0 or more seconds ahead, not {delay:g}")
-        if every is not None and not 0 < every < math.inf:
+        if every is not None and not 0 < seconds_in("every=", every) < math.inf:
             raise ValueError(f"a message is repeated every so many seconds above 0, not every {every:g}")
+        if name is not None:
+            checked_text("the name of a timer", name)
         if missed not in ("once", "skip", "all"):
             raise ValueError(f"missed is 'once', 'skip' or 'all', not {missed!r}")
-        message = self._envelope(to or self.cell.id, content, message_type, 0)
+        message = self._envelope(self.cell.id if to is None else to, content, message_type, 0)
         self._effects().timers += (Timer(delay, message, every or 0.0, missed, name),)
         return DONE
 
     def unschedule(self, name: str) -> Awaitable[None]:
         """Cancel this agent's timer of that name; nothing happens if there is none."""
-        self._effects().timers += (name,)
+        self._effects().timers += (checked_text("the name of a timer", name),)
         return DONE
 
     def subscribe(self, topic: str) -> Awaitable[None]:
@@ -139,12 +149,12 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
 
         A restart is no end.
         """
-        self._effects().watches += ((agent_id, True),)
+        self._effects().watches += ((checked_text("the id of an agent", agent_id), True),)
         return DONE
 
     def unwatch(self, agent_id: str) -> Awaitable[None]:
         """No longer watch that agent, from the end of this turn on."""
-        self._effects().watches += ((agent_id, False),)
+        self._effects().watches += ((checked_text("the id of an agent", agent_id), False),)
         return DONE
 
     def stop(self) -> Awaitable[None]:
@@ -185,7 +195,7 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         return effects.transaction
 
     def _subscription(self, topic: str, *, wanted: bool) -> Awaitable[None]:
-        self._effects().topics += ((topic, wanted),)
+        self._effects().topics += ((checked_text("a topic", topic), wanted),)
         return DONE
 
     def _effects(self) -> Effects:
@@ -197,10 +207,9 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         return effects
 
     def _envelope(self, to: str, content: Any, message_type: str | None, priority: int) -> AgentMessage:
-        if message_type is None:
-            message_type = message_type_of(content)
+        message_type = message_type_of(content, message_type)
         return self.runtime.numbering.following(
-            self.message, self.cell.id, to, content, message_type, self.trace, priority
+            self.message, self.cell.id, checked_text("an address", to), content, message_type, self.trace, priority
         )
 
     def _check_open(self) -> None:
@@ -209,3 +218,10 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
                 f"the turn of {self.cell.id!r} is over, so its context does nothing any more; "
                 "do it before the handler returns, or send the agent a message"
             )
+
+
+def _checked_priority(priority: Any) -> int:
+    check_value("send()", "priority", priority, int)
+    if not -NEWS < priority < NEWS:
+        raise ValueError(f"a priority lies between {-NEWS} and {NEWS}, not {priority}")
+    return int(priority)

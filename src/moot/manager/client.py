@@ -63,8 +63,11 @@ class Client:
             AskTimeout, UnknownAgent, AgentStopped, MailboxFull, ManagerStopped: no answer can be had. TurnError: the
             handler failed. InvalidPayload, UnknownMessageType: the agent cannot handle this message.
         """
-        if not 0 < timeout < math.inf:
-            raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
+        try:
+            if not 0 < timeout < math.inf:
+                raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
+        except TypeError:
+            raise TypeError(f"timeout= is a number of seconds, not {timeout!r}") from None
         gateway = self._gateway
         if gateway is None:
             raise ManagerStopped("ask an agent")

@@ -15,11 +15,12 @@ import msgspec
 
 from moot.agent.ask import Ask, Asker
 from moot.errors import AskTimeout, MailboxFull, ManagerStopped
-from moot.ids import OUTSIDE, TOPIC
+from moot.ids import OUTSIDE, TOPIC, checked_text
 from moot.manager.idempotency import IdempotentAsks
 from moot.messaging.dedup import SeenIds
 from moot.messaging.flow_control import Lane
 from moot.messaging.message import AgentMessage, ReplyTo, RequestKey
+from moot.policies.fields import seconds_in
 from moot.runtime.phase import RUNNING, STOPPING
 from moot.runtime.system import System
 
@@ -109,7 +110,7 @@ class Gateway:
             MailboxFull: that took longer than ``timeout`` seconds.
         """
         system = self._system
-        end = system.now() + timeout
+        end = system.now() + seconds_in("timeout=", timeout)
         while (entering := self._entering.get(key)) is not None:
             lane, done = entering
             left = end - system.now()
@@ -123,8 +124,9 @@ class Gateway:
 
     def publish(self, topic: str, content: Any, message_type: str) -> int:
         """Deliver to all subscribers of a topic without waiting. Returns how many got the message."""
+        address = f"{TOPIC}{checked_text('a topic', topic)}"
         self.open()
-        message = self.numbering.envelope(OUTSIDE, f"{TOPIC}{topic}", content, message_type)
+        message = self.numbering.envelope(OUTSIDE, address, content, message_type)
         return self._system.delivery.publish(message)
 
     def accept(self, message: AgentMessage) -> Lane | None:
@@ -226,9 +228,12 @@ class Gateway:
         if not lane.messages:
             return
         system = self._system
-        if not 0 <= timeout < math.inf:
+        try:
+            if not 0 <= seconds_in("timeout=", timeout) < math.inf:
+                raise ValueError(f"waiting for room needs a timeout of 0 s or more and an end, not {timeout:g}")
+        except (TypeError, ValueError):
             self._flow.withdraw(lane)
-            raise ValueError(f"waiting for room needs a timeout of 0 s or more and an end, not {timeout:g}")
+            raise
         lane.accepted = asyncio.get_running_loop().create_future()
         patience = _Patience(lane, lane.target.full(system.now()))
         expiring = system.wheel.entries(system.now() + timeout)

@@ -21,6 +21,7 @@ from moot.errors import DeliveryError, ManagerStopped, MootError
 from moot.ids import Ids
 from moot.manager.client import Client
 from moot.manager.gateway import Gateway
+from moot.manager.parts import check_parts, check_timeout
 from moot.manager.signals import StopSignals, stop_signal
 from moot.policies import Policies, check_names
 from moot.resilience.breaker import BreakerStatus
@@ -83,6 +84,7 @@ class AgentManager(Client):
         seed: int | None = None,
         **options: Unpack[Options],
     ) -> None:
+        check_parts(url, engine, shared_state, clock, seed)
         self._backend = open_backend(url) if isinstance(url, str) else url
         self._owns_engine = isinstance(engine, str)
         self._clock = clock
@@ -147,6 +149,7 @@ class AgentManager(Client):
         system, keeper = self._system, self._keeper
         if system is None or keeper is None:
             return
+        check_timeout(timeout)
         if (cell := system.pool.running(asyncio.current_task())) is not None:
             raise RuntimeError(f"agent {cell.id!r} cannot stop its manager inside its own turn; start a task for it")
         await asyncio.shield(self._begin_to_stop(keeper, drain=drain, timeout=timeout))

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform, final
 
 import msgspec
 
-from moot.ids import snake_case
+from moot.ids import checked_text, snake_case
 
 __all__ = [
     "NEWS",
@@ -247,10 +247,10 @@ def message_type_of(content: object, message_type: str | None = None) -> str:
     """The message type of ``content``: its own if it is a `Payload`, else ``message_type``.
 
     Raises:
-        TypeError: there is no message type, or an envelope is passed for its content.
+        TypeError: there is no message type, it is no text, or an envelope is passed for its content.
     """
     if message_type is not None:
-        return message_type
+        return message_type if message_type.__class__ is str else checked_text("message_type=", message_type)
     kind = getattr(content.__class__, "message_type", None)
     if isinstance(kind, str):
         return kind

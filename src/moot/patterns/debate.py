@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from moot import Agent, AgentContext, MootError, Payload, Request, handles
+from moot.policies.fields import check_fields
 
 __all__ = [
     "Argue",
@@ -142,6 +143,7 @@ class DebateRules(msgspec.Struct, frozen=True):
     longest: int = 8_000
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.rounds < 1 or self.longest < 1 or not self.timeout > 0:
             raise ValueError(f"a debate needs a round, a character and some time, not {self!r}")
 

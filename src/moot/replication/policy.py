@@ -6,6 +6,8 @@ import math
 
 import msgspec
 
+from moot.policies.fields import check_fields
+
 __all__ = ["ReplicationPolicy"]
 
 
@@ -27,6 +29,7 @@ class ReplicationPolicy(msgspec.Struct, frozen=True):
     silence: float = 60.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("interval", "silence"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is above 0 s and finite, not {getattr(self, name):g}")

@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from weakref import WeakValueDictionary
 
 from moot.agent.agent import Agent
@@ -30,7 +30,9 @@ from moot.policies import (
     RetryPolicy,
     Supervision,
     TimeoutPolicy,
+    check_policies,
 )
+from moot.policies.fields import check_value
 from moot.runtime.limits import limits_of
 from moot.runtime.phase import ACTIVE, RESTARTING
 
@@ -100,7 +102,9 @@ class CellPolicies(StationPolicies):
             said = _Said(*said)._replace(**chosen)
         latest = _latest.get(type(agent))
         if latest is None or latest.said != said:
-            latest = _latest[type(agent)] = cls(_Said(*said))
+            said = _Said(*said)
+            check_policies(agent.id, cast(Policies, said._asdict()))
+            latest = _latest[type(agent)] = cls(said)
         return latest
 
 
@@ -144,8 +148,12 @@ class Cell(Station):
     def __init__(self, agent: Agent[Any], policies: Policies | None = None) -> None:
         super().__init__(_checked_id(agent), CellPolicies.of(agent, policies or {}))
         concurrency = agent.concurrency
-        if concurrency < 1:
-            raise ValueError(f"agent {agent.id!r} must handle at least 1 message at a time, not {concurrency}")
+        if concurrency.__class__ is not int or concurrency < 1:
+            _check_count(agent.id, "concurrency", concurrency)
+        if agent.cancel_with_asker.__class__ is not bool:
+            check_value(f"agent {agent.id!r}", "cancel_with_asker", agent.cancel_with_asker, bool)
+        if agent.state_version.__class__ is not int or agent.state_version < 1:
+            _check_count(agent.id, "state_version", agent.state_version)
         self.agent = agent
         self.table = agent.handler_table()
         self.limits = limits_of(self.id, self.table, self.policies.rate_limit)
@@ -205,8 +213,16 @@ class Cell(Station):
             renewed.set_result(None)
 
 
+def _check_count(agent_id: str, name: str, value: Any) -> None:
+    check_value(f"agent {agent_id!r}", name, value, int)
+    if value < 1:
+        raise ValueError(f"agent {agent_id!r}: {name} is at least 1, not {value}")
+
+
 def _checked_id(agent: Agent[Any]) -> str:
     """The id of ``agent``. Raises `ValueError` if it is empty, or looks like another kind of address."""
+    if not isinstance(agent, Agent):
+        raise TypeError(f"{agent!r} is no agent; make one, of a class that is derived from moot.Agent")
     agent_id = getattr(agent, "id", None)
     if isinstance(agent_id, str) and agent_id not in _NO_IDS and not agent_id.startswith(_NO_PREFIXES):
         return agent_id

@@ -5,10 +5,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from moot.policies import ParkedMail, Supervision
+from moot.policies.fields import check_value
 
 if TYPE_CHECKING:
-    from moot.policies import ParkedMail, Supervision
     from moot.runtime.dispatch.interceptor import Interceptor
     from moot.runtime.dispatch.ready_queue import ReadyQueue
     from moot.runtime.liveness.deadlock import DeadlockMode
@@ -54,6 +56,16 @@ class Options(TypedDict, total=False):
     ready: ReadyQueue
 
 
+_PLAIN: dict[str, Any] = {
+    "supervision": Supervision,
+    "deadlocks": Literal["break", "report", "off"],
+    "watchdog": float | None,
+    "at_once": bool,
+    "patience": float,
+    "parked": ParkedMail,
+}
+"""The types of the options that are values."""
+
 _SEAMS = {"selector": "select", "interceptor": "intercept", "mail_observer": "sending", "transport": "__call__"}
 """The method that each of these options must have. Only the interceptor's is a coroutine."""
 
@@ -63,18 +75,19 @@ def check_seams(options: Options) -> None:
 
     Raises:
         TypeError: an option is a class, has no such method, or is asynchronous where it must not be, or the reverse;
-        ``at_once`` is neither True nor False, ``patience`` no number, ``parked`` no `ParkedMail`. ValueError:
-        ``patience`` has no end.
+        a plain option is of another type. ValueError: it is of the type, and not allowed.
     """
-    if "parked" in options and type(options["parked"]).__name__ != "ParkedMail":
-        raise TypeError(f"parked= is a ParkedMail, such as ParkedMail(capacity=1000), not {options['parked']!r}")
+    for name, kind in _PLAIN.items():
+        if name in options:
+            check_value("AgentManager", name, options[name], kind)  # type: ignore[literal-required]
     patience = options.get("patience", PATIENCE)
-    if isinstance(patience, bool) or not isinstance(patience, (int, float)):
-        raise TypeError(f"patience= is a number of seconds, not {patience!r}")
     if not 0 <= patience < math.inf:
         raise ValueError(f"patience= is 0 s or more and finite, not {patience:g}")
-    if type(options.get("at_once", True)) is not bool:
-        raise TypeError(f"at_once= is True or False, not {options.get('at_once')!r}")
+    watchdog = options.get("watchdog")
+    if watchdog is not None and not 0 < watchdog < math.inf:
+        raise ValueError(f"watchdog= is above 0 s and finite, not {watchdog:g}; None is for no watchdog")
+    if "ready" in options and not all(hasattr(options["ready"], name) for name in ("__len__", "append", "popleft")):
+        raise TypeError(f"ready= takes a queue with __len__, append and popleft, not {options['ready']!r}")
     for name, method in _SEAMS.items():
         given = options.get(name)
         if given is None:

@@ -179,7 +179,7 @@ async def test_it_can_be_switched_off() -> None:
 
 @pytest.mark.parametrize("wrong", [None, 1, "yes"])
 def test_what_is_neither_true_nor_false_is_refused(wrong: Any) -> None:
-    with pytest.raises(TypeError, match="at_once= is True or False"):
+    with pytest.raises(TypeError, match="at_once is True or False"):
         AgentManager(at_once=wrong)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from moot.policies.fields import check_fields
+
 __all__ = ["Limits"]
 
 
@@ -26,6 +28,7 @@ class Limits(msgspec.Struct, frozen=True):
     post: int = 100
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if (
             min(self.parallel, self.attempts, self.failures, self.entries, self.sources, self.post) < 1
             or self.quiet < 0

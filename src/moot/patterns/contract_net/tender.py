@@ -16,6 +16,7 @@ import msgspec
 
 from moot import AgentContext, AgentStopped, Backoff, Factual, MailboxFull, MootError, UnknownAgent, retried_while
 from moot.patterns.contract_net.messages import AcceptProposal, CallForProposals, Propose, Refuse, RejectProposal
+from moot.policies.fields import check_fields
 
 __all__ = ["Inform", "NoContractor", "Tender", "contract_net"]
 
@@ -64,6 +65,7 @@ class Tender(msgspec.Struct, frozen=True):
     revise: Callable[[Any, dict[str, Propose]], Any] = lambda task, proposals: None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not (0 < self.deadline < math.inf and 0 < self.timeout < math.inf and self.patience >= 0):
             raise ValueError("deadline and timeout are above 0 s and have an end, and patience is 0 s or more")
         if self.rounds < 1:

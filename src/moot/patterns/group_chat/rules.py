@@ -12,6 +12,8 @@ from enum import StrEnum
 
 import msgspec
 
+from moot.policies.fields import check_fields
+
 __all__ = ["Chat", "ChatRules", "Line", "StopReason", "Transcript", "Turn", "Utterance", "adds_something"]
 
 
@@ -89,6 +91,7 @@ class ChatRules(msgspec.Struct, frozen=True):
     longest: int = 4_000
 
     def __post_init__(self) -> None:
+        check_fields(self)
         counts = (self.turns, self.ping_pong, self.failures, self.history, self.characters, self.longest)
         if min(counts) < 1 or self.handoffs < 0:
             raise ValueError(f"the bounds of a chat are 1 or more (handoffs: 0 or more); these are {counts}")
@@ -120,7 +123,7 @@ class Chat(msgspec.Struct, frozen=True):
     """
 
     speakers: tuple[str, ...]
-    rules: ChatRules = ChatRules()
+    rules: ChatRules = msgspec.field(default_factory=ChatRules)
     hands_off: bool = False
     turns: tuple[Turn, ...] = ()
 

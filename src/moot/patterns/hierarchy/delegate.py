@@ -19,6 +19,7 @@ from moot import AgentContext, Ask, AskGroup, Factual, MailboxFull, MootError, R
 from moot.patterns.hierarchy.crew import Crew, Load, NoWorkers, Plan
 from moot.patterns.hierarchy.messages import AwaitResult, Forget, Task, TaskProgress, TaskResult
 from moot.patterns.hierarchy.routing import LeastLoaded, Routing
+from moot.policies.fields import check_fields
 
 __all__ = ["Delegation", "PartFailed", "Work", "delegate"]
 
@@ -38,6 +39,7 @@ class Delegation(msgspec.Struct, frozen=True):
     parallel: int = 256
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.attempts < 1 or self.parallel < 1 or not 0 < self.timeout < math.inf:
             raise ValueError("attempts and parallel are 1 or more, and timeout is above 0 s and has an end")
         if self.collect not in ("all", "first") and not (type(self.collect) is int and self.collect >= 1):

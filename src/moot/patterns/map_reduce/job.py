@@ -17,6 +17,7 @@ import msgspec
 
 from moot import Agent, AgentContext, Backoff, Factual, MootError, Payload, Request, handles
 from moot.patterns.map_reduce.pool import NobodyAble, Pool
+from moot.policies.fields import check_fields
 
 __all__ = [
     "Job",
@@ -72,6 +73,7 @@ class Job(msgspec.Struct, frozen=True):
     most_pairs: int = 100_000
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if min(self.parallel, self.per_worker, self.attempts, self.retire_after, self.most_pairs) < 1:
             raise ValueError(f"a job needs 1 or more of everything that it counts, not {self!r}")
         if not 0 < self.timeout < math.inf:

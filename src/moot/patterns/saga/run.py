@@ -26,6 +26,7 @@ from moot.patterns.saga.steps import (
     may_have_happened,
     not_there,
 )
+from moot.policies.fields import check_fields
 
 __all__ = ["SagaPolicy", "saga"]
 
@@ -47,6 +48,7 @@ class SagaPolicy(msgspec.Struct, frozen=True):
     patience: float = 5.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.undo_attempts < 1 or self.forward_attempts < 1 or self.patience < 0:
             raise ValueError("attempts are 1 or more, and patience is 0 s or more")
         if not 0 < self.undo_timeout < math.inf:

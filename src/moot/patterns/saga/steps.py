@@ -22,6 +22,7 @@ from moot import (
     TurnError,
     UnknownAgent,
 )
+from moot.policies.fields import check_fields
 
 __all__ = [
     "Abort",
@@ -63,6 +64,7 @@ class Step(msgspec.Struct, frozen=True):
     undo_failed: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.attempts < 1 or not 0 < self.timeout < float("inf"):
             raise ValueError("a step has 1 attempt or more, and a timeout above 0 s that is finite")
 

@@ -16,6 +16,8 @@ from moot.agent.agent import Agent
 from moot.agent.handlers import Handler
 from moot.agent.signature import reply_type
 from moot.errors import DuplicateAgent, UnknownAgent
+from moot.ids import CAPABILITY, TOPIC, checked_text
+from moot.policies import names_of
 from moot.runtime.cell import Cell
 
 __all__ = ["AgentCard", "Directory", "HandledMessage"]
@@ -61,14 +63,21 @@ class Directory:
         """Enter an agent.
 
         Raises:
-            DuplicateAgent: the id of the agent is taken.
+            DuplicateAgent: the id of the agent is taken. TypeError, ValueError: its ``capabilities`` or ``topics`` are
+            no names.
         """
         if cell.id in self.cells:
             raise DuplicateAgent(cell.id)
+        agent = cell.agent
+        able, topics = agent.capabilities, agent.topics
+        if able != ():
+            able = names_of(cell.id, "capabilities", able, CAPABILITY)
+        if topics != ():
+            topics = names_of(cell.id, "topics", topics, TOPIC)
         self.cells[cell.id] = cell
-        for capability in cell.agent.capabilities:
+        for capability in able:
             self._capable.add(capability, cell)
-        for topic in cell.agent.topics:
+        for topic in topics:
             self._subscribed.add(topic, cell)
 
     def remove(self, cell: Cell) -> None:
@@ -96,7 +105,9 @@ class Directory:
 
     def host(self, domain: str, make: Callable[[str], Agent[Any]]) -> None:
         """Let ``make(id)`` construct the agents ``domain/key`` when they are first addressed."""
-        if "/" in domain or not domain:
+        if not callable(make):
+            raise TypeError(f"agents are hosted by what makes one of its id, such as its class, not {make!r}")
+        if "/" in checked_text("domain=", domain) or not domain:
             raise ValueError(f"a domain is a name without '/', not {domain!r}")
         if domain in self._hosts:
             raise ValueError(f"the domain {domain!r} is hosted already; choose another name")
@@ -131,7 +142,7 @@ class Directory:
             id=agent.id,
             kind=type(agent).__name__,
             description=inspect.cleandoc(type(agent).__doc__ or ""),
-            capabilities=agent.capabilities,
+            capabilities=self._capable.keys_of(cell),
             topics=self._subscribed.keys_of(cell),
             handles=tuple(_described(handler) for handler in cell.table),
         )

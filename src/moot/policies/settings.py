@@ -1,8 +1,8 @@
-"""Policies: small frozen values that say how an agent is to be treated.
+"""Settings: small frozen values that say how an agent is to be treated.
 
 They are class attributes of an agent or arguments of its registration. Each
-checks itself when it is made, so that a wrong number fails at import and not
-under load.
+checks itself when it is made, so that a wrong number or a wrong type fails at
+import and not under load. Where a tuple is meant, one class or a list is taken too.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 import random
 import typing
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import Any, Literal, TypedDict
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any, Literal
 
 import msgspec
 
 from moot.errors import CoordinationError, DeliveryError
+from moot.policies.fields import check_fields
 
 __all__ = [
     "Backoff",
@@ -25,14 +26,12 @@ __all__ = [
     "MailboxPolicy",
     "Overflow",
     "ParkedMail",
-    "Policies",
     "RateLimit",
     "RestartKind",
     "RetryPolicy",
     "Strategy",
     "Supervision",
     "TimeoutPolicy",
-    "check_names",
 ]
 
 Overflow = Literal["block", "fail", "drop_newest", "drop_oldest", "drop_lowest", "coalesce"]
@@ -60,10 +59,9 @@ class MailboxPolicy(msgspec.Struct, frozen=True):
     key: Callable[[Any], Hashable] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.capacity < 1:
             raise ValueError(f"a mailbox needs room for at least 1 message, not {self.capacity}")
-        if self.overflow not in typing.get_args(Overflow):
-            raise ValueError(f"overflow is one of {', '.join(typing.get_args(Overflow))}, not {self.overflow!r}")
         if (self.overflow == "coalesce") != (self.key is not None):
             raise ValueError("key= says which messages are alike; overflow='coalesce' needs it, and nothing else does")
 
@@ -79,8 +77,11 @@ class Backoff(msgspec.Struct, frozen=True):
     limit: float = 30.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 <= self.first <= self.limit:
             raise ValueError(f"a backoff needs 0 <= first <= limit, not first={self.first}, limit={self.limit}")
+        if self.first == math.inf:
+            raise ValueError("the first pause of a backoff has an end, so first cannot be inf")
 
     def delay(self, attempt: int, random: random.Random) -> float:
         """Seconds to wait after the failed attempt number ``attempt`` (1, 2, …)."""
@@ -101,8 +102,8 @@ class Backoff(msgspec.Struct, frozen=True):
 class RetryPolicy(msgspec.Struct, frozen=True):
     """How often a failed turn is run again, in place, and for which errors.
 
-    ``max_deaths``: on a durable backend, how often the process may die while a message's handler runs, without it
-    getting on, before the message becomes a dead letter.
+    ``retry_on``: the classes of the errors, or one class. ``max_deaths``: on a durable backend, how often the process
+    may die while a message's handler runs, without it getting on, before the message becomes a dead letter.
     """
 
     max_attempts: int = 3
@@ -111,6 +112,7 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     max_deaths: int = 10
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.max_deaths < 1:
             raise ValueError(f"the process may die at least once in a turn, not {self.max_deaths} times")
         if self.max_attempts < 1:
@@ -134,6 +136,7 @@ class TimeoutPolicy(msgspec.Struct, frozen=True):
     send_timeout: float = SEND_TIMEOUT
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("run_timeout", "idle_timeout"):
             seconds = getattr(self, name)
             if seconds is not None and not 0 < seconds < math.inf:
@@ -154,12 +157,13 @@ class RateLimit(msgspec.Struct, frozen=True):
     excess: Literal["delay", "refuse"] = "delay"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not (0 < self.rate < math.inf and 0 < self.per < math.inf):
             raise ValueError(f"a rate limit needs rate and per above 0, not {self.rate:g} in {self.per:g} s")
+        if not 0 < self.per / self.rate < math.inf:
+            raise ValueError(f"{self.rate:g} in {self.per:g} s is no time between two messages that a clock can tell")
         if self.burst is not None and self.burst < 1:
             raise ValueError(f"a burst is at least 1 message, not {self.burst}; with less nothing would ever pass")
-        if self.excess not in ("delay", "refuse"):
-            raise ValueError(f"excess is 'delay' or 'refuse', not {self.excess!r}")
 
 
 class BreakerPolicy(msgspec.Struct, frozen=True):
@@ -174,6 +178,7 @@ class BreakerPolicy(msgspec.Struct, frozen=True):
     probes: int = 1
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.failures < 1 or self.probes < 1:
             raise ValueError(f"failures and probes are at least 1, not {self.failures} and {self.probes}")
         if not 0 < self.reset_after < math.inf:
@@ -187,6 +192,7 @@ class BatchPolicy(msgspec.Struct, frozen=True):
     max_wait: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.max_size < 1:
             raise ValueError(f"a batch has room for at least 1 message, not {self.max_size}")
         if not 0 <= self.max_wait < math.inf:
@@ -196,10 +202,10 @@ class BatchPolicy(msgspec.Struct, frozen=True):
 class Supervision(msgspec.Struct, frozen=True):
     """What a parent does about the failures of its children; the manager is the parent of those it registered.
 
-    ``directives`` are pairs of an exception type and what follows: the first that fits a failed turn counts, and
-    ``resume`` if none does. A failed hook or a swallowed cancellation means ``restart`` then. ``strategy`` says who
-    is restarted with the one that failed. More than ``max_restarts`` ``within`` seconds is ``escalate``: the failure
-    becomes the parent's own.
+    ``directives`` are pairs of an exception type and what follows, or a dict of them: the first that fits a failed
+    turn counts, and ``resume`` if none does. A failed hook or a swallowed cancellation means ``restart`` then.
+    ``strategy`` says who is restarted with the one that failed. More than ``max_restarts`` ``within`` seconds is
+    ``escalate``: the failure becomes the parent's own.
     Source: Erlang/OTP, "Supervision Principles".
     """
 
@@ -210,12 +216,11 @@ class Supervision(msgspec.Struct, frozen=True):
     backoff: Backoff = Backoff()
 
     def __post_init__(self) -> None:
-        if self.strategy not in typing.get_args(Strategy):
-            raise ValueError(f"strategy is one of {', '.join(typing.get_args(Strategy))}, not {self.strategy!r}")
+        check_fields(self)
         for kind, directive in self.directives:
             if directive not in typing.get_args(Directive):
                 known = ", ".join(typing.get_args(Directive))
-                raise ValueError(f"the directive for {kind.__name__} is one of {known}, not {directive!r}")
+                raise ValueError(f"directives: the directive for {kind.__name__} is one of {known}, not {directive!r}")
         if self.max_restarts < 0 or not 0 < self.within < math.inf:
             raise ValueError(
                 f"max_restarts is 0 or more within more than 0 s, not {self.max_restarts} within {self.within:g} s"
@@ -241,28 +246,8 @@ class ParkedMail(msgspec.Struct, frozen=True):
     keep_for: float | None = 7 * 24 * 3600.0
 
     def __post_init__(self) -> None:
-        for name in ("capacity", "max_bytes"):
-            number = getattr(self, name)
-            if type(number) is not int or number < 0:
-                raise ValueError(f"{name} of parked mail is a whole number, 0 or more, not {number!r}")
-        seconds = self.keep_for
-        if seconds is not None and (type(seconds) not in {int, float} or not 0 < seconds < math.inf):
-            raise ValueError(f"keep_for is above 0 s and finite, or None for ever, not {seconds!r}")
-
-
-class Policies(TypedDict, total=False):
-    """What a registration may say in place of the agent's class; the names are those of its attributes."""
-
-    mailbox: MailboxPolicy
-    retry: RetryPolicy
-    timeouts: TimeoutPolicy
-    rate_limit: RateLimit | None
-    breaker: BreakerPolicy | None
-    supervision: Supervision
-    restart: RestartKind
-
-
-def check_names(given: Mapping[str, object], known: type[Any], what: str) -> None:
-    """Refuse keyword arguments that the typed dictionary ``known`` does not have. Raises `TypeError`."""
-    if unknown := given.keys() - known.__annotations__:
-        raise TypeError(f"there is no {what} {min(unknown)!r}; there are: {', '.join(known.__annotations__)}")
+        check_fields(self)
+        if self.capacity < 0 or self.max_bytes < 0:
+            raise ValueError(f"capacity and max_bytes are 0 or more, not {self.capacity} and {self.max_bytes}")
+        if self.keep_for is not None and not 0 < self.keep_for < math.inf:
+            raise ValueError(f"keep_for is above 0 s and finite, or None for ever, not {self.keep_for:g}")
