@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         DeliveryError,
         DuplicateAgent,
         Factual,
+        InvalidAnswer,
         InvalidPayload,
         MailboxFull,
         ManagerStopped,
@@ -100,9 +101,9 @@ else:
             ),
             "errors": (
                 "AgentNotMade AgentStopped AskTimeout BreakerOpen CoordinationError DeadlockError DeliveryError "
-                "DuplicateAgent Factual InvalidPayload MailboxFull ManagerStopped MessageError MessageTooLarge "
-                "MootError RateLimited Retry StateConflict StateUnreadable TurnError TurnTimeout UnknownAgent "
-                "UnknownMessageType"
+                "DuplicateAgent Factual InvalidAnswer InvalidPayload MailboxFull ManagerStopped MessageError "
+                "MessageTooLarge MootError RateLimited Retry StateConflict StateUnreadable TurnError TurnTimeout "
+                "UnknownAgent UnknownMessageType"
             ),
             "manager.manager": "AgentManager ManagerStats",
             "manager.sender": "MessageSender",
@@ -171,6 +172,7 @@ __all__ = [
     "FunctionAgent",
     "InMemorySharedState",
     "Interceptor",
+    "InvalidAnswer",
     "InvalidPayload",
     "MailboxFull",
     "MailboxPolicy",

@@ -24,6 +24,7 @@ __all__ = [
     "DeliveryError",
     "DuplicateAgent",
     "Factual",
+    "InvalidAnswer",
     "InvalidPayload",
     "MailboxFull",
     "ManagerStopped",
@@ -99,6 +100,12 @@ class InvalidPayload(Factual, MessageError):
     template = (
         "invalid content for message type {message_type!r}: {reason}; send the payload type that the agent's card names"
     )
+
+
+class InvalidAnswer(InvalidPayload):
+    """A handler's answer is not what its request declares, or could not be read again. Its turn was rolled back."""
+
+    template = "the answer to {message_type!r} is refused: {reason}"
 
 
 class UnknownMessageType(Factual, MessageError):

@@ -20,6 +20,7 @@ from moot import (
     MailboxFull,
     MailboxPolicy,
     ManagerStopped,
+    Payload,
     QuorumFailed,
     Reason,
     Request,
@@ -176,15 +177,15 @@ async def test_a_handler_that_finishes_in_spite_of_its_cancellation_has_finished
 
 
 async def test_a_cancelled_ask_frees_its_content() -> None:
-    class Big(dict[str, int]):
-        pass
+    class Big(Payload, weakref=True):
+        x: int
 
     async with AgentManager() as manager:
         await manager.register(Worker("worker"))
         await manager.tell("worker", Work(seconds=50))
         content = Big(x=1)
         remembered = weakref.ref(content)
-        asking = asyncio.ensure_future(_await(manager.ask("worker", content, message_type="work")))
+        asking = asyncio.ensure_future(_await(manager.ask("worker", content, message_type="other")))
         await asyncio.sleep(1)
         del content
         asking.cancel()

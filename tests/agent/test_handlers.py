@@ -82,7 +82,7 @@ async def test_types_can_be_named_instead_as_classes_or_as_text() -> None:
 
     assert await answer(Named("a"), Pong()) == "Pong"
     assert await answer(Named("a"), {"n": 3}, "raw") == 3
-    assert await answer(Named("a"), object(), "whole") == "whole"
+    assert await answer(Named("a"), [1], "whole") == "whole"
 
 
 async def test_a_subclass_overrides_a_handler_by_name() -> None:
@@ -249,11 +249,11 @@ async def test_a_parameter_that_would_never_be_given_is_refused() -> None:
 
     class Defaults(Agent):
         @handles
-        def defaults(self, message: Ping, *rest: int, may: int = 3, **more: int) -> int:
-            return may
+        def defaults(self, message: Ping, *rest: int, may: int = 3, **more: int) -> str:
+            return str(may)
 
     await refused(Keyword("a"), "must take a message")
-    assert await answer(Defaults("a"), Ping()) == 3
+    assert await answer(Defaults("a"), Ping()) == "3"
 
 
 async def test_generators_are_refused() -> None:

@@ -27,7 +27,7 @@ from moot import (
 from moot.testing import run
 
 
-class Ping(Request[str]):
+class Ping(Request[Any]):
     seconds: float = 0.0
 
 
@@ -336,8 +336,10 @@ async def test_an_ask_needs_a_deadline(timeout: float) -> None:
         assert manager.stats().open_asks == 0
 
 
-class Thing(dict[str, int]):
+class Thing(Payload, weakref=True):
     """Something that can be watched for being freed."""
+
+    x: int
 
 
 @pytest.mark.parametrize("how", ["fails", "times out", "gathered", "nobody there"])
@@ -359,11 +361,11 @@ async def test_an_ask_that_failed_frees_its_content(how: str, caplog: pytest.Log
 
     class Failing(Agent):
         @handles("noise")
-        def on_noise(self, message: dict[str, int]) -> None:
+        def on_noise(self, message: Thing) -> None:
             raise ValueError
 
         @handles("silence")
-        def on_silence(self, message: dict[str, int], ctx: AgentContext) -> None:
+        def on_silence(self, message: Thing, ctx: AgentContext) -> None:
             ctx.defer()
 
     async with AgentManager() as manager:

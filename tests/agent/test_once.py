@@ -230,6 +230,10 @@ class CountThrice(Request[list[int]]):
     pass
 
 
+class Words(Request[list[str]]):
+    pass
+
+
 async def test_an_effect_that_asks_is_found_and_what_is_asked_after_it_is_asked_for_all_that() -> None:
     counted: list[int] = []
 
@@ -256,7 +260,7 @@ async def test_an_effect_that_asks_is_found_and_what_is_asked_after_it_is_asked_
 async def test_what_an_effect_asks_the_engine_is_not_taken_for_what_is_asked_after_it() -> None:
     request = EngineRequest(messages=(ChatMessage("user", "a word?"),))
 
-    async def client(message: CountThrice, ctx: AgentContext) -> list[str]:
+    async def client(message: Words, ctx: AgentContext) -> list[str]:
         async def ask(key: str) -> str:
             return (await ctx.engine.generate(request)).text
 
@@ -268,7 +272,7 @@ async def test_what_an_effect_asks_the_engine_is_not_taken_for_what_is_asked_aft
     async with AgentManager(engine=ScriptedEngine(["one", "two"])) as manager:
         await manager.register(client)
 
-        assert await manager.ask("client", {}, message_type="count_thrice") == ["one", "two"]
+        assert await manager.ask("client", Words()) == ["one", "two"]
 
 
 class Slow(Request[str]):

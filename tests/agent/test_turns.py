@@ -651,12 +651,12 @@ async def test_content_of_the_wrong_shape_is_a_message_error_for_the_asker_and_i
         await manager.register(Strict("strict"))
 
         assert await manager.ask("strict", {"text": "dict"}, message_type="note") == "dict"
-        for content in ({"text": 1}, {}, None, [1], "x", object()):
+        for content in ({"text": 1}, {}, None, [1], "x"):
             with pytest.raises(Exception, match="invalid content for message type 'note'"):
                 await manager.ask("strict", content, message_type="note")
         with pytest.raises(Exception, match="does not handle 'other'; it handles: note"):
             await manager.ask("strict", {}, message_type="other")
-        assert manager.dead_letters.counts[Reason.INVALID] == 7
+        assert manager.dead_letters.counts[Reason.INVALID] == 6
 
 
 async def test_an_agent_may_handle_untyped_messages_whole() -> None:

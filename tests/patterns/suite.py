@@ -13,10 +13,12 @@ import importlib
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import msgspec
+
 from moot import Agent, AgentManager, Backoff, MootError, Payload, RetryPolicy, SharedState
 from moot.testing import Crashed
 
-__all__ = ["CLIENT", "Begin", "Scenario", "load", "outcome", "play", "state_of"]
+__all__ = ["CLIENT", "Begin", "Scenario", "load", "outcome", "plainly", "play", "state_of"]
 
 CLIENT = "client"
 PATIENCE = 3600.0
@@ -45,6 +47,11 @@ def load(name: str) -> Scenario:
     """The scenario of that name."""
     found: Scenario = importlib.import_module(f"tests.patterns.scenarios.{name}")
     return found
+
+
+def plainly(value: Any) -> Any:
+    """``value`` as maps, lists and scalars: as shared state gives it back to a reader that names no type."""
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(value))
 
 
 async def state_of(shared: SharedState) -> dict[str, Any]:

@@ -257,8 +257,6 @@ async def test_a_claim_holds_as_long_as_it_is_renewed_and_then_lapses() -> None:
         Hypothesis("song", "aa", 1),
         Hypothesis("word", "aa", 1, float("nan")),
         Hypothesis("word", "aa", 1, 1.5),
-        Hypothesis("word", 7, 1),  # type: ignore[arg-type]
-        "rubbish",
     ],
 )
 async def test_rubbish_is_refused_and_what_it_was_posted_for_is_given_out_again(rubbish: Any) -> None:

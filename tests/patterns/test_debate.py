@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moot import Agent, AgentContext, AgentManager, Payload, handles
+from moot import Agent, AgentContext, AgentManager, Payload, Request, handles
 from moot.patterns.debate import (
     Argue,
     DebateAgent,
@@ -146,7 +146,7 @@ async def test_who_fails_drops_out_of_the_round_and_the_others_read_what_they_he
     assert [list(one.positions) for one in found.rounds] == [["a", "b"], ["b"], ["a", "b"]]
     assert "lost the thread" in found.rounds[1].failed["a"]
     assert "5 s" in found.rounds[0].failed["c"]
-    assert "no position" in found.rounds[0].failed["d"]
+    assert "is refused" in found.rounds[0].failed["d"]
     assert b.heard[2].others == {"a": Position("4")}
 
 
@@ -174,9 +174,13 @@ async def test_whoever_streams_is_told_each_round() -> None:
     assert rounds == [1, 2, 3]
 
 
+class Hold(Request[str]):
+    question: str
+
+
 @pytest.mark.parametrize("pattern", ["debate", "poll"])
 async def test_a_turn_that_fails_beside_it_records_nothing_of_a_pattern_that_is_left_behind(pattern: str) -> None:
-    async def client(message: OpenDebate, ctx: AgentContext) -> Any:
+    async def client(message: Hold, ctx: AgentContext) -> Any:
         async def fail() -> None:
             await asyncio.sleep(0.5)
             raise TimeoutError("beside it")
@@ -199,7 +203,7 @@ async def test_a_turn_that_fails_beside_it_records_nothing_of_a_pattern_that_is_
             await manager.register(Slow(name, lambda message: asyncio.sleep(1.0, "tea")))
         await manager.register(client)
 
-        assert await manager.ask("client", {"question": "tea?"}, message_type="open_debate") == "tea"
+        assert await manager.ask("client", Hold("tea?")) == "tea"
 
 
 class Start(Payload):

@@ -228,14 +228,14 @@ async def test_who_fails_is_skipped_and_after_that_excluded() -> None:
     assert speakers_of(found) == "abcdeabcdeaeae"
     assert "lost my voice" in found.excluded["b"]
     assert "5 s" in found.excluded["c"]
-    assert "no utterance" in found.excluded["d"]
+    assert "is refused" in found.excluded["d"]
 
 
 @pytest.mark.parametrize("answer", [None, 42, 10**40, "\ud800", {"to": "a"}, Utterance(3), [["a"]] * 3, object()])  # type: ignore[arg-type]
 async def test_rubbish_is_no_utterance(answer: Any) -> None:
     found = await chat({"a": numbered("a"), "b": lambda _: answer}, rules=ChatRules(failures=1))
 
-    assert "no utterance" in found.excluded["b"]
+    assert "is refused" in found.excluded["b"]
 
 
 async def test_one_failure_is_forgiven() -> None:

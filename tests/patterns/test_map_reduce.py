@@ -82,7 +82,7 @@ async def test_words_are_counted_by_several_workers() -> None:
 
 
 async def test_a_reducer_may_be_a_function_and_a_mapper_may_answer_a_map() -> None:
-    found = await do([Worker("a", lambda m: Counter(m.part.split()))], ["x y", "y"], Job("a", add))
+    found = await do([Worker("a", lambda m: dict(Counter(m.part.split())))], ["x y", "y"], Job("a", add))
 
     assert found.values == {"x": 1, "y": 2}
 

@@ -121,13 +121,13 @@ async def test_what_was_done_before_a_step_that_failed_is_undone_in_reverse_orde
     assert "c is refused" in result.abort.error
 
 
-async def test_what_an_undo_answers_need_not_be_kept() -> None:
+async def test_an_undo_whose_answer_is_unfit_is_tried_again() -> None:
     ledger = Ledger("ledger", {"do b": ["raise"], "do back": ["endless"]})
 
     result = await ask(ledger, [Step("ledger", Do("a"), Do("back"), "a"), *trip("b")])
 
     assert result.abort is not None
-    assert (result.abort.undone, result.abort.not_undone, ledger.asked["do back"]) == (("a",), {}, 1)
+    assert (result.abort.undone, result.abort.not_undone, ledger.asked["do back"]) == (("a",), {}, 2)
 
 
 @pytest.mark.parametrize("wrong", [{"undo_timeout": math.inf}, {"undo_timeout": 0.0}, {"undo_attempts": 0}])

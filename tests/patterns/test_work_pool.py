@@ -59,7 +59,7 @@ async def test_a_task_that_fails_goes_to_another_worker_at_once() -> None:
 
         found = await asyncio.gather(*(manager.ask("pool", Task(id=str(n), content=n), timeout=9) for n in range(3)))
 
-    assert [one.result for one in found] == [0, 2, 4]
+    assert [one["result"] for one in found] == [0, 2, 4]
 
 
 async def test_a_task_that_always_fails_ends_with_its_error() -> None:
@@ -68,7 +68,7 @@ async def test_a_task_that_always_fails_ends_with_its_error() -> None:
         await hire(manager, ManagerAgent("boss", ["pool"]))
 
         found = await manager.ask("pool", Task(id="1", content=1))
-        assert (found.result, found.error) == (None, "given out 2 times; the last time: ValueError: not today")
+        assert (found["result"], found["error"]) == (None, "given out 2 times; the last time: ValueError: not today")
         with pytest.raises(TurnError, match="not today"):
             await manager.ask("boss", TaskRequest([1]))
 
@@ -80,7 +80,7 @@ async def test_a_worker_that_is_not_heard_of_is_given_up_and_what_it_says_after_
         asked = asyncio.ensure_future(manager.ask("pool", Task(id="1", content=1), timeout=100))
         await asyncio.sleep(35)
 
-        assert (await asked).result == 2
+        assert (await asked)["result"] == 2
         assert asyncio.get_running_loop().time() == pytest.approx(40, abs=1)
 
 
@@ -92,7 +92,7 @@ async def test_the_tasks_of_a_worker_that_stops_are_done_by_another() -> None:
         await hire(manager, Puller("staying"))
 
         await manager.unregister("leaving")
-        assert [one.result for one in await asyncio.gather(*asked)] == [0, 2, 4]
+        assert [one["result"] for one in await asyncio.gather(*asked)] == [0, 2, 4]
 
 
 async def test_a_worker_that_hangs_or_always_fails_does_not_use_up_the_attempts_while_another_is_idle() -> None:
@@ -102,7 +102,7 @@ async def test_a_worker_that_hangs_or_always_fails_does_not_use_up_the_attempts_
         await manager.settle()
         asked = [asyncio.ensure_future(manager.ask("pool", Task(str(n), n), timeout=100)) for n in range(3)]
 
-        assert [one.result for one in await asyncio.gather(*asked)] == [0, 2, 4]
+        assert [one["result"] for one in await asyncio.gather(*asked)] == [0, 2, 4]
 
 
 async def test_a_worker_that_hangs_is_given_nothing_more() -> None:
@@ -127,7 +127,7 @@ async def test_a_worker_of_another_life_that_does_not_come_back_holds_nothing_up
     async with AgentManager(f"sqlite:///{tmp_path / 'pool.db'}") as manager:
         new = Puller("new")
         await hire(manager, WorkPool("pool"), new)
-        assert (await manager.ask("pool", Task("1", 21), timeout=5)).result == 42
+        assert (await manager.ask("pool", Task("1", 21), timeout=5))["result"] == 42
 
 
 async def test_a_full_pool_has_room_again_when_nobody_waits_for_what_is_in_it() -> None:
@@ -138,7 +138,7 @@ async def test_a_full_pool_has_room_again_when_nobody_waits_for_what_is_in_it() 
                 await manager.ask("pool", Task(str(n), n), timeout=5)
         await hire(manager, Puller("worker"))
 
-        assert (await manager.ask("pool", Task("new", 4), timeout=5)).result == 8
+        assert (await manager.ask("pool", Task("new", 4), timeout=5))["result"] == 8
 
 
 async def test_a_task_that_fails_is_not_tried_again_by_the_same_worker_of_its_own_accord() -> None:
@@ -155,7 +155,7 @@ async def test_a_task_that_fails_is_not_tried_again_by_the_same_worker_of_its_ow
         await hire(manager, WorkPool("pool"), Flaky("flaky", "pool", credit=9), Flaky("other", "pool"))
         await manager.settle()
 
-        assert (await manager.ask("pool", Task("1", 1), timeout=50)).result == 1
+        assert (await manager.ask("pool", Task("1", 1), timeout=50))["result"] == 1
         await asyncio.sleep(60)
 
     assert log == ["flaky", "other"]
@@ -180,7 +180,7 @@ async def test_a_task_asked_again_is_done_once_and_both_are_answered() -> None:
 
         both = await asyncio.gather(*(manager.ask("pool", Task(id="same", content=4)) for _ in range(2)))
 
-    assert [one.result for one in both] == [8, 8]
+    assert [one["result"] for one in both] == [8, 8]
     assert worker.done == [4]
 
 
@@ -260,4 +260,4 @@ async def test_results_of_strangers_and_of_unknown_tasks_are_not_heard() -> None
         await manager.tell("stranger", TaskResult("1", "forged"), message_type="say")
         await manager.settle()
         await manager.tell("worker", TaskResult("1", "done"), message_type="say")
-        assert (await asked).result == "done"
+        assert (await asked)["result"] == "done"

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import msgspec
+
 from moot import AgentContext, Request, handles
 from moot.replication import Add, Assign, Change, Decrement, Increment, Put, Replica, Replicator, Update
+from moot.replication.replica import read_back
 from moot.state.crdt import CausalContext, Dot
 
 
@@ -32,8 +35,12 @@ Log = dict[str, Dots]
 """By value, and by the dot of the delta."""
 
 
-class Peek(Request[Replica]):
-    """The state of a replica, as it is."""
+class Peek(Request[bytes]):
+    """The state of a replica, as it is stored; see `read`."""
+
+
+def read(body: bytes) -> Replica:
+    return read_back(msgspec.msgpack.decode(body, type=Replica))
 
 
 class Recorder(Replicator):
@@ -42,8 +49,8 @@ class Recorder(Replicator):
         self.log = log
 
     @handles
-    async def peek(self, message: Peek, ctx: AgentContext[Replica]) -> Replica:
-        return ctx.state
+    async def peek(self, message: Peek, ctx: AgentContext[Replica]) -> bytes:
+        return msgspec.msgpack.encode(ctx.state)
 
     @handles
     async def update(self, message: Update, ctx: AgentContext[Replica]) -> None:

@@ -33,7 +33,7 @@ from moot.replication.kinds import shown
 from moot.replication.messages import Tick
 from moot.testing import Crashed, Faults, SimulatedManager, search, simulate
 
-from .recording import Dots, Log, Peek, Recorder, elements, entries, known, last_writes, total
+from .recording import Dots, Log, Peek, Recorder, elements, entries, known, last_writes, read, total
 
 FAULTS = Faults(drop=0.1, duplicate=0.1, delay=0.1, reorder=0.3, crash=0.05, pause=0.02)
 RESTARTING = Supervision(
@@ -79,7 +79,7 @@ async def states(manager: SimulatedManager, ids: list[str]) -> list[Replica]:
     for replicator in ids:
         while True:  # (a turn may crash, and is asked again)
             with contextlib.suppress(MootError):
-                found.append(await manager.ask(replicator, Peek(), timeout=60))
+                found.append(read(await manager.ask(replicator, Peek(), timeout=60)))
                 break
     return found
 

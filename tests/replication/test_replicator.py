@@ -42,7 +42,7 @@ from moot.replication.replica import lacking, received
 from moot.state.crdt import CausalContext, LWWMap
 from moot.testing import run
 
-from .recording import Peek, Recorder
+from .recording import Peek, Recorder, read
 
 
 class Cut(Payload):
@@ -52,7 +52,7 @@ class Cut(Payload):
 
 
 class Restore(Payload):
-    replica: Replica
+    replica: bytes
 
 
 class Link(Agent):
@@ -312,7 +312,7 @@ async def test_one_that_is_told_of_changes_of_its_own_that_it_lost_goes_on_under
 
         @handles
         async def restore(self, message: Restore, ctx: AgentContext[Replica]) -> None:
-            ctx.state = message.replica
+            ctx.state = read(message.replica)
 
     async with AgentManager() as manager:
         await manager.register(Restored("a", ("b",), {}, policy=ReplicationPolicy(interval=50)))
@@ -321,7 +321,7 @@ async def test_one_that_is_told_of_changes_of_its_own_that_it_lost_goes_on_under
         copy = await manager.ask("a", Peek())
         await manager.ask("a", Update("pn_counter", "v", Increment(10)))
         await asyncio.sleep(1)
-        known = (await manager.ask("a", Peek())).values["pn_counter:v"].seen
+        known = read(await manager.ask("a", Peek())).values["pn_counter:v"].seen
         await manager.tell("a", Restore(copy))
         await manager.tell("a", Have(1, (0,), {"pn_counter:v": known}, wants_answer=False))
         await manager.ask("a", Update("pn_counter", "v", Increment(100)))
@@ -388,7 +388,7 @@ def test_two_that_go_on_from_one_copy_lose_nothing_and_count_nothing_twice(tmp_p
             await manager.register(Recorder("a", (), {}))
             await manager.ask("a", Update("pn_counter", "n", Increment(by)))
             await manager.ask("a", Update("or_set", "s", Add((f"new {by}",))))
-            return await manager.ask("a", Peek())
+            return read(await manager.ask("a", Peek()))
 
     run(first())
     shutil.copy(here, copy)

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, cast
 
 from moot.agent.handlers import HandlerTable, build_table, function_table
+from moot.agent.signature import resolved
 from moot.errors import UnknownMessageType
 from moot.ids import snake_case
 from moot.messaging.evolution import read
 from moot.messaging.message import AgentMessage
 from moot.policies import BreakerPolicy, MailboxPolicy, RateLimit, RestartKind, RetryPolicy, Supervision, TimeoutPolicy
 from moot.policies.fields import check_value
+from moot.storable.values import Form, form_of, loose
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
@@ -69,6 +71,7 @@ class Agent(Generic[S]):
     _keyword_arguments: dict[str, Any] | None = None
     _table: ClassVar[HandlerTable | None] = None
     _state_type: ClassVar[Any] = None
+    _state_form: ClassVar[Form | None] = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         agent = super().__new__(cls)
@@ -106,10 +109,29 @@ class Agent(Generic[S]):
         """
         return cast(S, read(type(self), body, version, self.state_version, _state_type(type(self))))
 
+    def state_form(self) -> Form:
+        """How the state of this agent is stored: as the ``S`` of its class, else as maps, lists and scalars.
+
+        A class with a `stored_state` of its own says there what its state is read as. It is not looked into.
+        """
+        cls = type(self)
+        if "_state_form" not in cls.__dict__:
+            state_type = _state_type(cls)
+            reads_itself = cls.stored_state is not Agent.stored_state
+            cls._state_form = loose() if reads_itself else form_of(Any if state_type is None else state_type)
+        return cast(Form, cls._state_form)
+
     def handler_table(self) -> HandlerTable:
-        """The handlers of this agent's class, built once for the class."""
+        """The handlers of this agent's class, built once for the class.
+
+        Raises:
+            TypeError: a handler is not fit to be one, or the state could not be read again.
+        """
         cls = type(self)
         if "_table" not in cls.__dict__:
+            if self.state_form().fault:
+                fault = self.state_form().fault
+                raise TypeError(f"agent class {cls.__name__!r}: its state could not be read again: {fault}")
             cls._table = build_table(cls, Agent)
         return cast(HandlerTable, cls._table)
 
@@ -174,5 +196,7 @@ def _declared_state_type(cls: type[Any]) -> Any:
             origin = typing.get_origin(base)
             if isinstance(origin, type) and issubclass(origin, Agent):
                 (argument, *_) = typing.get_args(base)
+                if isinstance(argument, (str, typing.ForwardRef)):
+                    argument = resolved(argument, owner)
                 return None if isinstance(argument, TypeVar) or argument is Any else argument
     return None

@@ -25,8 +25,10 @@ from moot.agent.port import DONE
 from moot.agent.records import INSIDE, Records
 from moot.agent.unit_of_work import UnitOfWork
 from moot.ids import CAPABILITY, checked_text
+from moot.messaging.content import addressed, admitted, admitted_as, form_of_result
 from moot.messaging.message import AgentMessage, ReplyTo, Request, members_of, message_type_of
 from moot.resilience.retry import retried
+from moot.storable.values import Unstorable
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -134,7 +136,12 @@ class AgentContext(UnitOfWork[S]):
                 raise ValueError(f"an ask needs a timeout above 0 s and an end, not {timeout:g}")
         except TypeError:
             raise TypeError(f"timeout= is a number of seconds, not {timeout!r}") from None
-        ask: Ask[Any] = Ask(self, to, content, message_type_of(content, message_type), timeout)
+        try:  # as `addressed`, a call shorter
+            content = content.__moot_admit__()
+            kind = content.message_type if message_type is None else message_type_of(content, message_type)
+        except (AttributeError, Unstorable):
+            content, kind = addressed(content, message_type, self.cell.id, to)
+        ask: Ask[Any] = Ask(self, to, content, kind, timeout)
         if self.closed:
             self._check_open()
         effects = self.effects
@@ -168,7 +175,7 @@ class AgentContext(UnitOfWork[S]):
         target = to if to is not None else self.message.reply_to
         if target is not None:
             kind = "" if isinstance(target, ReplyTo) else message_type_of(content, message_type)
-            self.runtime.progress(self, target, content, kind)
+            self.runtime.progress(self, target, admitted(content, kind, self.cell.id, str(target)), kind)
         return DONE
 
     @property
@@ -211,27 +218,31 @@ class AgentContext(UnitOfWork[S]):
         effect. The stored result comes back as a ``type``; without one, as plain maps, lists and scalars.
 
         Raises:
-            InvalidPayload: the result cannot be stored. RuntimeError: another task of the turn is in an effect of that
-            name; give each a `branch`. What ``fn`` raises.
+            InvalidPayload: the result could not be read again as a ``type``. TypeError: no value of that type could.
+            RuntimeError: another task of the turn is in an effect of that name; give each a `branch`. What ``fn``
+            raises.
         """
         if retry is not None and not hasattr(retry, "retry_on"):
             raise TypeError(f"retry= takes a RetryPolicy, not {retry!r}; write RetryPolicy(max_attempts=…)")
-        records = self._records()
+        records, type = self._records(), Any if type is None else type
         name = records.scope + checked_text("the name of an effect", name)
+        form = form_of_result(type, name, self.cell.id)
         with records.occurrence("effect", name) as number:
             target = f"{name}#{number}"
-            known, result = records.find("effect", target, None, Any if type is None else type)
+            known, result = records.find("effect", target, None, type)
             if known:
-                return result
+                return result if form.copy is None else form.copy(result)
             key = f"{self.idempotency_key}/{target}"
 
             async def call() -> Any:
                 with records.inside(target):
-                    return await retried(
+                    result = await retried(
                         lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}")
                     )
+                    return admitted_as(form, result, f"effect {name}", f"its result for {self.cell.id!r}")
 
-            return await records.once("effect", target, call)
+            result = await records.once("effect", target, call)
+            return result if form.copy is None else form.copy(result)
 
     def branch(self, name: str) -> AbstractContextManager[None]:
         """Record the asks, engine calls and effects of the ``with`` block apart, also those of tasks begun in it.

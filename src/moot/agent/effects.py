@@ -47,6 +47,8 @@ class Effects(msgspec.Struct, eq=False):
     stops: bool = False
     answer: Any = NOTHING
     state: Any = NOTHING
+    has_read_state: bool = False
+    """Whether the turn was given a state that can be changed in place."""
     transaction: Transaction | None = None
     is_deferred: bool = False
     now: float | None = None

@@ -17,17 +17,23 @@ from typing import Any, TypeVar, overload
 import msgspec
 
 from moot.agent.batch_call import BatchCall
-from moot.agent.signature import annotation_of, element_of, hints_of, members, needs_keywords, positional
+from moot.agent.signature import annotation_of, element_of, hints_of, members, needs_keywords, positional, reply_type
 from moot.errors import InvalidPayload, StateUnreadable
+from moot.messaging.content import form_of_content
 from moot.messaging.evolution import upgraded
 from moot.messaging.message import VERSION, AgentMessage, Payload, members_of
 from moot.policies import BatchPolicy, RateLimit
+from moot.storable.values import Form, form_of_reply, loose, plain
 
-__all__ = ["Handler", "HandlerTable", "build_table", "function_table", "handles"]
+__all__ = ["Handler", "HandlerTable", "build_table", "form_of_answer", "function_table", "handles"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "__moot_handles__"
+
+
+class _NEVER:
+    """No content is of this class."""
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -42,7 +48,9 @@ class Handler(msgspec.Struct, frozen=True):
     """One entry of a table: how to run a handler.
 
     ``call`` takes the agent, the content and, if the handler wants it, the context. ``element_type`` is the content of
-    one message. ``content_type`` is what the handler is given: the same or, with a ``batch``, a list of it.
+    one message. ``content_type`` is what the handler is given as it came: the same, if nobody can change it. Else each
+    run of the handler is given a copy of its own by `argument`. ``answers`` is how its answers are stored, and
+    ``admit_answer`` the `Form.admit` of that; None if it depends on the message.
     """
 
     name: str
@@ -53,6 +61,9 @@ class Handler(msgspec.Struct, frozen=True):
     wants_context: bool
     is_async: bool
     takes_envelope: bool
+    answers: Form | None = None
+    admit_answer: Callable[[Any], Any] | None = None
+    copies: Callable[[Any], Any] | None = None
     batch: BatchPolicy | None = None
     rate: RateLimit | None = None
 
@@ -67,11 +78,12 @@ class Handler(msgspec.Struct, frozen=True):
         return self._element(message)
 
     def _element(self, message: AgentMessage) -> Any:
-        if self.takes_envelope:
-            return message
         content = message.content
+        if self.takes_envelope:
+            copy = form_of_content(content.__class__).copy
+            return message if copy is None else msgspec.structs.replace(message, content=copy(content))
         if content.__class__ is self.element_type:
-            return content
+            return content if self.copies is None else self.copies(content)
         present = getattr(self.element_type, "payload_version", 1)
         version = message.extra.get(VERSION) if message.extra else None
         try:
@@ -80,6 +92,21 @@ class Handler(msgspec.Struct, frozen=True):
             return msgspec.convert(content, self.element_type, from_attributes=False)
         except (StateUnreadable, ValueError, LookupError, TypeError, RecursionError) as error:
             raise InvalidPayload(self.message_type, str(error)) from error
+
+    def answer_form(self, message: AgentMessage) -> Form:
+        """How the answer to ``message`` is stored: as what its request declares."""
+        if self.answers is not None:
+            return self.answers
+        was_payload = message.extra and message.extra.get(VERSION)
+        return loose() if was_payload else form_of_answer(message.content)
+
+    def answered(self, message: AgentMessage, answer: Any) -> Any:
+        """``answer`` as the asker of ``message`` gets it.
+
+        Raises:
+            Unstorable: it could not be read again in another life of the process.
+        """
+        return self.answer_form(message).admit(answer)
 
 
 class HandlerTable:
@@ -224,19 +251,43 @@ def _handler(
         raise TypeError(f"handler {fn.__qualname__!r} is a generator; return the answer, use ctx.progress for pieces")
     mark = mark or _Mark()
     wants_context = len(parameters) == 2
+    is_typed = _is_payload(content_type)
+    copies = answers = None
+    if is_typed:
+        form, answers = form_of_content(content_type), form_of_reply(_reply_of(content_type))
+        copies = form.copy
+        for what, fault in (("content", form.fault), ("reply", answers.fault)):
+            if fault:
+                raise TypeError(
+                    f"handler {fn.__qualname__!r}: the {what} of {message_type!r} ({content_type.__name__}) could not "
+                    f"be read again in another life of the process: {fault}"
+                )
     call = fn if skip else _as_method(fn, wants_context=wants_context)
     return Handler(
         name=fn.__name__,
         message_type=message_type,
         element_type=content_type,
-        content_type=content_type if mark.batch is None else list[content_type],
+        content_type=content_type if mark.batch is None and is_typed and copies is None else _NEVER,
         call=call if mark.batch is None else BatchCall(call, fn.__qualname__, wants_context=wants_context),
         wants_context=wants_context or mark.batch is not None,
         is_async=inspect.iscoroutinefunction(fn) or mark.batch is not None,
         takes_envelope=content_type is AgentMessage,
+        answers=answers,
+        admit_answer=None if answers is None else answers.admit,
+        copies=copies,
         batch=mark.batch,
         rate=mark.rate,
     )
+
+
+def form_of_answer(request: object) -> Form:
+    """How the answer to ``request`` is stored: as what it declares, else as maps, lists and scalars."""
+    return form_of_reply(_reply_of(type(request))) if isinstance(request, Payload) else plain()
+
+
+def _reply_of(payload: type[Payload]) -> Any:
+    reply = reply_type(payload)
+    return Any if reply is None else reply
 
 
 def _as_method(fn: Callable[..., Any], *, wants_context: bool) -> Callable[..., Any]:

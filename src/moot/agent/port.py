@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from moot.agent.records import Records
     from moot.engine.base import Engine
     from moot.messaging.message import AgentMessage
+    from moot.storable.values import Form
 
 __all__ = ["DONE", "CellPort", "Done", "Runtime", "Turn"]
 
@@ -42,6 +43,11 @@ class CellPort(Protocol):
 
     id: str
     state: Any
+    state_body: bytes | None
+
+    def take_state_back(self) -> bool:
+        """Whether the state was changed in place. If so, it is again what it was."""
+        ...
 
 
 class Turn(Protocol):
@@ -83,6 +89,10 @@ class Runtime(Protocol):
 
     def progress(self, turn: Turn, to: str | ReplyTo, content: Any, message_type: str) -> None:
         """Deliver at once, outside the turn."""
+        ...
+
+    def answer_form(self, turn: Turn, to: ReplyTo) -> Form:
+        """How the answer that ``turn`` gives at ``to`` is stored."""
         ...
 
     def is_heard(self, reply_to: ReplyTo) -> bool:

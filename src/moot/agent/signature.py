@@ -16,7 +16,16 @@ from typing import Any, Union
 
 from moot.messaging.message import Payload, Request
 
-__all__ = ["annotation_of", "element_of", "hints_of", "members", "needs_keywords", "positional", "reply_type"]
+__all__ = [
+    "annotation_of",
+    "element_of",
+    "hints_of",
+    "members",
+    "needs_keywords",
+    "positional",
+    "reply_type",
+    "resolved",
+]
 
 _SCOPES_SEARCHED = 12
 
@@ -27,7 +36,7 @@ def reply_type(payload: type[Payload]) -> Any:
         for base in getattr(cls, "__orig_bases__", ()):
             if typing.get_origin(base) is Request:
                 (reply,) = typing.get_args(base)
-                return _resolved(reply, cls) if isinstance(reply, typing.ForwardRef) else reply
+                return resolved(reply, cls) if isinstance(reply, (str, typing.ForwardRef)) else reply
     return None
 
 
@@ -93,11 +102,11 @@ def hints_of(fn: Callable[..., Any]) -> dict[str, Any]:
         return typing.get_type_hints(fn, localns=dict(ChainMap(*scopes)))
 
 
-def _resolved(reply: typing.ForwardRef, owner: type[Any]) -> Any:
+def resolved(name: str | typing.ForwardRef, owner: type[Any]) -> Any:
     """The type that a name in quotes means in the module of ``owner``; `Any` if it means none there."""
-    named = type("Named", (), {"__annotations__": {"reply": reply}, "__module__": owner.__module__})
+    named = type("Named", (), {"__annotations__": {"it": name}, "__module__": owner.__module__})
     try:
-        return typing.get_type_hints(named)["reply"]
+        return typing.get_type_hints(named)["it"]
     except NameError:
         return Any
 

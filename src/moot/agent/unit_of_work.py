@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
 from moot.agent.effects import Effects, Timer
-from moot.agent.port import DONE, CellPort, Runtime
+from moot.agent.port import DONE, CellPort, Runtime, Turn
 from moot.agent.records import NOTHING, Records
 from moot.ids import checked_text
 from moot.messaging.batch import check_single
+from moot.messaging.content import addressed, unfit_answer
 from moot.messaging.message import NEWS, AgentMessage, ReplyTo, message_type_of
 from moot.policies.fields import check_value, seconds_in
+from moot.storable.values import Unstorable
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVar as DefaultTypeVar
@@ -52,24 +54,27 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
 
         Raises:
             TypeError: plain content without ``message_type``, or an argument is of another type. ValueError: the
-            priority is larger than any codec carries.
+            priority is larger than any codec carries. InvalidPayload: the content could not be read again in another
+            life of the process.
         """
         effects = self.effects
         if effects is None or self.closed:
             effects = self._effects()
         if type(to) is ReplyTo:  # (isinstance of a Struct costs as much as a call)
-            effects.answers += ((to, content),)
+            effects.answers += ((to, self._answer(to, content)),)
         else:
             if to.__class__ is not str:
                 checked_text("an address", to)
-            if message_type is None or message_type.__class__ is not str:
-                message_type = message_type_of(content, message_type)
-            priority = _checked_priority(priority) if priority else 0
-            message = self.message
+            if priority:
+                priority = _checked_priority(priority)
+            message, agent_id = self.message, self.cell.id
+            try:  # as `addressed`, a call shorter
+                content = content.__moot_admit__()
+                kind = content.message_type if message_type is None else message_type_of(content, message_type)
+            except (AttributeError, Unstorable):
+                content, kind = addressed(content, message_type, agent_id, to)
             effects.outputs.append(
-                self.runtime.numbering.following(
-                    message, self.cell.id, to, content, message_type, self.trace, priority or 0
-                )
+                self.runtime.numbering.following(message, agent_id, to, content, kind, self.trace, priority)
             )
         return DONE
 
@@ -83,7 +88,7 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         if self.message.reply_to is None:
             check_single(self.message, "reply to")
             return self.send(self.message.sender, content, message_type=message_type)
-        effects.answer = content
+        effects.answer = self._answer(self.message.reply_to, content)
         return DONE
 
     def forward(self, to: str) -> Awaitable[None]:
@@ -92,8 +97,11 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         check_single(self.message, "forward")
         message = self.message
         effects.is_deferred = True
+        numbered = self.runtime.numbering.following(
+            message, self.cell.id, to, message.content, message.message_type, self.trace, message.priority
+        )
         onward = msgspec.structs.replace(
-            self._envelope(to, message.content, message.message_type, message.priority),
+            numbered,
             reply_to=message.reply_to,
             deadline=message.deadline,
             chain=message.chain,
@@ -127,7 +135,7 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
             checked_text("the name of a timer", name)
         if missed not in ("once", "skip", "all"):
             raise ValueError(f"missed is 'once', 'skip' or 'all', not {missed!r}")
-        message = self._envelope(self.cell.id if to is None else to, content, message_type, 0)
+        message = self._envelope(self.cell.id if to is None else to, content, message_type)
         self._effects().timers += (Timer(delay, message, every or 0.0, missed, name),)
         return DONE
 
@@ -177,9 +185,11 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
 
     @property
     def state(self) -> S:
-        """The agent's own state: a frozen value, replaced and never changed in place."""
-        effects = self.effects
-        state: S = self.cell.state if effects is None or effects.state is NOTHING else effects.state
+        """The agent's own state: a value that is replaced, never changed in place. A turn that changes it so fails."""
+        effects, cell = self.effects, self.cell
+        state: S = cell.state if effects is None or effects.state is NOTHING else effects.state
+        if cell.state_body is not None and not self.closed:
+            self._effects().has_read_state = True
         return state
 
     @state.setter
@@ -206,11 +216,18 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
             effects = self.effects = Effects()
         return effects
 
-    def _envelope(self, to: str, content: Any, message_type: str | None, priority: int) -> AgentMessage:
-        message_type = message_type_of(content, message_type)
-        return self.runtime.numbering.following(
-            self.message, self.cell.id, checked_text("an address", to), content, message_type, self.trace, priority
-        )
+    def _envelope(self, to: str, content: Any, message_type: str | None) -> AgentMessage:
+        agent_id, to = self.cell.id, checked_text("an address", to)
+        content, kind = addressed(content, message_type, agent_id, to)
+        return self.runtime.numbering.following(self.message, agent_id, to, content, kind, self.trace)
+
+    def _answer(self, to: ReplyTo, answer: Any) -> Any:
+        """``answer`` as the asker at ``to`` gets it."""
+        form = self.runtime.answer_form(cast(Turn, self), to)
+        try:
+            return form.admit(answer)
+        except Unstorable as error:
+            raise unfit_answer(error, self.message.message_type, self.cell.id) from None
 
     def _check_open(self) -> None:
         if self.closed:

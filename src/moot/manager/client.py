@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any, TypeVar, overload
 
+import msgspec
+
 from moot.agent.ask import Ask
 from moot.agent.gather import gather
 from moot.agent.port import DONE, Done
@@ -17,8 +19,10 @@ from moot.errors import ManagerStopped
 from moot.ids import OUTSIDE, is_text
 from moot.manager.gateway import Gateway
 from moot.manager.sender import MessageSender
+from moot.messaging.content import addressed, admitted
 from moot.messaging.dead_letters import DeadLetters
 from moot.messaging.message import AgentMessage, Request, message_type_of
+from moot.storable.values import Unstorable
 
 __all__ = ["Client"]
 
@@ -71,7 +75,12 @@ class Client:
         gateway = self._gateway
         if gateway is None:
             raise ManagerStopped("ask an agent")
-        ask: Ask[Any] = Ask(gateway.asker, to, content, message_type_of(content, message_type), timeout)
+        try:  # as `addressed`, a call shorter
+            content = content.__moot_admit__()
+            kind = content.message_type if message_type is None else message_type_of(content, message_type)
+        except (AttributeError, Unstorable):
+            content, kind = addressed(content, message_type, OUTSIDE, to)
+        ask: Ask[Any] = Ask(gateway.asker, to, content, kind, timeout)
         if message_id is not None:
             ask.asker, ask.idempotency_key = gateway, _checked_id(message_id)
         return ask
@@ -101,7 +110,11 @@ class Client:
         if gateway is None:
             raise ManagerStopped("tell an agent")
         key = None if message_id is None else _checked_id(message_id)
-        kind = message_type_of(content, message_type)
+        try:  # as `addressed`, a call shorter
+            content = content.__moot_admit__()
+            kind = content.message_type if message_type is None else message_type_of(content, message_type)
+        except (AttributeError, Unstorable):
+            content, kind = addressed(content, message_type, OUTSIDE, to)
         message = gateway.numbering.envelope(OUTSIDE, to, content, kind, 0, key)
         if key is not None or gateway.is_durable:
             await gateway.tell(message, timeout)
@@ -111,12 +124,13 @@ class Client:
     def tell_nowait(self, to: str, content: Any, *, message_type: str | None = None) -> None:
         """Send a message if there is room. Raises as `tell`, `MailboxFull` at once."""
         gateway = self._door("tell an agent")
-        gateway.tell_nowait(gateway.numbering.envelope(OUTSIDE, to, content, message_type_of(content, message_type)))
+        content, kind = addressed(content, message_type, OUTSIDE, to)
+        gateway.tell_nowait(gateway.numbering.envelope(OUTSIDE, to, content, kind))
 
     async def publish(self, topic: str, content: Any, *, message_type: str | None = None) -> int:
         """Send to all subscribers of a topic without waiting. Returns how many got the message."""
         gateway = self._door("publish")
-        delivered = gateway.publish(topic, content, message_type_of(content, message_type))
+        delivered = gateway.publish(topic, *addressed(content, message_type, OUTSIDE, f"topic:{topic}"))
         await gateway.synced()
         return delivered
 
@@ -146,6 +160,9 @@ class Client:
 
     async def _post(self, message: AgentMessage, timeout: float) -> str:
         gateway = self._door("send a message")
+        content = admitted(message.content, message.message_type, message.sender, message.to)
+        if content is not message.content:
+            message = msgspec.structs.replace(message, content=content)
         if not message.incarnation:
             message = gateway.numbering.renumbered(message)
         await gateway.tell(message, timeout)

@@ -1,8 +1,8 @@
 """Messages: the typed content that agents exchange, and the envelope in which it travels.
 
 A handler dispatches on a `Payload`. A `Request` also says which type it wants back, so that
-``await manager.ask(…)`` has that type for a type checker. Both are frozen: inside a process a
-message is passed by reference, never copied, and several subscribers may hold the same one.
+``await manager.ask(…)`` has that type for a type checker. Both are frozen. What is sent is checked
+and, if it may be changed in place, copied: see `moot.messaging.content`.
 
 An `AgentMessage` is the envelope. Its sender, incarnation and sequence number identify it. That
 costs a counter, where a random id would cost more than the delivery.
@@ -11,11 +11,12 @@ costs a counter, where a random id would cost more than the delivery.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform, final
+from typing import Any, ClassVar, Generic, Self, TypeVar, dataclass_transform, final
 
 import msgspec
 
 from moot.ids import checked_text, snake_case
+from moot.storable.values import Form, made_form
 
 __all__ = [
     "NEWS",
@@ -28,12 +29,15 @@ __all__ = [
     "ReplyTo",
     "Request",
     "RequestKey",
+    "form_of_payload",
     "members_of",
     "message_type_of",
     "with_version",
 ]
 
 R = TypeVar("R")
+
+_ADMIT = "__moot_admit__"
 
 MessageName = tuple[str, int]
 """The name of a message in stores and tables: the incarnation and the number that its sender's run gave it."""
@@ -53,11 +57,29 @@ class Payload(msgspec.Struct, frozen=True):
     message_type: ClassVar[str] = "payload"
     payload_version: ClassVar[int] = 1
     """The version of the fields. `upgrade` leads content of an older version, stored or sent, to this one."""
+    stored_form: ClassVar[Form | None] = None
+    """How content of exactly this class is stored; None until it is first registered or sent."""
+
+    def __moot_admit__(self) -> Self:
+        """This content as its receiver gets it; see `moot.messaging.content`. Each class gets a method of its own."""
+        content: Self = form_of_payload(type(self)).admit(self)
+        return content
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        cls.stored_form = None
+        setattr(cls, _ADMIT, Payload.__moot_admit__)
         if "message_type" not in cls.__dict__:
             cls.message_type = snake_case(cls.__name__)
+
+
+def form_of_payload(kind: type[Payload]) -> Form:
+    """How content of the class ``kind`` is stored: looked for when it is first registered or sent, and kept with it."""
+    form = kind.stored_form
+    if form is None:
+        form = kind.stored_form = made_form(kind)
+        setattr(kind, _ADMIT, form.admit_own or form.admit)
+    return form
 
 
 class Request(Payload, Generic[R], frozen=True):
@@ -150,6 +172,8 @@ class Numbering:
         self, sender: str, to: str, content: Any, message_type: str, priority: int = 0, key: str | None = None
     ) -> AgentMessage:
         """A message that begins a conversation; ``key`` is its idempotency key."""
+        if key is None and not priority:
+            return AgentMessage(sender, to, content, message_type, self.next_sequence(), self.incarnation)
         return AgentMessage(
             sender,
             to,

@@ -8,14 +8,18 @@ agent that does nothing should cost nothing: no task, no queue, no timer.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any, NamedTuple, cast
 from weakref import WeakValueDictionary
 
+import msgspec
+
 from moot.agent.agent import Agent
 from moot.ids import CAPABILITY, OUTSIDE, TOPIC
+from moot.messaging.content import admitted_as
 from moot.messaging.dedup import SeenIds
 from moot.messaging.flow_control import Station
 from moot.messaging.mailbox import WatchedMailbox
@@ -35,8 +39,11 @@ from moot.policies import (
 from moot.policies.fields import check_value
 from moot.runtime.limits import limits_of
 from moot.runtime.phase import ACTIVE, RESTARTING
+from moot.storable.values import Unstorable
 
 __all__ = ["Cell", "CellPolicies", "Restarts"]
+
+_log = logging.getLogger("moot.runtime.cell")
 
 _NO_IDS = ("", OUTSIDE)
 _NO_PREFIXES = (CAPABILITY, TOPIC)
@@ -119,6 +126,7 @@ class Cell(Station):
     how many of its turns are under way. ``starting``: its ``on_start`` has not run; ``started`` is resolved when it
     has. ``renewed``: resolved at the end of a restart; ``held`` turns were rolled back and run again then. ``seen``:
     the messages that the agent was given, where a message may come twice. ``is_timed``: its turns have a run timeout.
+    ``state_body``: the encoded ``state``, if that can be changed in place, so that such a change is found.
     ``limits``: the rate limits and batches of its mail; None if it has none. ``restarts``: the restarts of its
     children.
     """
@@ -142,6 +150,7 @@ class Cell(Station):
         "started",
         "starting",
         "state",
+        "state_body",
         "table",
     )
 
@@ -162,7 +171,7 @@ class Cell(Station):
         self.starting = type(agent).on_start is not Agent.on_start
         self.concurrency = 1 if self.starting else concurrency  # nothing is handled beside ``on_start``
         self.is_timed = self.policies.timeouts.run_timeout is not None
-        self.state: Any = agent.initial_state()
+        self.keep_state(_first_state(agent))
         if self.state is not None and concurrency != 1:
             raise ValueError(f"agent {agent.id!r} has a state of its own, so it must handle one message at a time")
         self.parent: Cell | None = None
@@ -175,6 +184,29 @@ class Cell(Station):
         self.restarts: Restarts | None = None
         self.renewed: asyncio.Future[None] | None = None
         self.started: asyncio.Future[None] | None = None
+
+    def admitted_state(self, state: Any, message_type: str) -> Any:
+        """``state`` as it is read again. Raises `InvalidPayload` if that is not the same."""
+        return admitted_as(self.agent.state_form(), state, message_type, f"the state of {self.id!r}")
+
+    def keep_state(self, state: Any) -> None:
+        """``state``, which was admitted or read, is the agent's from now on."""
+        self.state: Any = state
+        is_mutable = state is not None and self.agent.state_form().copy is not None
+        self.state_body: bytes | None = msgspec.msgpack.encode(state) if is_mutable else None
+
+    def take_state_back(self) -> bool:
+        """Whether the state was changed in place. If so, it is again what it was."""
+        body = self.state_body
+        if body is None:
+            return False
+        try:
+            if msgspec.msgpack.encode(self.state) == body:
+                return False
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            _log.debug("the state of %s holds now what cannot be stored", self.id)
+        self.state = self.agent.stored_state(body, self.agent.state_version)
+        return True
 
     def is_repeat(self, message: AgentMessage) -> bool:
         """Whether ``message`` was given to the agent before. From now on it counts as given."""
@@ -217,6 +249,15 @@ def _check_count(agent_id: str, name: str, value: Any) -> None:
     check_value(f"agent {agent_id!r}", name, value, int)
     if value < 1:
         raise ValueError(f"agent {agent_id!r}: {name} is at least 1, not {value}")
+
+
+def _first_state(agent: Agent[Any]) -> Any:
+    """The state that ``agent`` begins with. Raises `TypeError` if it could not be read again."""
+    state = agent.initial_state()
+    try:
+        return state if state is None else agent.state_form().admit(state)
+    except Unstorable as error:
+        raise TypeError(f"the first state of agent {agent.id!r} could not be read again: {error}") from None
 
 
 def _checked_id(agent: Agent[Any]) -> str:

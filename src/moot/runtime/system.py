@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from moot.runtime.durability.unclaimed import UnclaimedMail
     from moot.runtime.routing.directory import Directory
     from moot.runtime.threads import SyncThreads
+    from moot.storable.values import Form
 
 __all__ = ["System"]
 
@@ -196,6 +197,9 @@ class System:
             return
         message = self.numbering.following(turn.message, turn.cell.id, to, content, message_type, turn.trace)
         self.delivery.send_now(_cell_of(turn), message)
+
+    def answer_form(self, turn: Turn, to: ReplyTo) -> Form:
+        return self.delivery.answer_form(_cell_of(turn), turn.message, to)
 
     def is_heard(self, reply_to: ReplyTo) -> bool:
         ask = self.asks.get(reply_to)

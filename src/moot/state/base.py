@@ -15,6 +15,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from moot.errors import CoordinationError, Factual
+from moot.storable.types import fields_of
+from moot.storable.values import Unstorable, form_of
 
 __all__ = ["Access", "Change", "SharedState", "Versioned", "WatchExpired", "decode", "encode"]
 
@@ -52,7 +54,8 @@ class WatchExpired(Factual, CoordinationError):
 class Access(Protocol):
     """Reading and writing; the same inside a turn, in a transaction and outside both.
 
-    Values are what msgpack can hold, and Structs; with ``type=`` a value is converted back to that type.
+    Values are numbers, texts, bytes, lists, maps and Structs. With ``type=`` a value is converted back to that type;
+    without it, a Struct is read as a map. What no type would bring back is refused when it is set.
     """
 
     async def get(self, key: str, default: Any = None, *, type: Any = Any) -> Any:
@@ -63,16 +66,20 @@ class Access(Protocol):
         """The value of ``key`` with its version."""
         ...
 
-    async def set(self, key: str, value: Any) -> None:
-        """Give ``key`` a value, whatever it had."""
+    async def set(self, key: str, value: Any, *, type: Any = None) -> None:
+        """Give ``key`` a value, whatever it had. ``type`` is what it is to be read with, if that is not its class.
+
+        Raises:
+            TypeError: it could not be read again as itself.
+        """
         ...
 
     async def delete(self, key: str) -> None:
         """Remove ``key``; nothing happens if there is none."""
         ...
 
-    async def compare_and_set(self, key: str, value: Any, version: int) -> None:
-        """Give ``key`` a value if it is still at ``version`` (0: does not exist).
+    async def compare_and_set(self, key: str, value: Any, version: int, *, type: Any = None) -> None:
+        """As `set`, if ``key`` is still at ``version`` (0: does not exist).
 
         Raises:
             StateConflict: it is at another version.
@@ -120,16 +127,22 @@ class SharedState(Access, Protocol):
         ...
 
 
-def encode(value: Any) -> bytes:
-    """The stored form of ``value``.
+def encode(value: Any, type: Any = None) -> bytes:
+    """The stored form of ``value``, which is read again as a ``type``.
+
+    Without a type a value with fields of its own is read as its class, and any other as maps, lists and scalars.
 
     Raises:
-        TypeError: it holds something that cannot be stored.
+        TypeError: it could not be read again as itself.
     """
+    if type is None:
+        type = value.__class__ if fields_of(value.__class__) else Any
     try:
-        return msgspec.msgpack.encode(value)
-    except (TypeError, OverflowError, RecursionError) as error:
-        raise TypeError(f"this value cannot be stored ({error}); store scalars, lists, maps or Structs") from error
+        return msgspec.msgpack.encode(form_of(type).admit(value))
+    except Unstorable as error:
+        raise TypeError(
+            f"this value cannot be stored: {error}; or pass the type that it is read with: set(key, value, type=…)"
+        ) from None
 
 
 def decode(data: bytes, type: Any = Any) -> Any:

@@ -82,16 +82,16 @@ class InMemorySharedState:
         data, version = await self.fetch(key)
         return Versioned(None if data is None else decode(data, type), version)
 
-    async def set(self, key: str, value: Any) -> None:
-        self._write(key, encode(value))
+    async def set(self, key: str, value: Any, *, type: Any = None) -> None:
+        self._write(key, encode(value, type))
         await self._kept()
 
     async def delete(self, key: str) -> None:
         self._write(key, None)
         await self._kept()
 
-    async def compare_and_set(self, key: str, value: Any, version: int) -> None:
-        await self.commit({key: version}, {}, {key: encode(value)})
+    async def compare_and_set(self, key: str, value: Any, version: int, *, type: Any = None) -> None:
+        await self.commit({key: version}, {}, {key: encode(value, type)})
         await self._kept()
 
     async def keys(self, prefix: str = "") -> list[str]:

@@ -49,17 +49,17 @@ class Transaction:
             version = 0 if data is None else version + 1
         return Versioned(None if data is None else decode(data, type), version)
 
-    async def set(self, key: str, value: Any) -> None:
-        self._writes[key] = encode(value)
+    async def set(self, key: str, value: Any, *, type: Any = None) -> None:
+        self._writes[key] = encode(value, type)
 
     async def delete(self, key: str) -> None:
         self._writes[key] = None
 
-    async def compare_and_set(self, key: str, value: Any, version: int) -> None:
+    async def compare_and_set(self, key: str, value: Any, version: int, *, type: Any = None) -> None:
         actual = (await self.read(key)).version
         if actual != version:
             raise StateConflict(key, version, actual)
-        self._writes[key] = encode(value)
+        self._writes[key] = encode(value, type)
 
     async def keys(self, prefix: str = "") -> list[str]:
         stored = self._scans.get(prefix)

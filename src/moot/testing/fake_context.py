@@ -16,15 +16,16 @@ from moot.agent.ask import Ask
 from moot.agent.batch_call import BatchCall
 from moot.agent.context import AgentContext
 from moot.agent.effects import Effects
-from moot.agent.handlers import Handler
+from moot.agent.handlers import Handler, form_of_answer
 from moot.agent.port import Turn
 from moot.agent.records import NOTHING
 from moot.agent.turn_engine import TurnEngine
 from moot.engine.base import Engine
 from moot.errors import UnknownAgent
 from moot.messaging.batch import batch_of
-from moot.messaging.message import AgentMessage, Numbering, ReplyTo, message_type_of
+from moot.messaging.message import AgentMessage, Numbering, ReplyTo, Request, message_type_of
 from moot.state import InMemorySharedState, Transaction
+from moot.storable.values import Form, loose
 
 __all__ = ["FakeContext"]
 
@@ -105,6 +106,10 @@ class _FakeCell:
     def __init__(self, agent_id: str, state: Any) -> None:
         self.id = agent_id
         self.state = state
+        self.state_body: bytes | None = None
+
+    def take_state_back(self) -> bool:
+        return False
 
 
 class _FakeRuntime:
@@ -139,6 +144,10 @@ class _FakeRuntime:
 
     def progress(self, turn: Turn, to: str | ReplyTo, content: Any, message_type: str) -> None:
         self.progressed.append(content)
+
+    def answer_form(self, turn: Turn, to: ReplyTo) -> Form:
+        asked = turn.message.content  # (another ask that was deferred may have the same address here)
+        return form_of_answer(asked) if isinstance(asked, Request) else loose()
 
     def is_heard(self, reply_to: ReplyTo) -> bool:
         return True

@@ -34,7 +34,7 @@ from moot.patterns.market import (
 )
 from moot.patterns.market.bidder import Made, Purse
 from moot.patterns.market.kinds import AnyRules
-from tests.patterns.suite import CLIENT, Begin
+from tests.patterns.suite import CLIENT, Begin, plainly
 
 SIGNER = HmacSigner(b"a key that every life has")
 SALT = "a salt that everybody could guess"
@@ -153,7 +153,7 @@ class Client(Agent):
             ctx.schedule(0.5, Finish(), name="finish")
             return
         kept = {"winner": result.winner, "price": result.price, "transcript": msgspec.to_builtins(transcript)}
-        await ctx.shared_state.set("outcome", kept)
+        await ctx.shared_state.set("outcome", plainly(kept))
 
     @handles
     async def result(self, message: AuctionResult, ctx: AgentContext) -> None:

@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from moot import Agent, AgentContext, handles
 from moot.patterns.contract_net import (
     AcceptProposal,
@@ -23,7 +21,7 @@ from moot.patterns.contract_net import (
     Refuse,
     Tender,
 )
-from tests.patterns.suite import CLIENT, Begin
+from tests.patterns.suite import CLIENT, Begin, plainly
 
 TASKS = 3
 
@@ -63,7 +61,7 @@ class Client(Agent):
     async def begin(self, message: Begin, ctx: AgentContext) -> None:
         asks = [ctx.ask("initiator", Award(number), timeout=400) for number in range(TASKS)]
         found = await ctx.gather(asks)
-        await ctx.shared_state.set("outcome", [msgspec.to_builtins(one) for one in found])
+        await ctx.shared_state.set("outcome", plainly(found))
 
 
 def agents() -> Sequence[Agent[Any]]:

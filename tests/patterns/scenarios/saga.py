@@ -11,7 +11,7 @@ from typing import Any
 
 from moot import Agent, AgentContext, Backoff, Payload, Request, handles
 from moot.patterns.saga import RunSaga, SagaAborted, SagaAgent, SagaPolicy, SagaResult, Step, saga
-from tests.patterns.suite import CLIENT, Begin
+from tests.patterns.suite import CLIENT, Begin, plainly
 
 BOOKERS = ("flight", "hotel", "car", "theatre")
 HOW = SagaPolicy(undo_attempts=30, undo_timeout=2.0, backoff=Backoff(0.05, 0.5))
@@ -79,7 +79,7 @@ class OwnSaga(Agent):
             result = SagaResult(await saga(ctx, steps(message.trip), HOW))
         except SagaAborted as error:
             result = SagaResult(abort=error.abort)
-        await ctx.shared_state.set("outcome", {**message.others, message.trip: result})
+        await ctx.shared_state.set("outcome", plainly({**message.others, message.trip: result}))
 
 
 class Client(Agent):

@@ -28,7 +28,7 @@ from moot.patterns.swarm import (
     polar_order,
     swarm_of,
 )
-from tests.patterns.suite import CLIENT, Begin
+from tests.patterns.suite import CLIENT, Begin, plainly
 
 N, TICKS = 8, 18
 RULES, BOX = Boids(r=1.9, alignment=0.5), Box.cube(4.0)
@@ -76,7 +76,7 @@ class Client(Agent):
         heard = await self.patiently(ctx, "swarm", GetPositions())
         state = await self.patiently(ctx, "flock", GetFlock())
         places = [(update.tick, update.position, update.velocity) for update in heard.values()]
-        await ctx.shared_state.set("outcome", {"boids": places, "flock": digest(state)})
+        await ctx.shared_state.set("outcome", plainly({"boids": places, "flock": digest(state)}))
 
     async def patiently(self, ctx: AgentContext, to: str, request: Any) -> Any:
         for _ in range(20):

@@ -31,7 +31,7 @@ from tests.promises.programs.seen import ERRORS, World, describe, mark, surround
 __all__ = ["Careful", "Node", "Packer", "Wide"]
 
 
-class Node(Agent[Any]):
+class Node(Agent[Book]):
     """Handles everything. ``names`` are the agents of its group."""
 
     retry = RetryPolicy(3, Backoff(0, 0))

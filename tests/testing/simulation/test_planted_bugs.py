@@ -17,7 +17,7 @@ from moot.agent.ask import Ask
 from moot.agent.records import NOTHING
 from moot.messaging.flow_control import FlowControl, Station
 from moot.messaging.mailbox import Mailbox
-from moot.messaging.message import AgentMessage
+from moot.messaging.message import AgentMessage, form_of_payload
 from moot.resilience.deadlines import DeadlineWheel
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.commit import Commit
@@ -165,7 +165,10 @@ class Till(Agent):
         pass
 
 
-def test_content_that_is_changed_after_it_was_sent_is_found() -> None:
+def test_content_that_is_changed_after_it_was_sent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    form_of_payload(Basket)
+    monkeypatch.setattr(Basket, "__moot_admit__", lambda content: content)
+
     async def shop(manager: SimulatedManager) -> None:
         await manager.register(Shopper("shopper"))
         await manager.register(Till("till"))

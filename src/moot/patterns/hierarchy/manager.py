@@ -70,7 +70,7 @@ class ManagerAgent(Agent):
         task, work = _read(message, ctx.idempotency_key, self.reports, message.reply_to if ctx.is_streamed else None)
         if message.reply_to is not None:
             result = await self.do(task, work, ctx)
-            return result if result is not None else TaskResult(work.id)  # (None says that a result will be sent)
+            return result if result is not None else msgspec.to_builtins(TaskResult(work.id))  # (None: it will be sent)
         try:
             told = TaskResult(work.id, await self.do(task, work, ctx))
         except (MootError, TypeError, ValueError) as failure:

@@ -178,6 +178,6 @@ class WorkPool(Agent[Pool]):
     def _answer(self, ctx: AgentContext[Pool], entry: Entry, result: TaskResult) -> None:
         ctx.unschedule(f"lease of {entry.task.id}")
         for reply_to in entry.waiting:
-            ctx.send(reply_to, result)
+            ctx.send(reply_to, msgspec.to_builtins(result, builtin_types=(bytes,)))  # (its ask declares no type)
         for asker in entry.told:
             ctx.send(asker, result)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
+
 from moot import Agent, AgentContext, Payload, RetryPolicy, handles
 from moot.patterns.hierarchy.messages import Ready, Task, TaskResult
 
@@ -25,7 +27,7 @@ class WorkerAgent(Agent):
         result = self.work(task.content, ctx)
         if hasattr(result, "__await__"):
             result = await result
-        return result if result is not None else TaskResult(task.id)  # (None says that a result will be sent)
+        return result if result is not None else msgspec.to_builtins(TaskResult(task.id))  # (None: it will be sent)
 
 
 class Announce(Payload):

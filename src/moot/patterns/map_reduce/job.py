@@ -34,7 +34,8 @@ __all__ = [
 
 T = TypeVar("T")
 
-Pairs = list[tuple[str, Any]]
+Pairs = list[list[Any]]
+"""Lists of a key and a value; a tuple would be read again as a list."""
 Reduce = Callable[[str, list[Any]], Any]
 
 
@@ -235,11 +236,11 @@ def _pairs(job: Job, answer: Any) -> Pairs:
             raise ValueError("it has something else in it than pairs of a text and a value")
         pair[0].encode()  # a text that no backend can keep is none
     if job.combine is None:
-        return [(key, value) for key, value in pairs]
+        return [[key, value] for key, value in pairs]
     groups: dict[str, list[Any]] = {}
     for key, value in pairs:
         groups.setdefault(key, []).append(value)
-    return [(key, job.combine(key, values)) for key, values in groups.items()]
+    return [[key, job.combine(key, values)] for key, values in groups.items()]
 
 
 async def _all(parallel: int, calls: Sequence[Callable[[], Awaitable[Done]]]) -> list[Done]:

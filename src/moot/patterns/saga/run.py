@@ -197,10 +197,10 @@ class _Run:
 def _kept(fate: Fate) -> Fate:
     """The step is done; if no record can hold its answer, which would fail the turn, it counts as failed."""
     try:
-        msgspec.msgpack.encode(fate)
+        plain = msgspec.msgpack.decode(msgspec.msgpack.encode(fate.answer))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         return Fate(error=f"its answer cannot be kept: {_text(error)}", happened=True)
-    return fate
+    return msgspec.structs.replace(fate, answer=plain)
 
 
 async def _nothing() -> Fate:

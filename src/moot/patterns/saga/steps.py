@@ -15,6 +15,7 @@ import msgspec
 from moot import (
     BreakerOpen,
     Factual,
+    InvalidAnswer,
     MailboxFull,
     MessageError,
     RateLimited,
@@ -128,7 +129,7 @@ def may_have_happened(step: Step, error: BaseException) -> bool:
     """Whether a step that failed with ``error`` may have taken effect."""
     if isinstance(error, TurnError):  # it was rolled back
         return step.undo_failed
-    return not isinstance(error, (MessageError, *_NOT_THERE))
+    return isinstance(error, InvalidAnswer) or not isinstance(error, (MessageError, *_NOT_THERE))
 
 
 def answer_of(request: Request[Any], answer: Any) -> Any:

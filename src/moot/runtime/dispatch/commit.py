@@ -73,10 +73,21 @@ class Commit:
         if effects is not None:
             if effects.asks:
                 _end_asks(ctx, effects)
+            if effects.state is not NOTHING:
+                effects.state = cell.admitted_state(effects.state, ctx.message.message_type)
+            elif effects.has_read_state and cell.take_state_back():
+                raise TypeError(
+                    f"the state of {cell.id!r} was changed in place, and that would be lost; "
+                    "give the agent a new one instead: ctx.state = …"
+                )
             if effects.answer is not NOTHING:
                 answer = effects.answer
             elif effects.is_deferred:
                 answer = NOTHING
+            else:
+                answer = _checked_answer(cell, ctx, answer)
+        else:
+            answer = _checked_answer(cell, ctx, answer)
         sealed = UNSEALED if self.journal is None else self.journal.seal(effects, ctx.message.reply_to, answer)
         if effects is not None and effects.transaction is not None:
             return self._finish_after(effects.transaction, cell, ctx, sealed, answer)
@@ -107,7 +118,7 @@ class Commit:
         effects, reply_to = ctx.effects, ctx.message.reply_to
         if effects is not None:
             if effects.state is not NOTHING:
-                cell.state = effects.state
+                cell.keep_state(effects.state)
             if effects.topics or effects.timers:
                 self._subscribe_and_schedule(cell, effects, sealed)
             if effects.outputs:
@@ -148,6 +159,15 @@ class Commit:
             self._asks.resolve(reply_to, answer, body)
         for agent_id, wanted in () if cell.phase is STOPPING else effects.watches:
             (self._death_watch.add if wanted else self._death_watch.discard)(cell, agent_id)
+
+
+def _checked_answer(cell: Cell, ctx: AgentContext[Any], answer: Any) -> Any:
+    """``answer``, which the handler returned, as the asker gets it. Other answers were checked when they were given."""
+    message = ctx.message
+    if answer is NOTHING or message.reply_to is None:
+        return answer
+    handler = cell.table.get(message.message_type)
+    return answer if handler is None else handler.answered(message, answer)
 
 
 def _end_asks(ctx: AgentContext[Any], effects: Effects) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from moot.agent.context import AgentContext
 from moot.errors import AgentStopped, UnknownMessageType
+from moot.messaging.content import unfit_answer
 from moot.runtime.cell import Cell
 from moot.runtime.dispatch.commit import Commit, StopsItself
 from moot.runtime.dispatch.departure import Departure
@@ -29,6 +30,7 @@ from moot.runtime.dispatch.runner import Runner
 from moot.runtime.dispatch.throttle import Throttle
 from moot.runtime.phase import ACTIVE, STOPPING, SystemPhase
 from moot.runtime.routing.delivery import Delivery
+from moot.storable.values import Unstorable
 
 if TYPE_CHECKING:
     from moot.agent.port import Runtime
@@ -176,10 +178,14 @@ class Dispatcher:
                                 answer = await answer
                         if ctx is None and (ctx := runner.made) is None:  # (somebody may have asked for it meanwhile)
                             if message.reply_to is not None:
+                                admit = handler.admit_answer
+                                answer = handler.answered(message, answer) if admit is None else admit(answer)
                                 self._asks.resolve(message.reply_to, answer)
                         elif ctx.closed:
                             raise AgentStopped(cell.id)  # the turn was abandoned meanwhile
                         elif ctx.effects is None and journal is None:
+                            if message.reply_to is not None:
+                                answer = handler.answered(message, answer)
                             ctx.closed = True
                             if message.reply_to is not None:
                                 self._asks.resolve(message.reply_to, answer)
@@ -228,6 +234,8 @@ class Dispatcher:
         if ends_program(error):
             self._break_off(cell, ctx)
             raise error
+        if isinstance(error, Unstorable):
+            error = unfit_answer(error, ctx.message.message_type, cell.id)
         verdict, again = await self._rollback.failed(cell, ctx, error, runner)
         if self.observer is not None:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, verdict)

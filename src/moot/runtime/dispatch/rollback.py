@@ -260,6 +260,8 @@ def _close(ctx: AgentContext[Any]) -> None:
     """End the context of a turn, so that it can do nothing more, without waiting for anybody."""
     ctx.closed = True
     if ctx.effects is not None:
+        if ctx.effects.has_read_state:
+            ctx.cell.take_state_back()
         for ask in tuple(ctx.effects.asks):
             ask.cancel()
 

@@ -221,7 +221,7 @@ class TurnJournal:
             raise ValueError(f"{cell.id!r} cannot be kept; use Unicode text as an id on a durable backend")
         version, state = self._stored.states.get(cell.id, (0, b""))
         if version:
-            cell.state = cell.agent.stored_state(state, version)
+            cell.keep_state(cell.agent.stored_state(state, version))
             del self._stored.states[cell.id]
         self.store.claim(cell.id)
         mail = self.read_mail(cell.id)

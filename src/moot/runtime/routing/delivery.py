@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from moot.agent.ask import Ask, AskTable
+from moot.agent.handlers import form_of_answer
 from moot.clock import Clock
 from moot.errors import AgentStopped, UnknownAgent
 from moot.ids import CAPABILITY, TOPIC
@@ -24,6 +25,7 @@ from moot.runtime.cell import Cell
 from moot.runtime.phase import CLOSING, STOPPING, SystemPhase
 from moot.runtime.routing.router import MessageRouter
 from moot.runtime.routing.transport import LocalTransport, Transport
+from moot.storable.values import Form, loose
 
 if TYPE_CHECKING:
     from moot.agent.port import Turn
@@ -206,6 +208,14 @@ class Delivery:
         ask = self.asks.get(to)
         if ask is not None and ask.on_progress is not None:
             ask.on_progress(content, turn.attempt)
+
+    def answer_form(self, cell: Cell, message: AgentMessage, to: ReplyTo) -> Form:
+        """How the answer is stored that ``cell``, which handles ``message``, gives at ``to``."""
+        if to == message.reply_to:
+            handler = cell.table.get(message.message_type)
+            return loose() if handler is None else handler.answer_form(message)
+        ask = self.asks.get(to)
+        return loose() if ask is None else form_of_answer(ask.content)
 
     def is_unwanted(self, cell: Cell, message: AgentMessage) -> bool:
         """Whether ``message`` is not to be handled: it came before, its asker is gone, or it is too late."""

@@ -19,6 +19,7 @@ from moot.errors import DuplicateAgent, UnknownAgent
 from moot.ids import CAPABILITY, TOPIC, checked_text
 from moot.policies import names_of
 from moot.runtime.cell import Cell
+from moot.storable.types import name_of
 
 __all__ = ["AgentCard", "Directory", "HandledMessage"]
 
@@ -158,9 +159,17 @@ def _described(handler: Handler) -> HandledMessage:
     reply = reply_type(handler.element_type)
     return HandledMessage(
         handler.message_type,
-        msgspec.json.schema(handler.element_type),
-        None if reply is None else msgspec.json.schema(reply),
+        _schema(handler.element_type),
+        None if reply is None else _schema(reply),
     )
+
+
+def _schema(kind: Any) -> dict[str, Any]:
+    """The JSON schema of a type. One that JSON has no schema for, such as a map with keys of its own, is described."""
+    try:
+        return msgspec.json.schema(kind)
+    except Exception as error:
+        return {"description": f"{name_of(kind)} ({error})"}
 
 
 K = TypeVar("K")

@@ -7,8 +7,7 @@ from typing import Any
 
 from moot.agent.context import AgentContext
 from moot.agent.handlers import handles
-from moot.errors import MootError, TurnError, UnknownMessageType
-from moot.messaging.dead_letters import Reason
+from moot.errors import MootError, TurnError
 from moot.testing.conformance.cast import (
     ONCE,
     Add,
@@ -249,16 +248,3 @@ async def a_letter_requeued_in_another_life_is_handled(lives: Lives) -> None:
 
     assert got == [(Note("mend me"), letter.message.id)]
     assert not list(lives.manager.dead_letters)
-
-
-async def a_letter_of_what_cannot_be_stored_shows_it(lives: Lives) -> None:
-    """A letter of a request with content that cannot be stored has that in words in the next life."""
-    manager = await lives.begin(Counter("counter"))
-    await refusal(manager.ask("counter", Thing(Exception("odd"))), UnknownMessageType)
-    await manager.settle()
-
-    manager = await lives.next()
-
-    (letter,) = manager.dead_letters
-    assert letter.reason is Reason.INVALID
-    assert "odd" in letter.message.content
