@@ -99,7 +99,7 @@ class Joiner(KnowledgeSource):
 def span(level: str, begin: int, end: int, words: list[str], confidence: float) -> Hypothesis:
     """Words that were heard from one syllable to another."""
     text = " ".join(words)
-    return Hypothesis(level, f"{begin} {text}" if level != "syllable" else text, (begin, end, words), confidence)
+    return Hypothesis(level, f"{begin} {text}" if level != "syllable" else text, [begin, end, list(words)], confidence)
 
 
 def hear(seed: int) -> tuple[Hypothesis, ...]:
@@ -107,9 +107,9 @@ def hear(seed: int) -> tuple[Hypothesis, ...]:
     chance = random.Random(seed)
     heard = []
     for at, said in enumerate(SAID):
-        heard.append(Hypothesis("syllable", f"syllable {at} {said}", (at, said), 0.6 + 0.3 * chance.random()))
+        heard.append(Hypothesis("syllable", f"syllable {at} {said}", [at, said], 0.6 + 0.3 * chance.random()))
         heard += [
-            Hypothesis("syllable", f"syllable {at} {other}", (at, other), 0.3 + 0.5 * chance.random())
+            Hypothesis("syllable", f"syllable {at} {other}", [at, other], 0.3 + 0.5 * chance.random())
             for other in HEARD_FOR.get(said, ())
         ]
     return tuple(heard)
