@@ -115,7 +115,11 @@ class Client:
             kind = content.message_type if message_type is None else message_type_of(content, message_type)
         except (AttributeError, Unstorable):
             content, kind = addressed(content, message_type, OUTSIDE, to)
-        message = gateway.numbering.envelope(OUTSIDE, to, content, kind, 0, key)
+        numbering = gateway.numbering
+        if key is None:  # as `Numbering.envelope`, a call shorter
+            message = AgentMessage(OUTSIDE, to, content, kind, numbering.next_sequence(), numbering.incarnation)
+        else:
+            message = numbering.envelope(OUTSIDE, to, content, kind, 0, key)
         if key is not None or gateway.is_durable:
             await gateway.tell(message, timeout)
         elif lane := gateway.accept(message):

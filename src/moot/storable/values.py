@@ -25,6 +25,7 @@ __all__ = ["Form", "Unstorable", "form_of", "form_of_reply", "loose", "made_form
 
 Admit = Callable[[Any], Any]
 
+_LARGEST = (1 << 63) - 1
 _encode = msgspec.msgpack.encode
 _fields = msgspec.structs.astuple
 
@@ -121,28 +122,39 @@ def _flat(kinds: dict[str, Any], admit: Admit) -> Admit:
     return admit_flat
 
 
-def _of_one(admit: Admit, first: type) -> Admit:
+def _of_one(admit: Admit, first: Any) -> Admit:
+    whole, text = first is int, first is str
+
     def admit_one(value: Any) -> Any:
+        one: Any
         (one,) = _fields(value)
-        if one.__class__ is first:
-            try:
-                _encode(value)
-            except (ValueError, OverflowError):
-                return admit(value)
+        if (
+            one.__class__ is first
+            and (not whole or -_LARGEST <= one <= _LARGEST)
+            and (not text or one.isascii())  # else it may be no text: half a surrogate pair
+        ):
             return value
         return admit(value)
 
     return admit_one
 
 
-def _of_two(admit: Admit, first: type, second: type) -> Admit:
+def _of_two(admit: Admit, first: Any, second: Any) -> Admit:
+    whole, text = first is int, first is str
+    second_whole, second_text = second is int, second is str
+
     def admit_two(value: Any) -> Any:
+        one: Any
+        two: Any
         one, two = _fields(value)
-        if one.__class__ is first and two.__class__ is second:
-            try:
-                _encode(value)
-            except (ValueError, OverflowError):
-                return admit(value)
+        if (
+            one.__class__ is first
+            and two.__class__ is second
+            and (not whole or -_LARGEST <= one <= _LARGEST)
+            and (not text or one.isascii())
+            and (not second_whole or -_LARGEST <= two <= _LARGEST)
+            and (not second_text or two.isascii())
+        ):
             return value
         return admit(value)
 
@@ -156,18 +168,15 @@ def _scalar(kinds: frozenset[type], admit: Admit) -> Admit:
     """The check of a number, a text or bytes."""
 
     def admit_scalar(value: Any) -> Any:
-        if value.__class__ in kinds:
-            try:
-                _encode(value)
-            except (ValueError, OverflowError):
-                return admit(value)
-            return value
+        kind = value.__class__
+        if kind in kinds:
+            if kind is int:
+                return value if -_LARGEST <= value <= _LARGEST else admit(value)
+            if kind is not str or value.isascii():
+                return value
         return admit(value)
 
-    def admit_class(value: Any) -> Any:
-        return value if value.__class__ in kinds else admit(value)
-
-    return admit_scalar if kinds & {int, str} else admit_class
+    return admit_scalar
 
 
 def form_of_reply(kind: Any) -> Form:
