@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from moot.agent.ask import Ask
 from moot.agent.effects import Effects
 from moot.agent.gather import gather
+from moot.agent.outside_effect import outside_effect
 from moot.agent.port import DONE
 from moot.agent.records import INSIDE, Records
 from moot.agent.unit_of_work import UnitOfWork
-from moot.ids import CAPABILITY, checked_text
-from moot.messaging.content import addressed, admitted, admitted_as, form_of_result
+from moot.ids import CAPABILITY
+from moot.messaging.content import addressed, admitted
 from moot.messaging.message import AgentMessage, ReplyTo, Request, members_of, message_type_of
-from moot.resilience.retry import retried
 from moot.storable.values import Unstorable
 
 if TYPE_CHECKING:
@@ -78,11 +78,6 @@ class AgentContext(UnitOfWork[S]):
     def deadline(self) -> float | None:
         """When the asker stops waiting, in seconds since the Unix epoch."""
         return self.message.deadline
-
-    @property
-    def idempotency_key(self) -> str:
-        """A key that is the same in every run of this turn, and in no other turn. Give it to outside systems."""
-        return f"{self.message.id}@{self.cell.id}"
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
@@ -222,27 +217,7 @@ class AgentContext(UnitOfWork[S]):
             RuntimeError: another task of the turn is in an effect of that name; give each a `branch`. What ``fn``
             raises.
         """
-        if retry is not None and not hasattr(retry, "retry_on"):
-            raise TypeError(f"retry= takes a RetryPolicy, not {retry!r}; write RetryPolicy(max_attempts=…)")
-        records, type = self._records(), Any if type is None else type
-        name = records.scope + checked_text("the name of an effect", name)
-        form = form_of_result(type, name, self.cell.id)
-        with records.occurrence("effect", name) as number:
-            target = f"{name}#{number}"
-            known, result = records.find("effect", target, None, type)
-            if known:
-                return result if form.copy is None else form.copy(result)
-            key = f"{self.idempotency_key}/{target}"
-
-            async def call() -> Any:
-                with records.inside(target):
-                    result = await retried(
-                        lambda: fn(key), retry, lambda attempt: self.runtime.random_for(f"{key}/{attempt}")
-                    )
-                    return admitted_as(form, result, f"effect {name}", f"its result for {self.cell.id!r}")
-
-            result = await records.once("effect", target, call)
-            return result if form.copy is None else form.copy(result)
+        return await outside_effect(self, self._records(), name, fn, type, retry)
 
     def branch(self, name: str) -> AbstractContextManager[None]:
         """Record the asks, engine calls and effects of the ``with`` block apart, also those of tasks begun in it.

@@ -97,8 +97,9 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         check_single(self.message, "forward")
         message = self.message
         effects.is_deferred = True
+        address = checked_text("an address", to)
         numbered = self.runtime.numbering.following(
-            message, self.cell.id, to, message.content, message.message_type, self.trace, message.priority
+            message, self.cell.id, address, message.content, message.message_type, self.trace, message.priority
         )
         onward = msgspec.structs.replace(
             numbered,
@@ -123,8 +124,9 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
         """Send after ``delay`` seconds, to this agent itself unless ``to`` says otherwise; then ``every`` so many.
 
         A timer with a ``name`` takes the place of this agent's timer of that name, and `unschedule` cancels it. On a
-        durable backend timers outlive the process. ``missed`` says what happens if a message came due while the process
-        was down. It is sent ``once``, however late; not at all (``skip``); or, if it repeats, as often as it came due
+        durable backend timers outlive the process. The same message with the same period is one timer also without a
+        name. ``missed`` says what happens if a message came due while the process was down or stood still for a second
+        or more. It is sent ``once``, however late; not at all (``skip``); or, if it repeats, as often as it came due
         (``all``).
         """
         if not 0 <= seconds_in("delay", delay) < math.inf:

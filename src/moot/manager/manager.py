@@ -158,10 +158,9 @@ class AgentManager(Client):
         """Run until Ctrl-C, SIGTERM or a `stop` from elsewhere. A second signal ends the draining."""
         if self._system is None:
             await self.start()
-        self._running("wait for a signal")
+        self._running("wait for a signal").opening.open()
         keeper = self._keeper
         assert keeper is not None  # it runs
-        self.ready()
         with stop_signal() as signals:
             self._signals = signals
             if not keeper.is_asked:
@@ -181,7 +180,6 @@ class AgentManager(Client):
         except asyncio.CancelledError:
             if self._keeper is not None:  # the program wants to leave the block now
                 await self._keeper.hurry()
-                await asyncio.shield(self._keeper.task)
             raise
         if self._failure is not None and (kind is None or issubclass(kind, DeliveryError)):
             raise self._failure

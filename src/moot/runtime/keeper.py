@@ -55,12 +55,13 @@ class Keeper:
         return self.task
 
     async def hurry(self, grace: float = _GRACE) -> None:
-        """Let the stop under way wait for no turn and no restart any more. Handlers have ``grace`` seconds to end."""
+        """End the stop under way: it waits for no turn and no restart. Handlers have ``grace`` seconds to end."""
         system = self._system
         if not self.task.done() and not system.phase.is_over():
             system.phase.move_on(CLOSING)
             system.supervisor.cancel()
             await self._end_turns(grace)
+        await asyncio.shield(self.task)
 
     def halt(self) -> bool:
         """The program ends: from this step on no turn begins or takes effect, and no timer fires.

@@ -246,10 +246,7 @@ class Dispatcher:
         return again
 
     def _broke_down(self, cell: Cell, runner: Runner, error: Exception) -> None:
-        """The runtime itself has failed between two turns, or before one.
-
-        The message in hand is given up, or the next one: what fails again and again must come to an end.
-        """
+        """The runtime itself has failed. The message in hand is given up, or the next: this must come to an end."""
         message = runner.message
         if message is None and cell.mailbox.items:
             message = cell.mailbox.take()
@@ -263,9 +260,8 @@ class Dispatcher:
 
     def _break_off(self, cell: Cell, ctx: AgentContext[Any]) -> None:
         """The program ends in the middle of a turn, which cannot wait for anything any more."""
-        if not self.halt():
-            return
-        self._rollback.broken_off(cell, ctx)
+        if self.halt():
+            self._rollback.broken_off(cell, ctx)
         if self.observer is not None:
             self.observer.turn_ended(cell.id, ctx.message, ctx.attempt, "cancelled")
 

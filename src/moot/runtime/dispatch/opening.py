@@ -55,7 +55,6 @@ class Opening:
         self._phase = phase
         self._absent = absent
         self._patience = patience
-        self._kept_timers: dict[Cell, list[tuple[Timer, float]]] = {}
         self._alarm: asyncio.TimerHandle | None = None
         self.is_open = False
 
@@ -69,14 +68,13 @@ class Opening:
 
     def restored(self, cell: Cell, timers: Iterable[tuple[Timer, float]]) -> None:
         """``cell`` has got its mail of an earlier life, and has these timers, each with its time."""
+        has_timers = False
+        for timer, due in timers:
+            self.timers.restore(cell, timer, due)
+            has_timers = True
         if self.is_open:
-            for timer, due in timers:
-                self.timers.restore(cell, timer, due)
-            return
-        kept = list(timers)
-        if kept:
-            self._kept_timers[cell] = kept
-        if kept or cell.mailbox.items:
+            self.timers.arm(cell)
+        elif has_timers or cell.mailbox.items:
             self._waiting[cell] = None
             if not cell.starting:  # else when ``on_start`` has run
                 cell.pause()
@@ -85,8 +83,7 @@ class Opening:
         """Let ``cell`` begin, or end, with what was kept for it."""
         if cell in self._waiting:
             del self._waiting[cell]
-            for timer, due in self._kept_timers.pop(cell, ()):
-                self.timers.restore(cell, timer, due)
+            self.timers.arm(cell)
             if cell.phase is not STOPPING:
                 cell.release()
                 self._pool.wake(cell)
