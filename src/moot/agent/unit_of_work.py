@@ -47,6 +47,11 @@ class UnitOfWork(msgspec.Struct, Generic[S]):
     effects: Effects | None = None
     closed: bool = False
 
+    @property
+    def idempotency_key(self) -> str:
+        """A key that is the same in every run of this turn, and in no other turn. Give it to outside systems."""
+        return f"{self.message.id}@{self.cell.id}"
+
     def send(
         self, to: str | ReplyTo, content: Any, *, message_type: str | None = None, priority: int = 0
     ) -> Awaitable[None]:
