@@ -58,7 +58,7 @@ def moment() -> float:
 
 def plain(text: str) -> str:
     """The text of an error without the number of a runner, and without a hint that tells of other groups."""
-    return re.sub("; (did you mean '.*?'\\?|register it first)", "", re.sub(r"<Task .*?>>", "a task", text))
+    return re.sub("; (did you mean '.*?'\\?|register it first)", "", re.sub(r"<Task .*?(?:>>|\]>)", "a task", text))
 
 
 def describe(error: BaseException) -> str:
