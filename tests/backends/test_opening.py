@@ -76,7 +76,7 @@ async def first_life() -> SimulatedBackend:
     disk = SimulatedBackend()
     async with AgentManager(disk) as manager:
         await manager.register(Asker("asker", []))
-        await manager.tell("asker", Go())
+        await manager.tell("asker", Go(), message_id="begin")
         await manager.settle()
         manager.tell_nowait("asker", Go(1))
         manager.tell_nowait("asker", Go(2))
@@ -102,6 +102,7 @@ SIGNS: dict[str, Sign] = {
     "ready": lambda manager: _awaited(manager.ready()),
     "ask": lambda manager: manager.ask("asked", Question()),
     "tell": lambda manager: manager.tell("other", Go(7)),
+    "tell what was told before": lambda manager: manager.tell("asker", Go(), message_id="begin"),
     "tell_nowait": lambda manager: _plain(lambda: manager.tell_nowait("other", Go(7))),
     "publish": lambda manager: manager.publish("news", Go(8)),
     "settle": lambda manager: manager.settle(),

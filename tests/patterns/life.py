@@ -6,6 +6,7 @@ It prints a line for each turn that ended, and ``over`` when there is an outcome
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from typing import Any
 
@@ -33,4 +34,5 @@ async def live(name: str, path: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.getLogger("moot.runtime.dispatch.rollback").setLevel(logging.CRITICAL)  # scenarios have agents that fail
     asyncio.run(live(sys.argv[1], sys.argv[2]))

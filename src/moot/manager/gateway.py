@@ -64,6 +64,7 @@ class Gateway:
             UnknownAgent, AgentStopped: no agent will handle it. MailboxFull: there was no room in time, or the mailbox
             is set to fail.
         """
+        self.open()
         if message.idempotency_key is None:
             lane = self._offer(message)
             if lane is not None:
