@@ -212,9 +212,9 @@ def test_what_is_refused_is_seen_and_the_bound_is_the_managers(tmp_path: Path) -
     "wrong", [{"capacity": -1}, {"capacity": 1.5}, {"max_bytes": "1 MB"}, {"keep_for": 0}, {"keep_for": "7 days"}]
 )
 def test_a_bound_that_is_none_is_refused_by_name(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+    with pytest.raises((TypeError, ValueError), match=next(iter(wrong))):
         ParkedMail(**wrong)
-    with pytest.raises(TypeError, match="parked= is a ParkedMail"):
+    with pytest.raises(TypeError, match="parked is a ParkedMail"):
         AgentManager(parked=wrong)  # type: ignore[arg-type]
 
 
