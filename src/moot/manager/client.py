@@ -109,18 +109,19 @@ class Client:
         gateway = self._gateway
         if gateway is None:
             raise ManagerStopped("tell an agent")
-        key = None if message_id is None else _checked_id(message_id)
         try:  # as `addressed`, a call shorter
             content = content.__moot_admit__()
             kind = content.message_type if message_type is None else message_type_of(content, message_type)
         except (AttributeError, Unstorable):
             content, kind = addressed(content, message_type, OUTSIDE, to)
         numbering = gateway.numbering
-        if key is None:  # as `Numbering.envelope`, a call shorter
-            message = AgentMessage(OUTSIDE, to, content, kind, numbering.next_sequence(), numbering.incarnation)
-        else:
-            message = numbering.envelope(OUTSIDE, to, content, kind, 0, key)
-        if key is not None or gateway.is_durable:
+        if message_id is not None:
+            message = numbering.envelope(OUTSIDE, to, content, kind, 0, _checked_id(message_id))
+            await gateway.tell(message, timeout)
+            return
+        # As `Numbering.envelope`, a call shorter.
+        message = AgentMessage(OUTSIDE, to, content, kind, numbering.next_sequence(), numbering.incarnation)
+        if gateway.is_durable:
             await gateway.tell(message, timeout)
         elif lane := gateway.accept(message):
             await gateway.admitted(lane, timeout)

@@ -122,39 +122,28 @@ def _flat(kinds: dict[str, Any], admit: Admit) -> Admit:
     return admit_flat
 
 
-def _of_one(admit: Admit, first: Any) -> Admit:
-    whole, text = first is int, first is str
-
+def _of_one(admit: Admit, first: type) -> Admit:
     def admit_one(value: Any) -> Any:
-        one: Any
         (one,) = _fields(value)
-        if (
-            one.__class__ is first
-            and (not whole or -_LARGEST <= one <= _LARGEST)
-            and (not text or one.isascii())  # else it may be no text: half a surrogate pair
-        ):
+        if one.__class__ is first:
+            try:
+                _encode(value)  # as fast as to look whether a number is too large, or a text is none
+            except (ValueError, OverflowError):
+                return admit(value)
             return value
         return admit(value)
 
     return admit_one
 
 
-def _of_two(admit: Admit, first: Any, second: Any) -> Admit:
-    whole, text = first is int, first is str
-    second_whole, second_text = second is int, second is str
-
+def _of_two(admit: Admit, first: type, second: type) -> Admit:
     def admit_two(value: Any) -> Any:
-        one: Any
-        two: Any
         one, two = _fields(value)
-        if (
-            one.__class__ is first
-            and two.__class__ is second
-            and (not whole or -_LARGEST <= one <= _LARGEST)
-            and (not text or one.isascii())
-            and (not second_whole or -_LARGEST <= two <= _LARGEST)
-            and (not second_text or two.isascii())
-        ):
+        if one.__class__ is first and two.__class__ is second:
+            try:
+                _encode(value)
+            except (ValueError, OverflowError):
+                return admit(value)
             return value
         return admit(value)
 
