@@ -41,7 +41,7 @@ def ended(path: Path, run: str, how: str, choice: random.Random) -> int:
             seen.append(line)
         for number in exiting.SIGNALS[how]:
             process.send_signal(number)
-            time.sleep(choice.choice([0, 0.001, 0.01, 0.05]))
+            time.sleep(choice.choice([0, 0.001, 0.01, 0.05]))  # nothing is waited for: it is the moment of the next one
     try:
         rest, errors = process.communicate(timeout=60)
     except subprocess.TimeoutExpired:

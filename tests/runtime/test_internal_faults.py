@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -141,9 +140,6 @@ class Sum(msgspec.Struct, frozen=True):
     total: int = 0
 
 
-Ended = Counter[tuple[str, int]]
-
-
 class Worker(Agent[Sum]):
     """Does all that a turn can do, and fails now and then in each way in which a turn can."""
 
@@ -151,10 +147,6 @@ class Worker(Agent[Sum]):
     breaker = BreakerPolicy(failures=2, reset_after=0.5)
     timeouts = TimeoutPolicy(run_timeout=2, send_timeout=1)
     mailbox = MailboxPolicy(capacity=4)
-
-    def __init__(self, agent_id: str, ended: Ended) -> None:
-        super().__init__(agent_id)
-        self.ended = ended
 
     @handles
     async def do(self, message: Do, ctx: AgentContext[Sum]) -> None:
@@ -256,7 +248,7 @@ async def workload(manager: AgentManager, fault: Injected) -> list[str]:
     loop.set_exception_handler(
         lambda loop, context: unhandled.append(f"{context['message']}: {context.get('exception')!r}")
     )
-    for agent in (Worker("worker", Counter()), Answerer("answerer"), Limited("limited")):
+    for agent in (Worker("worker"), Answerer("answerer"), Limited("limited")):
         await manager.register(agent)
     await manager.start()
     wrong: list[str] = []

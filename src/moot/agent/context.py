@@ -125,6 +125,9 @@ class AgentContext(UnitOfWork[S]):
         Raises (when awaited):
             AskTimeout: no answer in time. UnknownAgent, AgentStopped, MailboxFull: the request could not be delivered.
             TurnError: the other handler failed. RuntimeError: this turn holds unsent messages to that agent.
+
+        Raises (at the call):
+            InvalidPayload: the content could not be read again in another life. ValueError: the timeout is no time.
         """
         try:
             if not 0 < timeout < math.inf:

@@ -66,6 +66,10 @@ class Client:
         Raises (when awaited):
             AskTimeout, UnknownAgent, AgentStopped, MailboxFull, ManagerStopped: no answer can be had. TurnError: the
             handler failed. InvalidPayload, UnknownMessageType: the agent cannot handle this message.
+
+        Raises (at the call):
+            InvalidPayload: the content could not be read again in another life. TypeError: plain content without
+            ``message_type``. ValueError: the timeout is no time.
         """
         try:
             if not 0 < timeout < math.inf:

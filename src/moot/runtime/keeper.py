@@ -113,8 +113,8 @@ class Keeper:
         system = self._system
         if drain:
             system.opening.open()
-        system.opening.close()
         drained = drain and await self._drained(timeout)
+        system.opening.close()
         system.phase.move_on(CLOSING)
         await system.supervisor.close(grace)
         if not drained:

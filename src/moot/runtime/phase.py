@@ -71,7 +71,7 @@ class SystemPhase:
         return self.keeper is not None and self.keeper.cancelling() > 0
 
     def is_over(self) -> bool:
-        """Whether no turn may begin or fail any more: the system is closed, or `is_cut_off`."""
+        """Whether no turn may begin or fail any more. A system that `is_cut_off` is closed from this call on."""
         if self.now is not CLOSED and self.is_cut_off():
             self.now = CLOSED
         return self.now is CLOSED

@@ -63,7 +63,7 @@ class Opening:
         if self._absent is not None:
             self._absent.arrived()
         if not self.is_open:
-            self.close()
+            self._calm()
             self._alarm = self._loop.call_later(self._patience, self._give_up)
 
     def restored(self, cell: Cell, timers: Iterable[tuple[Timer, float]]) -> None:
@@ -93,7 +93,7 @@ class Opening:
         if self.is_open or self._phase.now >= CLOSING:
             return
         self.is_open = True
-        self.close()
+        self._calm()
         if self._absent is not None:
             self._absent.opened()
         self.opened()
@@ -101,7 +101,12 @@ class Opening:
             self.release(cell)
 
     def close(self) -> None:
-        """Wait for no more registrations."""
+        """The system has drained, or is not going to: wait for nobody any more."""
+        self._calm()
+        if self._absent is not None:
+            self._absent.close()
+
+    def _calm(self) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None

@@ -37,12 +37,13 @@ class AbsentAgents:
         self._incarnation = incarnation
         self._patience = patience
         self._until = math.inf
+        self._alarm: asyncio.TimerHandle | None = None
         self._asks: dict[Ask[Any], tuple[Turn, DeliveryError]] = {}
 
     def opened(self) -> None:
         """The program says that all agents are there: the patience begins."""
         self._until = self._clock.now() + self._patience
-        self._loop.call_later(self._patience, self._give_up)
+        self._alarm = self._loop.call_later(self._patience, self._give_up)
 
     def waits(self, turn: Turn, ask: Ask[Any], error: DeliveryError) -> bool:
         """Whether ``ask`` waits for its agent, of which ``error`` says that it is not there."""
@@ -61,6 +62,11 @@ class AbsentAgents:
                 self.post(turn, ask)
             except (DeliveryError, InvalidPayload) as error:
                 ask.fail(error)
+
+    def close(self) -> None:
+        """The system stops, and each turn withdraws its own asks."""
+        if self._alarm is not None:
+            self._alarm.cancel()
 
     def _forget(self, ask: Ask[Any]) -> None:
         self._asks.pop(ask, None)
