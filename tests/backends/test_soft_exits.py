@@ -18,9 +18,13 @@ import pytest
 
 from moot import Agent, AgentContext, AgentManager, BatchPolicy, Payload, Request, RetryPolicy, handles
 from moot.backends.sqlite import SqliteBackend
+from moot.backends.sqlite.journal import SqliteJournal
 from moot.errors import Retry
 from moot.messaging.dead_letters import Reason
 from moot.policies import Backoff
+from moot.runtime.dispatch.timers import Timers
+from moot.runtime.durability.turn_journal import TurnJournal
+from moot.runtime.routing.delivery import Delivery
 from moot.testing.virtual_loop import run
 
 END_OF_LIFE = 100.0
@@ -271,3 +275,65 @@ def test_in_memory_what_was_not_handled_is_a_dead_letter_that_says_so(end: Any, 
     assert log.began == ([1, 2, 3] if kind is Batching else [1])
     assert sorted(letter.message.content.number for letter in letters) == [1, 2, 3]
     assert {letter.reason for letter in letters} == {Reason.STOPPED}
+
+
+class Working(Agent[Heard]):
+    """Does several things in one turn; or fails; or is sent something later."""
+
+    @handles
+    async def hear(self, message: Note, ctx: AgentContext[Heard]) -> None:
+        if message.number == 2:
+            raise ValueError("no twos")
+        ctx.state = Heard((*ctx.state.numbers, message.number))
+        await ctx.shared_state.set(f"{message.number}", 1 + await ctx.shared_state.get(f"{message.number}", 0))
+        if message.number < 100:
+            ctx.send("working", Note(message.number + 100))
+            ctx.send("working", Note(message.number + 200))
+            ctx.schedule(1, Note(message.number + 300))
+
+
+STEPS = [
+    (Delivery, "send"),
+    (Delivery, "send_now"),
+    (Timers, "put"),
+    (TurnJournal, "committed"),
+    (SqliteJournal, "put_state"),
+    (SqliteJournal, "put_timer"),
+    (SqliteJournal, "put_letter"),
+    (SqliteJournal, "end_timer"),
+]
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+@pytest.mark.parametrize(("owner", "step"), STEPS, ids=lambda part: getattr(part, "__name__", part))
+def test_ctrl_c_in_the_middle_of_a_commit_leaves_nothing_by_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, step: str, call: int
+) -> None:
+    original = getattr(owner, step)
+    calls = 0
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise KeyboardInterrupt
+        return original(*args, **options)
+
+    async def life() -> tuple[Any, list[int], list[str]]:
+        manager = AgentManager(SqliteBackend(tmp_path / "team.db", inline=True))
+        async with manager:
+            await manager.register(Working("working"))
+            for number in (1, 2):
+                await manager.tell("working", Note(number), message_id=f"{number}")
+            await asyncio.sleep(10)
+            state = manager._system.directory.cells["working"].state  # type: ignore[union-attr]
+            counts = [await manager.shared_state.get(key) for key in await manager.shared_state.keys()]
+            letters = [letter.message.id for letter in manager.dead_letters]
+            return sorted(state.numbers), counts, letters
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, step, interrupted)
+        with contextlib.suppress(KeyboardInterrupt):
+            run(life())
+
+    assert run(life()) == ([1, 101, 201, 301], [1] * 4, ["2"])
